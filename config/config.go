@@ -1,0 +1,124 @@
+package config
+
+import "time"
+
+// Config is everything the program can be told. Default gives the values PgBouncer users expect; Load reads a TOML file and the
+// environment over them; Validate finds every fault. A Config is immutable once handed to the proxy.
+type Config struct {
+	// File is where the configuration was read from; empty for defaults and environment alone.
+	File string `toml:"-"`
+
+	Loops           int           `toml:"loops"`            // event loops; 0: start with one, open more when it is busy
+	ShutdownTimeout time.Duration `toml:"shutdown_timeout"` // how long SIGTERM waits for transactions
+
+	Server    Server              `toml:"server"`
+	Auth      Auth                `toml:"auth"`
+	Listeners []Listener          `toml:"listener"`
+	Databases map[string]Database `toml:"databases"` // by the name clients ask for; "*" for the rest
+	Users     map[string]User     `toml:"users"`
+	Admin     Admin               `toml:"admin"`
+	Log       Log                 `toml:"log"`
+}
+
+// Server says where PostgreSQL is and how connections to it are made.
+type Server struct {
+	Host        string `toml:"host"` // name, address, socket directory, or a comma list tried in order
+	Port        int    `toml:"port"`
+	User        string `toml:"user"`     // log in as this user for every client; empty: as the client's user
+	Password    string `toml:"password"` // empty: the user file's plain password of the server user
+	SSLMode     string `toml:"sslmode"`  // libpq's: disable, allow, prefer, require, verify-ca, verify-full
+	SSLRootCert string `toml:"sslrootcert"`
+	SSLCert     string `toml:"sslcert"`
+	SSLKey      string `toml:"sslkey"`
+
+	ConnectTimeout time.Duration `toml:"server_connect_timeout"`
+	LoginRetry     time.Duration `toml:"server_login_retry"` // longest pause between failed logins
+
+	MaxDBConnections   int `toml:"max_db_connections"`   // servers per database over all pools; 0: no limit
+	MaxUserConnections int `toml:"max_user_connections"` // servers per user over all pools; 0: no limit
+
+	TCPKeepalive    bool          `toml:"tcp_keepalive"`
+	TCPKeepidle     time.Duration `toml:"tcp_keepidle"`
+	TCPKeepintvl    time.Duration `toml:"tcp_keepintvl"`
+	TCPKeepcnt      int           `toml:"tcp_keepcnt"`
+	TCPUserTimeout  time.Duration `toml:"tcp_user_timeout"`
+	ApplicationName string        `toml:"application_name"` // of idle servers in pg_stat_activity
+}
+
+// Auth says which clients may log in.
+type Auth struct {
+	Type     string `toml:"type"`      // trust, password, md5, scram-sha-256
+	UserFile string `toml:"user_file"` // PgBouncer's userlist format; relative to the config file
+}
+
+// Listener is a port (or several addresses) with a pool mode, and the limits of its pools.
+type Listener struct {
+	Name     string   `toml:"name"`
+	Listen   []string `toml:"listen"`    // host:port, or the path of a unix socket directory with :port
+	PoolMode string   `toml:"pool_mode"` // session, transaction, statement
+
+	MaxClientConn      int           `toml:"max_client_conn"`
+	DefaultPoolSize    int           `toml:"default_pool_size"`
+	MinPoolSize        int           `toml:"min_pool_size"`
+	ReservePoolSize    int           `toml:"reserve_pool_size"`
+	ReservePoolTimeout time.Duration `toml:"reserve_pool_timeout"`
+
+	QueryWaitTimeout       time.Duration `toml:"query_wait_timeout"`
+	QueryWaitNotify        time.Duration `toml:"query_wait_notify"`
+	ClientLoginTimeout     time.Duration `toml:"client_login_timeout"`
+	ClientIdleTimeout      time.Duration `toml:"client_idle_timeout"`
+	IdleTransactionTimeout time.Duration `toml:"idle_transaction_timeout"`
+	TransactionTimeout     time.Duration `toml:"transaction_timeout"`
+	QueryTimeout           time.Duration `toml:"query_timeout"`
+	CancelWaitTimeout      time.Duration `toml:"cancel_wait_timeout"`
+
+	ServerLifetime    time.Duration `toml:"server_lifetime"`
+	ServerIdleTimeout time.Duration `toml:"server_idle_timeout"`
+	ServerCheckDelay  time.Duration `toml:"server_check_delay"`
+	ServerCheckQuery  string        `toml:"server_check_query"`
+	ServerResetQuery  string        `toml:"server_reset_query"` // after a session
+	ServerRoundRobin  bool          `toml:"server_round_robin"`
+	UnixSocketMode    string        `toml:"unix_socket_mode"` // octal
+}
+
+// Database overrides, for one database name, where it is and how large its pools are. Zero values mean "as the listener says".
+type Database struct {
+	Host             string        `toml:"host"`
+	Port             int           `toml:"port"`
+	DBName           string        `toml:"dbname"`
+	User             string        `toml:"user"`
+	Password         string        `toml:"password"`
+	PoolSize         int           `toml:"pool_size"`
+	MinPoolSize      int           `toml:"min_pool_size"`
+	ReservePoolSize  int           `toml:"reserve_pool_size"`
+	MaxDBConnections int           `toml:"max_db_connections"`
+	QueryWaitTimeout time.Duration `toml:"query_wait_timeout"`
+	ServerLifetime   time.Duration `toml:"server_lifetime"`
+}
+
+// User overrides, for one user, pool sizes and time-outs. Zero values mean "as the listener says".
+type User struct {
+	PoolSize               int           `toml:"pool_size"`
+	ReservePoolSize        int           `toml:"reserve_pool_size"`
+	MaxUserConnections     int           `toml:"max_user_connections"`
+	QueryTimeout           time.Duration `toml:"query_timeout"`
+	QueryWaitTimeout       time.Duration `toml:"query_wait_timeout"`
+	IdleTransactionTimeout time.Duration `toml:"idle_transaction_timeout"`
+	TransactionTimeout     time.Duration `toml:"transaction_timeout"`
+	ClientIdleTimeout      time.Duration `toml:"client_idle_timeout"`
+}
+
+// Admin is the HTTP endpoint.
+type Admin struct {
+	Listen string   `toml:"listen"` // host:port; empty: no endpoint
+	Users  []string `toml:"users"`  // may use the SQL console
+}
+
+// Log says how the program logs to standard error.
+type Log struct {
+	Level          string `toml:"level"`  // debug, info, warn, error
+	Format         string `toml:"format"` // text, json
+	Connections    bool   `toml:"log_connections"`
+	Disconnections bool   `toml:"log_disconnections"`
+	PoolerErrors   bool   `toml:"log_pooler_errors"`
+}

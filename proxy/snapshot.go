@@ -1,0 +1,99 @@
+package proxy
+
+import "time"
+
+// Snapshot is every number of the program at one instant. /metrics, /health/db and the console only format it, so that no two
+// views can disagree. Proxy.Snapshot gathers it by message from each loop: a scrape never touches a loop's memory.
+type Snapshot struct {
+	Draining         bool
+	ServerReachable  bool   // a server is open, or the last dial of any pool succeeded
+	ServerError      string // text of the last failed dial, when not reachable; no secrets
+	Logins           uint64 // clients that finished their login
+	Refusals         map[string]uint64
+	Cancels          uint64 // cancel requests received
+	CancelsForwarded uint64
+	Panics           uint64 // contained panics
+	Loops            []LoopSnapshot
+	Listeners        []ListenerSnapshot
+	Pools            []PoolSnapshot
+}
+
+// LoopSnapshot tells how busy one event loop is.
+type LoopSnapshot struct {
+	Index       int
+	Connections int
+	BusyTotal   time.Duration // time spent not waiting for events
+}
+
+// ListenerSnapshot sums the pools of one listener. Utilization and its level follow DESIGN section 9.
+type ListenerSnapshot struct {
+	Name          string
+	PoolMode      string
+	Addresses     []string // as bound; a port of 0 is resolved
+	MaxClientConn int
+	Clients       int
+	Size          int // default_pool_size of its fullest pool, see admin/health.go
+}
+
+// PoolSnapshot is one (listener, database, user).
+type PoolSnapshot struct {
+	Listener, Database, User, PoolMode string
+
+	Size, MinSize, ReserveSize int
+
+	ClientsIdle, ClientsActive, ClientsWaiting int
+
+	ServersOpening, ServersIdle, ServersActive, ServersTested int
+	ServersBeingCanceled, ServersClosing                      int
+
+	MaxWait           time.Duration // age of the oldest waiter; 0 when none waits
+	OldestTransaction time.Duration // age of the oldest open transaction
+
+	Transactions  uint64
+	Queries       uint64
+	ReceivedBytes uint64 // from clients
+	SentBytes     uint64 // to clients
+	WaitTime      Histogram
+	TransactTime  Histogram
+	QueryTime     Histogram
+
+	ErrorsByClass  map[string]uint64 // first two characters of the SQLSTATE
+	ServerConnects uint64
+	ServerFailures uint64            // failed dials
+	ServerCloses   map[string]uint64 // by reason
+	ClientCloses   map[string]uint64 // by reason
+}
+
+// HistogramBounds are the upper bounds of the buckets of every Histogram; one more bucket holds the rest.
+var HistogramBounds = [...]time.Duration{
+	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
+	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
+	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second,
+	10 * time.Second, 30 * time.Second, 60 * time.Second, 300 * time.Second,
+}
+
+// Histogram counts durations by bucket. One loop writes it; copies are read.
+type Histogram struct {
+	Counts [len(HistogramBounds) + 1]uint64 // not cumulative
+	Sum    time.Duration
+}
+
+// Observe adds one duration. It allocates nothing and takes no lock: only the histogram's owner may call it.
+func (h *Histogram) Observe(d time.Duration) {
+	i := 0
+	for i < len(HistogramBounds) && d > HistogramBounds[i] {
+		i++
+	}
+	h.Counts[i]++
+	h.Sum += d
+}
+
+// Add sums another histogram into h.
+func (h *Histogram) Add(other *Histogram) {
+	for i, n := range other.Counts {
+		h.Counts[i] += n
+	}
+	h.Sum += other.Sum
+}
