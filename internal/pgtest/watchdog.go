@@ -1,0 +1,96 @@
+package pgtest
+
+import (
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"syscall"
+)
+
+// watchdogScript is a shell that outlives this process to clean up after it. Its standard input is a pipe whose other end only we
+// hold, so it ends however we end: exit, panic, go test's time-out, SIGKILL. Until then each line tells of a process ("run 123",
+// "end 123"). Then it ends those still running (SIGQUIT is PostgreSQL's immediate shutdown, which takes its children along), by
+// force after five seconds, and removes our folder. A shell and a pipe rather than a parent-death signal: they also work on
+// macOS, are not bound to one of our threads, and remove the data too.
+//
+// A process is named as a group (-123): initdb's children are in its group; those of a postmaster are not, but obey it.
+const watchdogScript = `
+trap '' HUP INT QUIT TERM
+cd /
+running=
+while read -r event pid; do
+	case $event in
+	run) running="$running $pid" ;;
+	end) rest=
+		for p in $running; do [ "$p" = "$pid" ] || rest="$rest $p"; done
+		running=$rest ;;
+	esac
+done
+for p in $running; do kill -s QUIT -- "-$p" 2>/dev/null; done
+for p in $running; do
+	tries=0
+	while kill -s 0 -- "-$p" 2>/dev/null; do
+		tries=$((tries + 1))
+		if [ $tries -gt 100 ]; then kill -s KILL -- "-$p" 2>/dev/null; break; fi
+		sleep 0.05
+	done
+done
+rm -rf -- "$1"
+`
+
+// watchdog is the running script.
+var watchdog struct {
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+	pipe io.WriteCloser // nil: not running
+}
+
+// startWatchdog starts the script for the folder root. In a session of its own, so that what is typed at the terminal, or sent to
+// our process group, leaves it alone.
+func startWatchdog(root string) error {
+	watchdog.mu.Lock()
+	defer watchdog.mu.Unlock()
+	cmd := exec.Command("/bin/sh", "-c", watchdogScript, "hybridbouncer-pgtest-watchdog", root)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	pipe, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start the watchdog that removes PostgreSQL when this process is gone: %w", err)
+	}
+	watchdog.cmd, watchdog.pipe = cmd, pipe
+	return nil
+}
+
+// watch tells the watchdog of a process to end when we are gone.
+func watch(pid int) { tellWatchdog("run", pid) }
+
+// unwatch tells it that the process has ended, before its number can be given to another.
+func unwatch(pid int) { tellWatchdog("end", pid) }
+
+func tellWatchdog(event string, pid int) {
+	watchdog.mu.Lock()
+	defer watchdog.mu.Unlock()
+	if watchdog.pipe != nil {
+		_, _ = fmt.Fprintln(watchdog.pipe, event, pid)
+	}
+}
+
+// Cleanup ends every server of this process that is still running, removes all folders, and waits for that to be done; Main calls
+// it. Without it the same happens when the process ends. A later Start begins anew.
+func Cleanup() error {
+	workshop.mu.Lock()
+	defer workshop.mu.Unlock()
+	watchdog.mu.Lock()
+	cmd, pipe := watchdog.cmd, watchdog.pipe
+	watchdog.cmd, watchdog.pipe = nil, nil
+	watchdog.mu.Unlock()
+	workshop.root, workshop.template = "", ""
+	if pipe == nil {
+		return nil
+	}
+	_ = pipe.Close()
+	return cmd.Wait()
+}
