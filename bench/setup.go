@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// setup is what every command needs first: a PostgreSQL and the poolers to start. Its flags are the same everywhere.
+type setup struct {
+	serverAddress            string
+	user, password, database string
+	initialise               bool
+	scale                    int
+	pgbouncer, hybridbouncer string
+	given                    listFlag
+	loops                    int
+}
+
+// listFlag is a flag that may be given several times.
+type listFlag []string
+
+func (l *listFlag) String() string { return strings.Join(*l, " ") }
+
+func (l *listFlag) Set(value string) error {
+	*l = append(*l, value)
+	return nil
+}
+
+// none as a path says: leave this product out.
+const none = "none"
+
+func (s *setup) addFlags(flags *flag.FlagSet) {
+	flags.StringVar(&s.serverAddress, "server", "", "`host:port` of a running PostgreSQL to use; default: a throwaway one is started")
+	flags.StringVar(&s.user, "user", "postgres", "user to log in as, at -server and at each -pooler")
+	flags.StringVar(&s.password, "password", "", "password of -user")
+	flags.StringVar(&s.database, "database", "postgres", "database to use")
+	flags.BoolVar(&s.initialise, "initialise", false, "make pgbench's tables in -server (drops those there are); a throwaway server always gets them")
+	flags.IntVar(&s.scale, "scale", 10, "scale of pgbench's tables")
+	flags.StringVar(&s.pgbouncer, "pgbouncer", "", "`path` of a PgBouncer to start; default: the one on PATH, if any; \"none\": without it")
+	flags.StringVar(&s.hybridbouncer, "hybridbouncer", "", "`path` of our pooler to start; default: built from this repository; \"none\": without it")
+	flags.Var(&s.given, "pooler", "`name=port:pid` of a pooler that runs on 127.0.0.1 in front of -server; more processes as port:pid,pid; may be given again")
+	flags.IntVar(&s.loops, "loops", 0, "event loops of our pooler; 0: as it decides")
+}
+
+// products are those to compare, the reference first: PgBouncer, the given ones, ours. cleanUp removes what was built.
+func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), err error) {
+	cleanUp = func() {}
+	path := s.pgbouncer
+	if path == "" {
+		if path, err = exec.LookPath("pgbouncer"); err != nil {
+			path = none
+			fmt.Fprintln(os.Stderr, "bench: no pgbouncer on PATH (-pgbouncer PATH names one): going on without it")
+		}
+	}
+	if path != none {
+		reference, err := pgbouncerProduct(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, reference)
+	}
+	if len(s.given) > 0 && s.serverAddress == "" {
+		return nil, nil, errors.New("-pooler needs -server host:port too: all poolers of a run must stand before the same PostgreSQL")
+	}
+	for _, text := range s.given {
+		one, err := givenProduct(text)
+		if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, one)
+	}
+	if s.hybridbouncer != none {
+		ours, remove, err := hybridbouncerProduct(ctx, s.hybridbouncer)
+		if err != nil {
+			return nil, nil, err
+		}
+		cleanUp = remove
+		list = append(list, ours)
+	}
+	if len(list) == 0 {
+		return nil, nil, errors.New("nothing to measure: name a pooler with -pgbouncer, -hybridbouncer or -pooler")
+	}
+	return list, cleanUp, nil
+}
+
+// postgres starts a throwaway PostgreSQL or describes the given one, with pgbench's tables when they are asked for.
+func (s *setup) postgres(ctx context.Context, tables bool) (*postgres, error) {
+	if s.serverAddress != "" {
+		server, err := givenPostgres(s.serverAddress, s.user, s.password, s.database)
+		if err != nil || !s.initialise {
+			return server, err
+		}
+		return server, server.makeTables(ctx, s.scale)
+	}
+	server, err := startPostgres(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if tables {
+		if err := server.makeTables(ctx, s.scale); err != nil {
+			server.stop()
+			return nil, err
+		}
+	}
+	return server, nil
+}

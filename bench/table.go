@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+)
+
+// column is one figure of a table and how it is printed.
+type column struct {
+	title, format string
+}
+
+// table collects figures of poolers, round by round, and prints their medians with ratios to the first pooler.
+type table struct {
+	title, rowTitle string
+	columns         []column
+	rows            []*tableRow // in the order they were first added
+}
+
+// tableRow is one pooler under one load.
+type tableRow struct {
+	label, pooler string
+	rounds        [][]float64 // a slice of figures, in the columns' order, for each round
+}
+
+func newTable(title, rowTitle string, columns []column) *table {
+	return &table{title: title, rowTitle: rowTitle, columns: columns}
+}
+
+// add notes one round's figures, as many as there are columns.
+func (t *table) add(label, pooler string, figures ...float64) {
+	for _, row := range t.rows {
+		if row.label == label && row.pooler == pooler {
+			row.rounds = append(row.rounds, figures)
+			return
+		}
+	}
+	t.rows = append(t.rows, &tableRow{label: label, pooler: pooler, rounds: [][]float64{figures}})
+}
+
+// reference is the row that ratios of label are taken against: the pooler added first.
+func (t *table) reference(label string) *tableRow {
+	for _, row := range t.rows {
+		if row.label == label {
+			return row
+		}
+	}
+	return nil
+}
+
+// figures of one column over the rounds.
+func (r *tableRow) figures(column int) []float64 {
+	list := make([]float64, len(r.rounds))
+	for i, round := range r.rounds {
+		list[i] = round[column]
+	}
+	return list
+}
+
+// ratio is the median of the ratios round by round, neighbours in time: what slows the machine for a while slows both. Where
+// one of the two has fewer rounds, only the common ones count.
+func (r *tableRow) ratio(to *tableRow, column int) float64 {
+	mine, theirs := r.figures(column), to.figures(column)
+	var ratios []float64
+	for i := range min(len(mine), len(theirs)) {
+		ratios = append(ratios, mine[i]/theirs[i])
+	}
+	return median(ratios)
+}
+
+// write prints the table as Markdown: of each figure the median over the rounds, its ratio to the first pooler where there are
+// several, and the lowest and highest round where there are several.
+func (t *table) write(out io.Writer) error {
+	poolers, rounds := t.extent()
+	var text strings.Builder
+	fmt.Fprintf(&text, "\n## %s\n\n| %s | pooler |", t.title, t.rowTitle)
+	rule := "\n|---|---|"
+	for _, c := range t.columns {
+		fmt.Fprintf(&text, " %s |", c.title)
+		rule += "---:|"
+		if poolers > 1 {
+			text.WriteString(" ratio |")
+			rule += "---:|"
+		}
+		if rounds > 1 {
+			text.WriteString(" rounds |")
+			rule += "---|"
+		}
+	}
+	text.WriteString(rule + "\n")
+	for _, row := range t.rows {
+		fmt.Fprintf(&text, "| %s | %s |", row.label, row.pooler)
+		for i, c := range t.columns {
+			figures := row.figures(i)
+			fmt.Fprintf(&text, " %s |", number(c.format, median(figures)))
+			if poolers > 1 {
+				fmt.Fprintf(&text, " %s |", number("%.2f", row.ratio(t.reference(row.label), i)))
+			}
+			if rounds > 1 {
+				lowest, highest := spread(figures)
+				fmt.Fprintf(&text, " %s-%s |", number(c.format, lowest), number(c.format, highest))
+			}
+		}
+		text.WriteString("\n")
+	}
+	_, err := io.WriteString(out, text.String())
+	return err
+}
+
+// extent is how many poolers the table compares and how many rounds its fullest row has.
+func (t *table) extent() (poolers, rounds int) {
+	names := map[string]bool{}
+	for _, row := range t.rows {
+		names[row.pooler] = true
+		rounds = max(rounds, len(row.rounds))
+	}
+	return len(names), rounds
+}
+
+// number prints a figure, "-" for one that does not exist (a ratio to zero).
+func number(format string, value float64) string {
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return "-"
+	}
+	return fmt.Sprintf(format, value)
+}
