@@ -147,16 +147,15 @@ func (c *Cluster) launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	cmd := exec.Command(c.inst.postgres(), "-D", c.DataDir)
-	cmd.Stdout, cmd.Stderr = io.Writer(out), io.Writer(out)
+	var log io.Writer = out
 	if c.options.LogTo != nil {
-		both := io.MultiWriter(out, c.options.LogTo)
-		cmd.Stdout, cmd.Stderr = both, both
+		log = io.MultiWriter(out, c.options.LogTo)
 	}
-	p, err := c.inst.start(cmd, c.DataDir)
+	cmd := exec.Command(c.inst.postgres(), "-D", c.DataDir)
+	cmd.Stdout, cmd.Stderr = log, log
+	p, err := c.inst.start(cmd, c.DataDir, out)
 	if err != nil {
-		return err
+		return errors.Join(err, out.Close())
 	}
 	if err := c.waitReady(ctx, p); err != nil {
 		p.kill()
@@ -263,7 +262,7 @@ func (c *Cluster) Running() bool {
 }
 
 // Halt ends the server but keeps its data and port: Restart brings it back. Fast shutdown (clients get 57P01), or, if immediate,
-// PostgreSQL's immediate one (57P01 or 57P02 and recovery at the next start). Halting a halted cluster does nothing.
+// PostgreSQL's immediate one (clients get a notice or nothing; recovery at the next start). Halting a halted cluster does nothing.
 func (c *Cluster) Halt(immediate bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

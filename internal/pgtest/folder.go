@@ -116,7 +116,7 @@ func (i *installation) run(ctx context.Context, dir, name string, args ...string
 	var output bytes.Buffer
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = &output, &output
-	p, err := i.start(cmd, dir)
+	p, err := i.start(cmd, dir, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -13,13 +14,14 @@ import (
 // process is a child of ours (the postmaster, initdb) that the watchdog knows of.
 type process struct {
 	cmd   *exec.Cmd
-	ended chan struct{} // closed once the process is gone and err is set
+	ended chan struct{} // closed once the process is gone, err is set and the log is closed
 	err   error         // read only after ended
 }
 
 // start runs cmd in dir as the installation's user, in a session of its own: an interrupt typed at the terminal reaches us alone,
 // and it is for us to shut the server down.
-func (i *installation) start(cmd *exec.Cmd, dir string) (*process, error) {
+// Once the process has ended, log is closed (nil: nothing); after an error that is left to the caller.
+func (i *installation) start(cmd *exec.Cmd, dir string, log io.Closer) (*process, error) {
 	cmd.Dir = dir
 	cmd.Env = cleanEnvironment(os.Environ())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: i.credential}
@@ -33,6 +35,9 @@ func (i *installation) start(cmd *exec.Cmd, dir string) (*process, error) {
 	go func() {
 		p.err = cmd.Wait()
 		unwatch(p.pid())
+		if log != nil {
+			_ = log.Close()
+		}
 		close(p.ended)
 	}()
 	return p, nil

@@ -3,7 +3,9 @@ package pgtest
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -41,9 +43,10 @@ rm -rf -- "$1"
 
 // watchdog is the running script.
 var watchdog struct {
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	pipe io.WriteCloser // nil: not running
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+	pipe    io.WriteCloser // nil: not running
+	running map[int]bool   // what the script has been told of and has not ended, by process id
 }
 
 // startWatchdog starts the script for the folder root. In a session of its own, so that what is typed at the terminal, or sent to
@@ -60,22 +63,39 @@ func startWatchdog(root string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the watchdog that removes PostgreSQL when this process is gone: %w", err)
 	}
-	watchdog.cmd, watchdog.pipe = cmd, pipe
+	watchdog.cmd, watchdog.pipe, watchdog.running = cmd, pipe, map[int]bool{}
 	return nil
 }
 
 // watch tells the watchdog of a process to end when we are gone.
-func watch(pid int) { tellWatchdog("run", pid) }
-
-// unwatch tells it that the process has ended, before its number can be given to another.
-func unwatch(pid int) { tellWatchdog("end", pid) }
-
-func tellWatchdog(event string, pid int) {
+func watch(pid int) {
 	watchdog.mu.Lock()
 	defer watchdog.mu.Unlock()
 	if watchdog.pipe != nil {
-		_, _ = fmt.Fprintln(watchdog.pipe, event, pid)
+		watchdog.running[pid] = true
+		_, _ = fmt.Fprintln(watchdog.pipe, "run", pid)
 	}
+}
+
+// unwatch tells it that the process has ended, so that its number can be given to another.
+func unwatch(pid int) {
+	watchdog.mu.Lock()
+	defer watchdog.mu.Unlock()
+	if watchdog.pipe != nil {
+		delete(watchdog.running, pid)
+		_, _ = fmt.Fprintln(watchdog.pipe, "end", pid)
+	}
+}
+
+// stillRunning is the error of a test run that left servers running; nil if there are none.
+func stillRunning() error {
+	watchdog.mu.Lock()
+	defer watchdog.mu.Unlock()
+	if len(watchdog.running) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the tests left PostgreSQL running (a Cluster without Stop): processes %v",
+		slices.Sorted(maps.Keys(watchdog.running)))
 }
 
 // Cleanup ends every server of this process that is still running, removes all folders, and waits for that to be done; Main calls
@@ -85,7 +105,7 @@ func Cleanup() error {
 	defer workshop.mu.Unlock()
 	watchdog.mu.Lock()
 	cmd, pipe := watchdog.cmd, watchdog.pipe
-	watchdog.cmd, watchdog.pipe = nil, nil
+	watchdog.cmd, watchdog.pipe, watchdog.running = nil, nil, nil
 	watchdog.mu.Unlock()
 	workshop.root, workshop.template = "", ""
 	if pipe == nil {
