@@ -1,12 +1,29 @@
+// Package config owns the settings: their names, meanings, defaults, rules, and what a change of each one takes to come into
+// effect. It must not know who uses them: it imports nothing of ours, opens no socket and starts nothing; all it touches are the
+// files a setting names.
+//
+// Default gives the values, Load reads a TOML file and the environment over them, Validate finds every fault, Diff tells two
+// configurations apart, Resolve answers what holds for one client. Any goroutine may call them; a Config is never changed after
+// Load.
+//
+// Read this file for the fields, keys.go and keys_listener.go for what each one means: that table feeds loading, the environment,
+// validation, Diff, docs/settings.md and config.toml, so they cannot disagree.
 package config
 
 import "time"
 
 // Config is everything the program can be told. Default gives the values PgBouncer users expect; Load reads a TOML file and the
 // environment over them; Validate finds every fault. A Config is immutable once handed to the proxy.
+//
+// What each field means, its unit, its default and when a change takes effect stand in the key table (keys.go) and in
+// docs/settings.md, which is printed from it.
 type Config struct {
 	// File is where the configuration was read from; empty for defaults and environment alone.
 	File string `toml:"-"`
+
+	// Warnings are remarks of Load that stop nothing: what was taken from another pooler's environment names, and which of them
+	// have no equal here. They hold no secrets. Log them once.
+	Warnings []string `toml:"-"`
 
 	Loops           int           `toml:"loops"`            // event loops; 0: start with one, open more when it is busy
 	ShutdownTimeout time.Duration `toml:"shutdown_timeout"` // how long SIGTERM waits for transactions
@@ -18,18 +35,21 @@ type Config struct {
 	Users     map[string]User     `toml:"users"`
 	Admin     Admin               `toml:"admin"`
 	Log       Log                 `toml:"log"`
+
+	// origins says where the value of a key came from, by its path ("server.port"); for the faults Validate finds.
+	origins map[string]origin
 }
 
-// Server says where PostgreSQL is and how connections to it are made.
+// Server says where PostgreSQL is and how connections to it are made. Printing one masks its password.
 type Server struct {
 	Host        string `toml:"host"` // name, address, socket directory, or a comma list tried in order
 	Port        int    `toml:"port"`
-	User        string `toml:"user"`     // log in as this user for every client; empty: as the client's user
-	Password    string `toml:"password"` // empty: the user file's plain password of the server user
-	SSLMode     string `toml:"sslmode"`  // libpq's: disable, allow, prefer, require, verify-ca, verify-full
-	SSLRootCert string `toml:"sslrootcert"`
-	SSLCert     string `toml:"sslcert"`
-	SSLKey      string `toml:"sslkey"`
+	User        string `toml:"user"`        // log in as this user for every client; empty: as the client's user
+	Password    string `toml:"password"`    // empty: the user file's plain password of the server user
+	SSLMode     string `toml:"sslmode"`     // libpq's: disable, allow, prefer, require, verify-ca, verify-full
+	SSLRootCert string `toml:"sslrootcert"` // path, absolute after Load; or "system"
+	SSLCert     string `toml:"sslcert"`     // path, absolute after Load
+	SSLKey      string `toml:"sslkey"`      // path, absolute after Load
 
 	ConnectTimeout time.Duration `toml:"server_connect_timeout"`
 	LoginRetry     time.Duration `toml:"server_login_retry"` // longest pause between failed logins
@@ -45,10 +65,12 @@ type Server struct {
 	ApplicationName string        `toml:"application_name"` // of idle servers in pg_stat_activity
 }
 
-// Auth says which clients may log in.
+// Auth says which clients may log in. Printing one masks its password.
 type Auth struct {
 	Type     string `toml:"type"`      // trust, password, md5, scram-sha-256
-	UserFile string `toml:"user_file"` // PgBouncer's userlist format; relative to the config file
+	UserFile string `toml:"user_file"` // PgBouncer's userlist format; relative to the config file, absolute after Load
+	User     string `toml:"user"`      // one login beside (or without) the user file, as the PgBouncer images take it from DB_USER
+	Password string `toml:"password"`  // plain, of User
 }
 
 // Listener is a port (or several addresses) with a pool mode, and the limits of its pools.
@@ -81,7 +103,8 @@ type Listener struct {
 	UnixSocketMode    string        `toml:"unix_socket_mode"` // octal
 }
 
-// Database overrides, for one database name, where it is and how large its pools are. Zero values mean "as the listener says".
+// Database overrides, for one database name, where it is and how large its pools are. Zero values mean "as the listener says"
+// (for host, port, user and password: as [server] says). Printing one masks its password.
 type Database struct {
 	Host             string        `toml:"host"`
 	Port             int           `toml:"port"`
@@ -96,7 +119,7 @@ type Database struct {
 	ServerLifetime   time.Duration `toml:"server_lifetime"`
 }
 
-// User overrides, for one user, pool sizes and time-outs. Zero values mean "as the listener says".
+// User overrides, for one user, pool sizes and time-outs. Zero values mean "as the database or the listener says".
 type User struct {
 	PoolSize               int           `toml:"pool_size"`
 	ReservePoolSize        int           `toml:"reserve_pool_size"`

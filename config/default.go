@@ -1,0 +1,67 @@
+package config
+
+import "time"
+
+// Default gives the configuration of the program without a file: the two listeners of the README and PgBouncer's value for
+// everything else. Two values differ from PgBouncer's on purpose: query_wait_timeout is 30s instead of 120s (an HTTP client has
+// given up long before), and auth.type is scram-sha-256 instead of md5.
+func Default() *Config {
+	transactional := DefaultListener()
+	transactional.Name = "transactional"
+	transactional.Listen = []string{"127.0.0.1:6432"}
+	transactional.PoolMode = "transaction"
+	transactional.MaxClientConn = 1000
+	transactional.DefaultPoolSize = 25
+	transactional.ReservePoolSize = 5
+	transactional.IdleTransactionTimeout = time.Minute
+
+	session := DefaultListener()
+	session.Name = "session"
+	session.Listen = []string{"127.0.0.1:6433"}
+	session.PoolMode = "session"
+	session.MaxClientConn = 100
+	session.DefaultPoolSize = 10
+
+	return &Config{
+		ShutdownTimeout: 30 * time.Second,
+		Server: Server{
+			Host:            "127.0.0.1",
+			Port:            5432,
+			SSLMode:         "prefer",
+			ConnectTimeout:  15 * time.Second,
+			LoginRetry:      15 * time.Second,
+			TCPKeepalive:    true,
+			ApplicationName: "hybridbouncer",
+		},
+		Auth:      Auth{Type: "scram-sha-256"},
+		Listeners: []Listener{transactional, session},
+		Admin:     Admin{Listen: "127.0.0.1:9127"},
+		Log: Log{
+			Level:          "info",
+			Format:         "text",
+			Connections:    true,
+			Disconnections: true,
+			PoolerErrors:   true,
+		},
+	}
+}
+
+// DefaultListener gives a listener as a [[listener]] of the file starts out: PgBouncer's defaults, no name and no address.
+func DefaultListener() Listener {
+	return Listener{
+		PoolMode:           "session",
+		MaxClientConn:      100,
+		DefaultPoolSize:    20,
+		ReservePoolTimeout: 5 * time.Second,
+		QueryWaitTimeout:   30 * time.Second,
+		QueryWaitNotify:    5 * time.Second,
+		ClientLoginTimeout: 60 * time.Second,
+		CancelWaitTimeout:  10 * time.Second,
+		ServerLifetime:     time.Hour,
+		ServerIdleTimeout:  10 * time.Minute,
+		ServerCheckDelay:   30 * time.Second,
+		ServerCheckQuery:   ";",
+		ServerResetQuery:   "DISCARD ALL",
+		UnixSocketMode:     "0777",
+	}
+}

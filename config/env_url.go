@@ -1,0 +1,127 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// serverURL is what a DATABASE_URL says.
+type serverURL struct {
+	host, user, password, database string
+	port                           int
+	options                        url.Values
+}
+
+// errURL never holds the value: it contains a password.
+var errURL = errors.New("wants postgres://user:password@host:port/database, with special characters of the password percent-encoded (the value is not shown)")
+
+// parseURL reads a connection URI as libpq understands it, for one host.
+func parseURL(text string) (serverURL, error) {
+	u, err := url.Parse(strings.TrimSpace(text))
+	if err != nil || u.Opaque != "" || u.Fragment != "" {
+		return serverURL{}, errURL
+	}
+	switch u.Scheme {
+	case "postgres", "postgresql", "pgbouncer":
+	default:
+		return serverURL{}, errURL
+	}
+	s := serverURL{host: u.Hostname(), database: strings.TrimPrefix(u.Path, "/")}
+	if strings.Contains(s.database, "/") {
+		return serverURL{}, errURL
+	}
+	if s.database == "*" {
+		s.database = ""
+	}
+	if u.User != nil {
+		s.user = u.User.Username()
+		s.password, _ = u.User.Password()
+	}
+	if port := u.Port(); port != "" {
+		if s.port, err = strconv.Atoi(port); err != nil {
+			return serverURL{}, errURL
+		}
+	}
+	if s.options, err = url.ParseQuery(u.RawQuery); err != nil {
+		return serverURL{}, errURL
+	}
+	if host := s.options.Get("host"); host != "" && s.host == "" {
+		s.host = host
+	}
+	delete(s.options, "host")
+	return s, nil
+}
+
+// urlOptions are the parameters of a connection URI that have an equal here.
+var urlOptions = map[string]string{
+	"sslmode":          "server.sslmode",
+	"sslrootcert":      "server.sslrootcert",
+	"sslcert":          "server.sslcert",
+	"sslkey":           "server.sslkey",
+	"application_name": "server.application_name",
+	"connect_timeout":  "server.server_connect_timeout",
+}
+
+// databaseURL takes server, login and database from one URL.
+func (r *envReader) databaseURL(name, value string) {
+	u, err := parseURL(value)
+	if err != nil {
+		r.fault(name, err.Error(), "")
+		return
+	}
+	if u.host != "" {
+		r.assignForeign("server.host", name, u.host)
+	}
+	if u.port != 0 {
+		r.assignForeign("server.port", name, strconv.Itoa(u.port))
+	}
+	for _, option := range slices.Sorted(maps.Keys(u.options)) {
+		if path := urlOptions[option]; path != "" {
+			r.assignForeign(path, name, u.options.Get(option))
+		} else {
+			r.warn("the parameter %q of %s is ignored", option, name)
+		}
+	}
+	if u.user != "" {
+		r.setLogin(foreignValue{name, u.user}, foreignValue{name, u.password})
+	}
+	if u.database != "" {
+		r.databaseName(name, u.database)
+	}
+}
+
+// databaseURLs makes one database of each URL.
+func (r *envReader) databaseURLs(name, value string) {
+	for i, text := range splitList(value) {
+		u, err := parseURL(text)
+		if err != nil {
+			r.fault(name, fmt.Sprintf("URL %d: %v", i+1, err), "")
+			continue
+		}
+		database := u.database
+		if database == "" {
+			database = "*"
+		}
+		if len(u.options) > 0 {
+			r.warn("the parameters of URL %d of %s are ignored: they can be set in [server] only", i+1, name)
+		}
+		r.config.setDatabase(database, Database{Host: u.host, Port: u.port, User: u.user, Password: u.password})
+		r.took("databases."+quoteName(database), name)
+	}
+}
+
+// databaseName lets clients ask for one database only, as the images do; "*" stands for all.
+func (r *envReader) databaseName(name, value string) {
+	if value == "*" {
+		return
+	}
+	if _, known := r.config.Databases[value]; !known {
+		r.config.setDatabase(value, Database{})
+		r.took("databases."+quoteName(value), name)
+	}
+}

@@ -1,0 +1,245 @@
+package config
+
+// The key table, second half: listeners, and what a database or a user may have different.
+
+var listenerKeys = []Key{
+	{
+		Name: "name", When: Restart,
+		Doc:   "Name of the listener in metrics, logs and environment names. Lower-case letters, digits, - and _.",
+		field: of(func(l *Listener) any { return &l.Name }),
+	},
+	{
+		Name: "listen", When: Restart,
+		Doc:   "Addresses: host:port, :port for all of them, or the path of a unix socket directory with :port.",
+		field: of(func(l *Listener) any { return &l.Listen }),
+	},
+	{
+		Name: "pool_mode", When: Restart,
+		Allowed: []string{"session", "transaction", "statement"},
+		Doc:     "When a server goes back to its pool: at the end of the client's session, transaction, or statement (which forbids transaction blocks).",
+		field:   of(func(l *Listener) any { return &l.PoolMode }),
+	},
+	{
+		Name: "max_client_conn", Min: 1, When: NewLogins, Unit: "clients",
+		Doc:   "Clients this listener accepts; the next one is refused with 53300. Each needs a file descriptor.",
+		field: of(func(l *Listener) any { return &l.MaxClientConn }),
+	},
+	{
+		Name: "default_pool_size", Min: 1, When: Live, Unit: "servers",
+		Doc:   "Servers of each pool, that is per database and user. The sum over all pools must fit into PostgreSQL's max_connections.",
+		field: of(func(l *Listener) any { return &l.DefaultPoolSize }),
+	},
+	{
+		Name: "min_pool_size", When: Live, Unit: "servers",
+		Zero:  "servers are opened when clients need them",
+		Doc:   "Servers a pool keeps open once it has been used.",
+		field: of(func(l *Listener) any { return &l.MinPoolSize }),
+	},
+	{
+		Name: "reserve_pool_size", When: Live, Unit: "servers",
+		Zero:  "no reserve",
+		Doc:   "More servers a pool may open when a client has waited for reserve_pool_timeout.",
+		field: of(func(l *Listener) any { return &l.ReservePoolSize }),
+	},
+	{
+		Name: "reserve_pool_timeout", When: Live,
+		Zero:  "never use the reserve",
+		Doc:   "How long a client waits before the pool uses its reserve.",
+		field: of(func(l *Listener) any { return &l.ReservePoolTimeout }),
+	},
+	{
+		Name: "query_wait_timeout", When: Live,
+		Zero:  "wait without end",
+		Doc:   "How long a query waits for a server before the client gets an error (53300) and keeps its connection. PgBouncer: 120s, and the connection is closed.",
+		field: of(func(l *Listener) any { return &l.QueryWaitTimeout }),
+	},
+	{
+		Name: "query_wait_notify", When: Live,
+		Zero:  "never",
+		Doc:   "After this long in the queue the client gets a NOTICE that it waits.",
+		field: of(func(l *Listener) any { return &l.QueryWaitNotify }),
+	},
+	{
+		Name: "client_login_timeout", When: NewLogins,
+		Zero:  "no limit",
+		Doc:   "How long a client may take to log in.",
+		field: of(func(l *Listener) any { return &l.ClientLoginTimeout }),
+	},
+	{
+		Name: "client_idle_timeout", When: Live,
+		Zero:  "never",
+		Doc:   "Close clients that sent nothing for this long outside a transaction (57P05). Longer than your application's pool keeps idle connections, or not at all.",
+		field: of(func(l *Listener) any { return &l.ClientIdleTimeout }),
+	},
+	{
+		Name: "idle_transaction_timeout", When: Live,
+		Zero:  "never",
+		Doc:   "Close clients idle in a transaction for this long (25P03). Applications that keep a transaction open for the length of a stream otherwise park all servers.",
+		field: of(func(l *Listener) any { return &l.IdleTransactionTimeout }),
+	},
+	{
+		Name: "transaction_timeout", When: Live,
+		Zero:  "never",
+		Doc:   "Close clients whose transaction is older than this (25P04).",
+		field: of(func(l *Listener) any { return &l.TransactionTimeout }),
+	},
+	{
+		Name: "query_timeout", When: Live,
+		Zero:  "never",
+		Doc:   "Close clients whose query runs longer than this (57014). PostgreSQL's statement_timeout is gentler: it leaves the connection open.",
+		field: of(func(l *Listener) any { return &l.QueryTimeout }),
+	},
+	{
+		Name: "cancel_wait_timeout", When: Live,
+		Zero:  "no limit",
+		Doc:   "How long a cancel request may wait for its way to PostgreSQL before it is dropped.",
+		field: of(func(l *Listener) any { return &l.CancelWaitTimeout }),
+	},
+	{
+		Name: "server_lifetime", When: Live,
+		Zero:  "close each server after one use",
+		Doc:   "Servers older than this are closed when next free. Spread by a jitter, so that they do not all go at once.",
+		field: of(func(l *Listener) any { return &l.ServerLifetime }),
+	},
+	{
+		Name: "server_idle_timeout", When: Live,
+		Zero:  "never",
+		Doc:   "Servers unused for this long are closed, down to min_pool_size.",
+		field: of(func(l *Listener) any { return &l.ServerIdleTimeout }),
+	},
+	{
+		Name: "server_check_delay", When: Live,
+		Zero:  "check before every use",
+		Doc:   "A server unused for this long is tested with server_check_query before a client gets it. Only if there is such a query.",
+		field: of(func(l *Listener) any { return &l.ServerCheckDelay }),
+	},
+	{
+		Name: "server_check_query", When: Live,
+		Zero:  "no test",
+		Doc:   "Query that tests an idle server. \";\" costs PostgreSQL nothing; PgBouncer writes it as <empty>, which is understood too.",
+		field: of(func(l *Listener) any { return &l.ServerCheckQuery }),
+	},
+	{
+		Name: "server_reset_query", When: Live,
+		Zero:  "none: the next client inherits what the last one left",
+		Doc:   "Query that cleans a server after a session, before the next client gets it. Only in session mode.",
+		field: of(func(l *Listener) any { return &l.ServerResetQuery }),
+	},
+	{
+		Name: "server_round_robin", When: Live,
+		Doc:   "Use idle servers in turn instead of the one used last. The default lets servers nobody needs grow old and close.",
+		field: of(func(l *Listener) any { return &l.ServerRoundRobin }),
+	},
+	{
+		Name: "unix_socket_mode", When: Restart,
+		Doc:   "Permissions of the unix socket, in octal.",
+		field: of(func(l *Listener) any { return &l.UnixSocketMode }),
+	},
+}
+
+const (
+	asServer   = "as [server] says"
+	asListener = "as the listener says"
+	asDatabase = "as the database or the listener says"
+)
+
+var databaseKeys = []Key{
+	{
+		Name: "host", When: NewLogins, Zero: asServer,
+		Doc:   "Where this database is, if not at server.host.",
+		field: of(func(d *Database) any { return &d.Host }),
+	},
+	{
+		Name: "port", Max: 65535, When: NewLogins, Unit: "port", Zero: asServer,
+		Doc:   "Its port, if not server.port.",
+		field: of(func(d *Database) any { return &d.Port }),
+	},
+	{
+		Name: "dbname", When: NewLogins, Zero: "the name the client asked for",
+		Doc:   "Its name in PostgreSQL.",
+		field: of(func(d *Database) any { return &d.DBName }),
+	},
+	{
+		Name: "user", When: NewLogins, Zero: asServer,
+		Doc:   "Log in to PostgreSQL as this user for every client of this database.",
+		field: of(func(d *Database) any { return &d.User }),
+	},
+	{
+		Name: "password", When: NewLogins, Secret: true, Zero: "server.password if the user is the same, else the plain password the user file holds",
+		Doc:   "Password of user.",
+		field: of(func(d *Database) any { return &d.Password }),
+	},
+	{
+		Name: "pool_size", When: Live, Unit: "servers", Zero: asListener,
+		Doc:   "Servers of each pool of this database.",
+		field: of(func(d *Database) any { return &d.PoolSize }),
+	},
+	{
+		Name: "min_pool_size", When: Live, Unit: "servers", Zero: asListener,
+		Doc:   "Servers each pool of this database keeps open once it has been used.",
+		field: of(func(d *Database) any { return &d.MinPoolSize }),
+	},
+	{
+		Name: "reserve_pool_size", When: Live, Unit: "servers", Zero: asListener,
+		Doc:   "Reserve of each pool of this database.",
+		field: of(func(d *Database) any { return &d.ReservePoolSize }),
+	},
+	{
+		Name: "max_db_connections", When: Live, Unit: "servers", Zero: asServer,
+		Doc:   "Servers this database may have over all pools of all listeners.",
+		field: of(func(d *Database) any { return &d.MaxDBConnections }),
+	},
+	{
+		Name: "query_wait_timeout", When: Live, Zero: asListener,
+		Doc:   "How long a query to this database waits for a server.",
+		field: of(func(d *Database) any { return &d.QueryWaitTimeout }),
+	},
+	{
+		Name: "server_lifetime", When: Live, Zero: asListener,
+		Doc:   "Age at which servers of this database are replaced.",
+		field: of(func(d *Database) any { return &d.ServerLifetime }),
+	},
+}
+
+var userKeys = []Key{
+	{
+		Name: "pool_size", When: Live, Unit: "servers", Zero: asDatabase,
+		Doc:   "Servers of each pool of this user.",
+		field: of(func(u *User) any { return &u.PoolSize }),
+	},
+	{
+		Name: "reserve_pool_size", When: Live, Unit: "servers", Zero: asDatabase,
+		Doc:   "Reserve of each pool of this user.",
+		field: of(func(u *User) any { return &u.ReservePoolSize }),
+	},
+	{
+		Name: "max_user_connections", When: Live, Unit: "servers", Zero: asServer,
+		Doc:   "Servers this user may have over all pools of all listeners.",
+		field: of(func(u *User) any { return &u.MaxUserConnections }),
+	},
+	{
+		Name: "query_timeout", When: Live, Zero: asListener,
+		Doc:   "Longest query of this user.",
+		field: of(func(u *User) any { return &u.QueryTimeout }),
+	},
+	{
+		Name: "query_wait_timeout", When: Live, Zero: asDatabase,
+		Doc:   "How long a query of this user waits for a server.",
+		field: of(func(u *User) any { return &u.QueryWaitTimeout }),
+	},
+	{
+		Name: "idle_transaction_timeout", When: Live, Zero: asListener,
+		Doc:   "How long this user may be idle in a transaction.",
+		field: of(func(u *User) any { return &u.IdleTransactionTimeout }),
+	},
+	{
+		Name: "transaction_timeout", When: Live, Zero: asListener,
+		Doc:   "Longest transaction of this user.",
+		field: of(func(u *User) any { return &u.TransactionTimeout }),
+	},
+	{
+		Name: "client_idle_timeout", When: Live, Zero: asListener,
+		Doc:   "How long a client of this user may be idle outside a transaction.",
+		field: of(func(u *User) any { return &u.ClientIdleTimeout }),
+	},
+}

@@ -1,0 +1,90 @@
+package config
+
+import "time"
+
+// Resolved is what holds for one database and user on one listener, with all overrides applied: users before databases before
+// the listener, as in PgBouncer. Time-outs of 0 and limits of 0 are off, except where docs/settings.md says otherwise.
+type Resolved struct {
+	Host           string // as server.host: a comma list, or a directory
+	Port           int
+	DBName         string // in PostgreSQL
+	ServerUser     string // who to log in as
+	ServerPassword string // empty: the user file's plain password of ServerUser
+
+	PoolSize           int // servers of this pool
+	MinPoolSize        int // at most PoolSize
+	ReservePoolSize    int
+	ReservePoolTimeout time.Duration
+	MaxDBConnections   int // servers of this database over all pools
+	MaxUserConnections int // servers of this user over all pools
+
+	QueryWaitTimeout       time.Duration
+	QueryWaitNotify        time.Duration
+	ClientIdleTimeout      time.Duration
+	IdleTransactionTimeout time.Duration
+	TransactionTimeout     time.Duration
+	QueryTimeout           time.Duration
+	ServerLifetime         time.Duration
+	ServerIdleTimeout      time.Duration
+	ServerCheckDelay       time.Duration
+}
+
+// Resolve gives what holds for a client of a listener that asks for a database as a user. ok is false when there is no such
+// database: it is neither named in [databases] nor covered by "*". With no [databases] at all every name is allowed.
+func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved, ok bool) {
+	d, named := c.Databases[database]
+	if !named {
+		d, named = c.Databases["*"]
+	}
+	if !named && len(c.Databases) > 0 {
+		return Resolved{}, false
+	}
+	u := c.Users[user]
+	r = Resolved{
+		Host:   first(d.Host, c.Server.Host),
+		Port:   first(d.Port, c.Server.Port),
+		DBName: first(d.DBName, database),
+
+		PoolSize:           first(u.PoolSize, d.PoolSize, listener.DefaultPoolSize),
+		ReservePoolSize:    first(u.ReservePoolSize, d.ReservePoolSize, listener.ReservePoolSize),
+		ReservePoolTimeout: listener.ReservePoolTimeout,
+		MaxDBConnections:   first(d.MaxDBConnections, c.Server.MaxDBConnections),
+		MaxUserConnections: first(u.MaxUserConnections, c.Server.MaxUserConnections),
+
+		QueryWaitTimeout:       first(u.QueryWaitTimeout, d.QueryWaitTimeout, listener.QueryWaitTimeout),
+		QueryWaitNotify:        listener.QueryWaitNotify,
+		ClientIdleTimeout:      first(u.ClientIdleTimeout, listener.ClientIdleTimeout),
+		IdleTransactionTimeout: first(u.IdleTransactionTimeout, listener.IdleTransactionTimeout),
+		TransactionTimeout:     first(u.TransactionTimeout, listener.TransactionTimeout),
+		QueryTimeout:           first(u.QueryTimeout, listener.QueryTimeout),
+		ServerLifetime:         first(d.ServerLifetime, listener.ServerLifetime),
+		ServerIdleTimeout:      listener.ServerIdleTimeout,
+		ServerCheckDelay:       listener.ServerCheckDelay,
+	}
+	r.MinPoolSize = min(first(d.MinPoolSize, listener.MinPoolSize), r.PoolSize)
+	r.ServerUser, r.ServerPassword = c.serverLogin(d, user)
+	return r, true
+}
+
+// serverLogin says who logs in to PostgreSQL for a client. The password of [server] serves its own user only.
+func (c *Config) serverLogin(d Database, clientUser string) (user, password string) {
+	user = first(d.User, c.Server.User, clientUser)
+	if d.Password != "" {
+		return user, d.Password
+	}
+	if user == c.Server.User {
+		return user, c.Server.Password
+	}
+	return user, ""
+}
+
+// first gives the first value that is set.
+func first[T comparable](values ...T) T {
+	var unset T
+	for _, value := range values {
+		if value != unset {
+			return value
+		}
+	}
+	return unset
+}
