@@ -288,8 +288,20 @@ func (c *Cluster) Kill() {
 	}
 	c.server.kill()
 	c.server = nil
-	// What is left of it would keep the next start waiting for a process that is gone.
-	_ = os.Remove(filepath.Join(c.DataDir, "postmaster.pid"))
+	c.removeSharedMemory()
+}
+
+// removeSharedMemory removes the System V segment (56 bytes, held for its key) that a killed server leaves in the kernel, and that
+// a Stop without another start would leave there for good. Its number is the second on the seventh line of postmaster.pid.
+func (c *Cluster) removeSharedMemory() {
+	b, _ := os.ReadFile(filepath.Join(c.DataDir, "postmaster.pid"))
+	lines := strings.Split(string(b), "\n")
+	if len(lines) < 7 {
+		return
+	}
+	if f := strings.Fields(lines[6]); len(f) == 2 {
+		_ = exec.Command("ipcrm", "-m", f[1]).Run()
+	}
 }
 
 // Restart stops the server if it is running (fast shutdown) and starts it again on the same port and data. It also brings back a

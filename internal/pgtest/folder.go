@@ -78,10 +78,17 @@ func (w *workplace) prepare(ctx context.Context, i *installation) error {
 	return nil
 }
 
-// makeRoot makes the folder of this process under TMPDIR, or under /tmp where a socket's path would grow too long. Others may
-// pass through it (the server's user, the pooler's), not list it.
+// makeRoot makes the folder of this process: under TMPDIR if that is set, else in memory if there is room, else where the system
+// keeps such things; but under /tmp where a socket's path would grow too long. Others may pass through it (the server's user, the
+// pooler's), not list it.
 func makeRoot() (string, error) {
-	tmp := os.TempDir()
+	tmp := os.Getenv("TMPDIR")
+	if tmp == "" {
+		tmp = memoryFolder()
+	}
+	if tmp == "" {
+		tmp = os.TempDir()
+	}
 	if len(tmp)+len("/hbpg-1234567890/1234/.s.PGSQL.12345") > socketPathMax {
 		tmp = "/tmp"
 	}
@@ -140,10 +147,11 @@ func (c *Cluster) writeConfiguration() error {
 		"port":                    strconv.Itoa(c.Port),
 		"unix_socket_directories": c.SocketDir,
 		"max_connections":         "100",
-		"fsync":                   "off", // the data is thrown away
-		"synchronous_commit":      "off",
-		"full_page_writes":        "off",
-		"log_line_prefix":         "%m [%p] %u@%d %a: ",
+		"fsync":                   "off", // the data is thrown away; what was committed still survives Kill
+		// Further shared memory as files of the data directory, where they go with it; POSIX segments outlive a killed server.
+		"dynamic_shared_memory_type": "mmap",
+		"full_page_writes":           "off",
+		"log_line_prefix":            "%m [%p] %u@%d %a: ",
 	}
 	if c.options.MaxConnections > 0 {
 		settings["max_connections"] = strconv.Itoa(c.options.MaxConnections)
