@@ -69,7 +69,7 @@ type Server struct {
 type Auth struct {
 	Type     string `toml:"type"`      // trust, password, md5, scram-sha-256
 	UserFile string `toml:"user_file"` // PgBouncer's userlist format; relative to the config file, absolute after Load
-	User     string `toml:"user"`      // one login beside (or without) the user file, as the PgBouncer images take it from DB_USER
+	User     string `toml:"user"`      // the one login when there is no user file, as the PgBouncer images take it from DB_USER
 	Password string `toml:"password"`  // plain, of User
 }
 

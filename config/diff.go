@@ -70,17 +70,18 @@ func (c *Config) groups() map[string]When {
 // Merge gives what a reload makes of two configurations: after, with the settings that take a Restart as they are in before. The
 // result belongs to the caller.
 func Merge(before, after *Config) *Config {
-	merged := after.clone()
-	merged.Listeners = nil
+	merged, before := after.clone(), before.clone()
+	var listeners []Listener // those of before, each as after has it
 	for i := range before.Listeners {
 		l := before.Listeners[i]
-		for j := range after.Listeners {
-			if after.Listeners[j].Name == l.Name {
-				l = after.Listeners[j]
+		for j := range merged.Listeners {
+			if merged.Listeners[j].Name == l.Name {
+				l = merged.Listeners[j]
 			}
 		}
-		merged.Listeners = append(merged.Listeners, l)
+		listeners = append(listeners, l)
 	}
+	merged.Listeners = listeners
 	old := map[string]target{}
 	for _, t := range before.targets() {
 		old[t.path] = t
@@ -97,6 +98,10 @@ func Merge(before, after *Config) *Config {
 func (c *Config) clone() *Config {
 	copied := *c
 	copied.Listeners = slices.Clone(c.Listeners)
+	for i := range copied.Listeners {
+		copied.Listeners[i].Listen = slices.Clone(copied.Listeners[i].Listen)
+	}
+	copied.Admin.Users = slices.Clone(c.Admin.Users)
 	copied.Databases = maps.Clone(c.Databases)
 	copied.Users = maps.Clone(c.Users)
 	copied.origins = maps.Clone(c.origins)

@@ -140,7 +140,7 @@ var authKeys = []Key{
 	{
 		Name: "user", When: NewLogins,
 		Zero:  "none",
-		Doc:   "One user who may log in without a user file, as PgBouncer images take it from DB_USER. With user_file, put the user there instead.",
+		Doc:   "The one user who may log in when there is no user_file, as PgBouncer images take it from DB_USER.",
 		field: of(func(a *Auth) any { return &a.User }),
 	},
 	{

@@ -42,6 +42,9 @@ func Load(path string, environ []string) (*Config, error) {
 			c.Listeners[i].ServerCheckQuery = ";"
 		}
 	}
+	if c.Auth.User != "" && c.Auth.UserFile != "" {
+		c.Warnings = append(c.Warnings, "auth.user is ignored: auth.user_file holds the users")
+	}
 	faults = append(faults, c.Validate()...)
 	if len(faults) > 0 {
 		return nil, faults.sorted()

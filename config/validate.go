@@ -187,8 +187,8 @@ func (v *validator) listenerName(name, group string, names map[string]int) {
 }
 
 // addressFault says what is wrong with an address to listen on; "" if nothing.
-func addressFault(address string) string {
-	host, port, err := splitAddress(address)
+func addressFault(text string) string {
+	host, port, err := splitAddress(text)
 	if err != nil {
 		return "wants host:port, :port, or /directory:port"
 	}
@@ -232,26 +232,21 @@ func (v *validator) databases() {
 // addresses checks that no two sockets want the same address, and that PostgreSQL's is not one of ours.
 func (v *validator) addresses() {
 	c := v.config
-	used := map[string]string{}
-	take := func(key, address string) {
-		host, port, err := splitAddress(address)
-		if err != nil || port == "0" {
+	var used []address
+	take := func(key, text string) {
+		a, ok := newAddress(key, text)
+		if !ok {
 			return
 		}
-		if strings.HasPrefix(host, "/") {
-			address = path.Clean(host) + ":" + port
-		} else {
-			address = net.JoinHostPort(sameHost(host), port)
-		}
-		if other, taken := used[address]; taken {
-			v.fault(key, "%s is taken by %s", address, other)
+		if other := a.among(used); other != "" {
+			v.fault(key, "%s is taken by %s", text, other)
 			return
 		}
-		used[address] = key
+		used = append(used, a)
 	}
 	for i := range c.Listeners {
-		for _, address := range c.Listeners[i].Listen {
-			take(c.listenerPath(i)+".listen", address)
+		for _, text := range c.Listeners[i].Listen {
+			take(c.listenerPath(i)+".listen", text)
 		}
 	}
 	if c.Admin.Listen != "" {
@@ -261,20 +256,63 @@ func (v *validator) addresses() {
 		take("admin.listen", c.Admin.Listen)
 	}
 	for host := range strings.SplitSeq(c.Server.Host, ",") {
-		address := net.JoinHostPort(sameHost(host), strconv.Itoa(c.Server.Port))
-		if key, ours := used[address]; ours && !strings.HasPrefix(host, "/") {
-			v.fault("server.port", "%s is an address of this program itself (%s); it must be PostgreSQL's", address, key)
+		for _, name := range ownNames(host) {
+			server := address{host: sameHost(name), port: strconv.Itoa(c.Server.Port)}
+			if key := server.among(used); key != "" {
+				v.fault("server.port", "%s port %d is an address of this program itself (%s); it must be PostgreSQL's", host, c.Server.Port, key)
+				break
+			}
 		}
 	}
 }
 
-// sameHost writes the names of this machine in one way.
+// ownNames gives what a host stands for if it is surely this machine; nothing for others.
+func ownNames(host string) []string {
+	switch {
+	case host == "localhost":
+		return []string{"127.0.0.1", "::1"}
+	case host == "127.0.0.1", host == "::1", strings.HasPrefix(host, "/"):
+		return []string{host}
+	}
+	return nil
+}
+
+// address is a socket we open, and the setting that says so.
+type address struct{ host, port, key string }
+
+// newAddress reads an address; ok is false for those that cannot collide.
+func newAddress(key, text string) (a address, ok bool) {
+	host, port, err := splitAddress(text)
+	return address{sameHost(host), port, key}, err == nil && port != "0"
+}
+
+// among gives the setting of the first address that cannot be opened beside this one; "" if there is none.
+func (a address) among(used []address) string {
+	for _, other := range used {
+		if a.port == other.port && (a.host == other.host || a.covers(other) || other.covers(a)) {
+			return other.key
+		}
+	}
+	return ""
+}
+
+// covers tells whether an address stands for all hosts of a kind, the other one included.
+func (a address) covers(other address) bool {
+	if strings.HasPrefix(other.host, "/") {
+		return false
+	}
+	return a.host == "::" || a.host == "0.0.0.0" && !strings.Contains(other.host, ":")
+}
+
+// sameHost writes a host in the one way addresses are compared by.
 func sameHost(host string) string {
-	switch host {
-	case "localhost", "::1", "127.0.0.1":
+	switch {
+	case host == "localhost":
 		return "127.0.0.1"
-	case "", "0.0.0.0", "::", "*":
-		return "0.0.0.0"
+	case host == "":
+		return "::" // what Go binds for it: IPv4 and IPv6
+	case strings.HasPrefix(host, "/"):
+		return path.Clean(host)
 	}
 	return host
 }

@@ -1,0 +1,178 @@
+package config
+
+import (
+	"reflect"
+	"testing"
+	"time"
+)
+
+const twoListeners = minimal + `
+[[listener]]
+name = "a"
+listen = ":7001"
+[[listener]]
+name = "b"
+listen = ":7002"
+default_pool_size = 5
+[databases.old]
+[databases.kept]
+pool_size = 1
+[users.u]
+`
+
+const twoListenersLater = "loops = 2\n" + minimal + `
+[[listener]]
+name = "b"
+listen = [":7003"]
+default_pool_size = 6
+max_client_conn = 7
+[[listener]]
+name = "c"
+listen = ":7004"
+[databases.kept]
+pool_size = 2
+[databases.new]
+[users.u]
+query_timeout = 3
+[log]
+format = "json"
+`
+
+func TestDiff(t *testing.T) {
+	before := mustLoad(t, twoListeners)
+	after := mustLoad(t, twoListenersLater)
+	want := []Change{
+		{"databases.old", "present", "absent", NewLogins},
+		{"listener.a", "present", "absent", Restart},
+		{"databases.new", "absent", "present", NewLogins},
+		{"listener.c", "absent", "present", Restart},
+		{"loops", "0", "2", Restart},
+		{"listener.b.listen", `[":7002"]`, `[":7003"]`, Restart},
+		{"listener.b.max_client_conn", "100", "7", NewLogins},
+		{"listener.b.default_pool_size", "5", "6", Live},
+		{"databases.kept.pool_size", "1", "2", Live},
+		{"users.u.query_timeout", `"0s"`, `"3s"`, Live},
+		{"log.format", `"text"`, `"json"`, Restart},
+	}
+	if have := Diff(before, after); !reflect.DeepEqual(have, want) {
+		t.Errorf("have\n%+v\nwant\n%+v", have, want)
+	}
+	if have := Diff(after, after); len(have) != 0 {
+		t.Errorf("a configuration differs from itself: %+v", have)
+	}
+}
+
+// After a reload the process runs with the merged configuration: what needs a restart is as before, and still differs.
+func TestMerge(t *testing.T) {
+	before := mustLoad(t, twoListeners)
+	after := mustLoad(t, twoListenersLater)
+	merged := Merge(before, after)
+	for _, change := range Diff(before, merged) {
+		if change.When == Restart {
+			t.Errorf("%s would change without a restart", change.Key)
+		}
+	}
+	for _, change := range Diff(merged, after) {
+		if change.When != Restart {
+			t.Errorf("%s was not taken over", change.Key)
+		}
+	}
+	if len(Diff(merged, after)) != 5 {
+		t.Errorf("still to come: %+v", Diff(merged, after))
+	}
+	merged.Listeners[0].Listen[0] = "x"
+	if before.Listeners[0].Listen[0] == "x" || after.Listeners[0].Listen[0] == "x" {
+		t.Error("the merged configuration shares memory with the others")
+	}
+}
+
+func TestResolve(t *testing.T) {
+	c := mustLoad(t, minimal+`
+[server]
+host = "main"
+port = 1
+user = "pooler"
+password = "p"
+max_db_connections = 40
+max_user_connections = 30
+[[listener]]
+name = "a"
+listen = ":7001"
+min_pool_size = 15
+query_timeout = 9
+[databases.reports]
+host = "other"
+port = 2
+dbname = "analytics"
+pool_size = 11
+reserve_pool_size = 3
+max_db_connections = 12
+query_wait_timeout = 8
+server_lifetime = 7
+[databases.own]
+user = "owner"
+[databases.own2]
+user = "owner"
+password = "q"
+[databases."*"]
+pool_size = 10
+[users.web]
+pool_size = 4
+max_user_connections = 5
+query_wait_timeout = 6
+query_timeout = 3
+idle_transaction_timeout = 2
+`)
+	l := &c.Listeners[0]
+	base := Resolved{
+		Host: "main", Port: 1, DBName: "any", ServerUser: "pooler", ServerPassword: "p",
+		PoolSize: 10, MinPoolSize: 10, ReservePoolTimeout: 5 * time.Second, MaxDBConnections: 40, MaxUserConnections: 30,
+		QueryWaitTimeout: 30 * time.Second, QueryWaitNotify: 5 * time.Second, QueryTimeout: 9 * time.Second,
+		ServerLifetime: time.Hour, ServerIdleTimeout: 10 * time.Minute, ServerCheckDelay: 30 * time.Second,
+	}
+	for _, test := range []struct {
+		database, user string
+		change         func(r *Resolved)
+	}{
+		{"any", "joe", func(*Resolved) {}},
+		{"reports", "joe", func(r *Resolved) {
+			r.Host, r.Port, r.DBName, r.PoolSize, r.MinPoolSize, r.ReservePoolSize = "other", 2, "analytics", 11, 11, 3
+			r.MaxDBConnections, r.QueryWaitTimeout, r.ServerLifetime = 12, 8*time.Second, 7*time.Second
+		}},
+		{"reports", "web", func(r *Resolved) {
+			r.Host, r.Port, r.DBName, r.PoolSize, r.MinPoolSize, r.ReservePoolSize = "other", 2, "analytics", 4, 4, 3
+			r.MaxDBConnections, r.QueryWaitTimeout, r.ServerLifetime = 12, 6*time.Second, 7*time.Second
+			r.MaxUserConnections, r.QueryTimeout, r.IdleTransactionTimeout = 5, 3*time.Second, 2*time.Second
+		}},
+		// Another user's password is not the one of [server].
+		{"own", "joe", func(r *Resolved) {
+			r.DBName, r.ServerUser, r.ServerPassword, r.PoolSize, r.MinPoolSize = "own", "owner", "", 20, 15
+		}},
+		{"own2", "joe", func(r *Resolved) {
+			r.DBName, r.ServerUser, r.ServerPassword, r.PoolSize, r.MinPoolSize = "own2", "owner", "q", 20, 15
+		}},
+	} {
+		want := base
+		test.change(&want)
+		have, ok := c.Resolve(l, test.database, test.user)
+		type plain Resolved // shows the password
+		if !ok || have != want {
+			t.Errorf("%s for %s: have\n%+v\nwant\n%+v", test.database, test.user, plain(have), plain(want))
+		}
+	}
+}
+
+func TestResolveUnknownDatabase(t *testing.T) {
+	c := mustLoad(t, minimal+"[databases.a]\n")
+	if _, ok := c.Resolve(&c.Listeners[0], "b", "u"); ok {
+		t.Error("b is not named, yet allowed")
+	}
+	if _, ok := c.Resolve(&c.Listeners[0], "a", "u"); !ok {
+		t.Error("a is named, yet refused")
+	}
+	c = mustLoad(t, minimal)
+	r, ok := c.Resolve(&c.Listeners[0], "b", "u")
+	if !ok || r.DBName != "b" || r.ServerUser != "u" || r.ServerPassword != "" {
+		t.Errorf("without [databases]: %v %v", r, ok)
+	}
+}
