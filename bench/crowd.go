@@ -52,10 +52,21 @@ func (c *crowd) grow(ctx context.Context, size int, first string) error {
 		})
 	}
 	workers.Wait()
-	if err := errors.Join(append(failures, ctx.Err())...); err != nil {
+	if err := errors.Join(firstOf(failures), ctx.Err()); err != nil {
 		return fmt.Errorf("with %d of %d idle clients logged in: %w", len(c.clients), size, err)
 	}
 	return nil
+}
+
+// firstOf is the first of several errors that mostly say the same, with their number.
+func firstOf(failures []error) error {
+	switch len(failures) {
+	case 0:
+		return nil
+	case 1:
+		return failures[0]
+	}
+	return fmt.Errorf("%w (and %d more such errors)", failures[0], len(failures)-1)
 }
 
 func (c *crowd) leave() {
@@ -163,5 +174,5 @@ func loginsUntil(ctx context.Context, to *target, end time.Time, due time.Durati
 		})
 	}
 	workers.Wait()
-	return total, errors.Join(append(failures, ctx.Err())...)
+	return total, errors.Join(firstOf(failures), ctx.Err())
 }

@@ -65,7 +65,7 @@ func (r *idleRun) addFlags(flags *flag.FlagSet) {
 }
 
 func (r *idleRun) measure(ctx context.Context, one product, server *postgres, rows *table) error {
-	const password = "bench"
+	password := r.poolerPassword()
 	p, err := one.start(ctx, settings{server: server, authType: "trust", poolSize: 25, maxClientConn: r.clients + 10, password: password, loops: r.loops})
 	if err != nil {
 		return err

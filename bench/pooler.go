@@ -203,19 +203,15 @@ func startHybridbouncer(ctx context.Context, path string, s settings) (*pooler, 
 		}
 	}
 	running := &pooler{name: "hybridbouncer", transactionPort: ports[0]}
-	text := fmt.Sprintf("loops = %d\n\n[server]\nhost = %q\nport = %d\n\n[auth]\ntype = %q\nuser_file = \"userlist.txt\"\n\n[log]\nlevel = \"warn\"\n",
-		s.loops, s.server.host, s.server.port, s.authType)
-	text += listenerText("transactional", "transaction", ports[0], s.poolSize, s.reserveSize, s.maxClientConn)
 	if s.sessionSize > 0 {
 		running.sessionPort = ports[1]
-		text += listenerText("session", "session", ports[1], s.sessionSize, 0, s.maxClientConn)
 	}
+	adminPort := 0
 	if s.admin {
-		running.health = fmt.Sprintf("http://%s/health/db", address(ports[2]))
-		text += fmt.Sprintf("\n[admin]\nlisten = %q\n", address(ports[2]))
-	} else {
-		text += "\n[admin]\nlisten = \"\"\n"
+		adminPort = ports[2]
+		running.health = fmt.Sprintf("http://%s/health/db", address(adminPort))
 	}
+	text := hybridbouncerConfig(s, running.transactionPort, running.sessionPort, adminPort)
 	if err := writeFiles(folder, map[string]string{"config.toml": text, "userlist.txt": userList(s.password)}); err != nil {
 		return nil, err
 	}
@@ -234,6 +230,22 @@ func startHybridbouncer(ctx context.Context, path string, s settings) (*pooler, 
 		return nil, err
 	}
 	return running, nil
+}
+
+// hybridbouncerConfig is config.toml for these settings; a port of 0 leaves that listener out.
+func hybridbouncerConfig(s settings, transactionPort, sessionPort, adminPort int) string {
+	text := fmt.Sprintf("loops = %d\n\n[server]\nhost = %q\nport = %d\n\n[auth]\ntype = %q\nuser_file = \"userlist.txt\"\n\n[log]\nlevel = \"warn\"\n",
+		s.loops, s.server.host, s.server.port, s.authType)
+	admin := ""
+	if adminPort != 0 {
+		admin = address(adminPort)
+	}
+	text += fmt.Sprintf("\n[admin]\nlisten = %q\n", admin)
+	text += listenerText("transactional", "transaction", transactionPort, s.poolSize, s.reserveSize, s.maxClientConn)
+	if sessionPort != 0 {
+		text += listenerText("session", "session", sessionPort, s.sessionSize, 0, s.maxClientConn)
+	}
+	return text
 }
 
 func listenerText(name, mode string, port, size, reserve, maxClientConn int) string {

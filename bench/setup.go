@@ -109,3 +109,12 @@ func (s *setup) postgres(ctx context.Context, tables bool) (*postgres, error) {
 	}
 	return server, nil
 }
+
+// poolerPassword is what clients log in to the poolers with: some word for the methods that ask for one where none was given,
+// since a throwaway PostgreSQL trusts everybody.
+func (s *setup) poolerPassword() string {
+	if s.password == "" {
+		return "bench"
+	}
+	return s.password
+}

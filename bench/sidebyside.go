@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func runSideBySide(ctx context.Context, arguments []string, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	if err := requireDescriptors(c.maxClientConn); err != nil {
+	if err := requireDescriptors(max(c.idleMany, slices.MaxFunc(loads, func(a, b load) int { return a.clients - b.clients }).clients)); err != nil {
 		return err
 	}
 	list, cleanUp, err := c.products(ctx)
@@ -66,7 +67,7 @@ func runSideBySide(ctx context.Context, arguments []string, out io.Writer) error
 
 func (c *comparison) addFlags(flags *flag.FlagSet) {
 	c.setup.addFlags(flags)
-	flags.StringVar(&c.parts, "parts", "load,memory,logins", "what to measure, of load, memory, logins")
+	flags.StringVar(&c.parts, "parts", "memory,load,logins", "what to measure, in this order: a pooler that was given tells its memory only before anything else ran on it")
 	flags.StringVar(&c.clients, "clients", "100,1000", "client counts, each a row")
 	flags.StringVar(&c.modes, "modes", "simple", "of pgbench's simple, extended, prepared; each with each client count")
 	flags.StringVar(&c.script, "script", "select-only", "pgbench's built-in script (select-only, simple-update, tpcb-like), or a file")
@@ -76,9 +77,9 @@ func (c *comparison) addFlags(flags *flag.FlagSet) {
 	flags.IntVar(&c.threads, "threads", 2, "pgbench's threads")
 	flags.Float64Var(&c.sampling, "sampling", 0.1, "share of transactions whose latency is logged")
 	flags.IntVar(&c.poolSize, "pool-size", 25, "servers of each pooler that is started here")
-	flags.IntVar(&c.maxClientConn, "max-clients", 2000, "max_client_conn of each pooler that is started here")
-	flags.IntVar(&c.idleFew, "idle-few", 200, "memory: idle clients at the first look")
-	flags.IntVar(&c.idleMany, "idle-many", 1800, "memory: idle clients at the second look")
+	flags.IntVar(&c.maxClientConn, "max-clients", 2000, "max_client_conn of each pooler that is started here; more where -idle-many needs it")
+	flags.IntVar(&c.idleFew, "idle-few", 1000, "memory: idle clients at the first look")
+	flags.IntVar(&c.idleMany, "idle-many", 9000, "memory: idle clients at the second look; far from the first, for poolers take memory in large pieces")
 	flags.StringVar(&c.idleQuery, "idle-query", "SELECT 1", "memory: what each client runs before it idles; empty: nothing")
 	flags.DurationVar(&c.settle, "settle", 3*time.Second, "memory: wait before each look")
 	flags.DurationVar(&c.loginDuration, "login-duration", 5*time.Second, "logins: length of a run")
@@ -127,15 +128,12 @@ func (c *comparison) measure(ctx context.Context, loads []load) error {
 }
 
 func (c *comparison) settings(authType string) settings {
-	password := c.password
-	if password == "" {
-		password = "bench" // for the methods that ask for one; the throwaway PostgreSQL trusts everybody
-	}
-	return settings{server: c.server, authType: authType, poolSize: c.poolSize, maxClientConn: c.maxClientConn, password: password, loops: c.loops}
+	const others = 10
+	return settings{server: c.server, authType: authType, poolSize: c.poolSize, maxClientConn: max(c.maxClientConn, c.idleMany+others), password: c.poolerPassword(), loops: c.loops}
 }
 
 func (c *comparison) target(p *pooler) (*target, error) {
-	return p.target(c.user, c.settings("").password, c.database)
+	return p.target(c.user, c.poolerPassword(), c.database)
 }
 
 // measureLoads starts all poolers once and runs every load through each of them in turn.

@@ -29,13 +29,13 @@ func newTally() *tally {
 	return &tally{health: map[string]healthSeen{}, errors: map[string]int{}}
 }
 
-// fail counts an error and keeps the text of the first few.
+// fail counts an error and keeps the text of the first few of each kind of client: one kind's flood must not hide the others'.
 func (t *tally) fail(who string, err error) {
-	const kept = 10
+	const kept = 3
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.errors[who]++
-	if len(t.firstErrors) < kept {
+	if t.errors[who] <= kept {
 		t.firstErrors = append(t.firstErrors, fmt.Sprintf("%s: %v", who, err))
 	}
 }

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+)
+
+// The configuration written for our own pooler is one that it accepts: keys may be renamed without anybody thinking of bench.
+func TestOurConfigurationIsAccepted(t *testing.T) {
+	folder := t.TempDir()
+	text := hybridbouncerConfig(settings{
+		server: &postgres{host: "127.0.0.1", port: 5433}, authType: "scram-sha-256", poolSize: 25, reserveSize: 5, sessionSize: 10, maxClientConn: 1020,
+	}, 7432, 7433, 7127)
+	if err := writeFiles(folder, map[string]string{"config.toml": text, "userlist.txt": userList("bench")}); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := config.Load(filepath.Join(folder, "config.toml"), nil)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	if faults := loaded.Validate(); len(faults) > 0 {
+		t.Fatalf("%+v in\n%s", faults, text)
+	}
+	if len(loaded.Listeners) != 2 || loaded.Server.Port != 5433 || loaded.Admin.Listen != "127.0.0.1:7127" {
+		t.Fatalf("got %+v", loaded)
+	}
+	quick := loaded.Listeners[0]
+	if quick.PoolMode != "transaction" || quick.DefaultPoolSize != 25 || quick.ReservePoolSize != 5 || quick.MaxClientConn != 1020 {
+		t.Errorf("got %+v", quick)
+	}
+}
