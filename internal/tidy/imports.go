@@ -1,0 +1,50 @@
+package tidy
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// edges is who of ours may import whom of ours; DESIGN section 4 in a table. A package that is not here may import nothing of ours
+// and must be added before it is used. "*": anything.
+var edges = map[string][]string{
+	"cmd/hybridbouncer": {"admin", "proxy", "config", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
+	"admin":             {"proxy", "config"},
+	"proxy":             {"proxy/relay", "pool", "auth", "eventloop", "protocol", "config"},
+	"proxy/relay":       {"protocol"},
+	"pool":              {"protocol"},
+	"auth":              {"protocol"},
+	"config":            {},
+	"protocol":          {},
+	"eventloop":         {},
+	"bench":             {"*"},
+	"internal/pgtest":   {"*"},
+	"internal/sim":      {"*"},
+	"internal/tidy":     {},
+}
+
+// Imports checks STYLE rule 3: only the edges of the table. Tests may also import internal/..., and a package's own path from its
+// external tests; those of cmd and bench, which run the whole, anything.
+func Imports(r *Repository) []string {
+	var faults []string
+	for _, f := range r.Files {
+		allowed, known := edges[f.Dir()]
+		if !known && !f.Test {
+			faults = append(faults, r.complain(f.Syntax.Name, "package %s is not in the table of internal/tidy/imports.go: say there "+
+				"what it may import", f.Dir()))
+		}
+		for _, spec := range f.Syntax.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			to, ours := strings.CutPrefix(name, Module+"/")
+			switch {
+			case !ours, slices.Contains(allowed, "*"), slices.Contains(allowed, to):
+			case f.Test && (to == f.Dir() || strings.HasPrefix(to, "internal/") || strings.HasPrefix(f.Path, "cmd/")):
+			default:
+				faults = append(faults, r.complain(spec, "%s must not import %s (imports go one way: cmd -> admin -> proxy -> "+
+					"{proxy/relay, pool, auth, eventloop} -> protocol; a new edge is a line in internal/tidy/imports.go)", f.Dir(), to))
+			}
+		}
+	}
+	return faults
+}
