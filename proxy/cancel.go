@@ -1,0 +1,194 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// cancelTable finds the client that a CancelRequest means.
+type cancelTable struct {
+	mu      sync.Mutex
+	clients map[uint32]*Client
+}
+
+// add gives a client its cancel key: a process id that no other client of this process has, and a random secret.
+func (t *cancelTable) add(c *Client, id uint32, secretBytes int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id == 0 || id > 1<<31-1 || t.clients[id] != nil {
+		id = (id + 1) & (1<<31 - 1) // process ids are positive for every driver
+	}
+	key, err := protocol.NewCancelKey(id, secretBytes)
+	if err != nil {
+		return err
+	}
+	c.info.id, c.info.key = id, key
+	t.clients[id] = c
+	return nil
+}
+
+func (t *cancelTable) remove(c *Client) {
+	t.mu.Lock()
+	delete(t.clients, c.info.id)
+	t.mu.Unlock()
+}
+
+func (t *cancelTable) find(key protocol.CancelKey) *Client {
+	t.mu.Lock()
+	c := t.clients[key.ProcessID]
+	t.mu.Unlock()
+	if c == nil || !c.info.key.Equal(key) {
+		return nil
+	}
+	return c
+}
+
+// cancel carries out a CancelRequest and returns when that is done, so that the requester's socket closes only then: as on a direct
+// connection, whoever waits for it knows that nothing sent afterwards is hit. Called by login goroutines.
+func (p *Proxy) cancel(key protocol.CancelKey) {
+	p.counts.cancels.Add(1)
+	c := p.cancels.find(key)
+	if c == nil {
+		return // PostgreSQL says nothing either
+	}
+	done := make(chan struct{})
+	finish := sync.OnceFunc(func() { close(done) })
+	// The client may move between loops: each one passes the request on until it finds its owner.
+	p.cancelOn(c, p.workers[0], finish)
+	select {
+	case <-done:
+	case <-p.life.Done():
+	}
+}
+
+// cancelOn posts the request to a worker; if the client is not there it goes on to the next.
+func (p *Proxy) cancelOn(c *Client, w *worker, done func()) {
+	w.loop.Post(func() {
+		if c.info.home.Load() == int32(w.index) {
+			w.cancelClient(c, done)
+			return
+		}
+		if next := w.index + 1; next < len(p.workers) {
+			p.cancelOn(c, p.workers[next], done)
+			return
+		}
+		done() // it is between two loops, idle: there is nothing to cancel
+	})
+}
+
+// cancelClient decides what a cancel request means for the client now: nothing while it is idle, its place in the queue while it
+// waits, its query while a server answers. The server is not lent to anybody else before the request has been delivered
+// (invariant 1).
+func (w *worker) cancelClient(c *Client, done func()) {
+	switch {
+	case c.state == clientWaiting:
+		w.leaveQueue(c)
+		w.refuse(c, closeCanceled, protocol.ErrCanceledWaiting())
+		w.act()
+		done()
+	case c.state == clientActive && c.server.relay.Owed() > 0:
+		// The server stays on this loop until canceled: the gate keeps it from being lent.
+		s := c.server
+		s.cancels++
+		w.proxy.goroutines.Go(func() {
+			w.proxy.deliverCancel(s.key, s.address, s.pool)
+			w.loop.Post(func() { s.canceled(); done() })
+		})
+	default:
+		done()
+	}
+}
+
+// canceled: the request has been delivered, or could not be. A server that was kept back for it is free now.
+func (s *Server) canceled() {
+	w := s.worker
+	s.cancels--
+	if s.cancels > 0 || s.closing || s.client != nil {
+		return
+	}
+	w.proxy.mu.Lock()
+	if s.ps.State() != pool.ServerBeingCanceled {
+		w.proxy.mu.Unlock()
+		return
+	}
+	out := s.ps.Pool().CancelDone(s.ps, s.facts(), w.loop.Now())
+	w.collect()
+	w.proxy.mu.Unlock()
+	w.follow(s, out)
+	w.act()
+}
+
+// cancelServer stops a query whose server is being closed, so that PostgreSQL does not work on for nobody.
+func (p *Proxy) cancelServer(s *Server) {
+	key, address, sp := s.key, s.address, s.pool
+	p.goroutines.Go(func() { p.deliverCancel(key, address, sp) })
+}
+
+// cancelDialMax bounds one cancel request; PostgreSQL closes the socket when it has sent the signal.
+const cancelDialMax = 5 * time.Second
+
+// deliverCancel sends a CancelRequest to PostgreSQL and waits until it closes the socket: by then the signal has been sent, and a
+// query that is started afterwards is safe.
+func (p *Proxy) deliverCancel(key protocol.CancelKey, address net.Addr, sp *serverPool) {
+	if address == nil {
+		return // simulated
+	}
+	limit := cancelDialMax
+	if l := p.settings.Load().listener(sp.key.Listener); l != nil && l.CancelWaitTimeout > 0 {
+		limit = min(limit, l.CancelWaitTimeout)
+	}
+	ctx, cancel := p.context(limit)
+	defer cancel()
+	if !p.cancelSlots.take(ctx) {
+		return
+	}
+	defer p.cancelSlots.free()
+	if err := sendCancel(ctx, address, key); err != nil {
+		p.log.Warn("a cancel request could not be delivered", "listener", sp.key.Listener, "database", sp.key.Database,
+			"user", sp.key.User, "error", err)
+		return
+	}
+	p.counts.cancelsForwarded.Add(1)
+}
+
+// cancelSlotsMax bounds the cancel requests under way to PostgreSQL at once; further ones wait, up to cancel_wait_timeout.
+const cancelSlotsMax = 32
+
+type slots chan struct{}
+
+func (s slots) take(ctx context.Context) bool {
+	select {
+	case s <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (s slots) free() { <-s }
+
+// sendCancel speaks to the very host that the server is on. Cancel requests need no TLS and no login (manual 54.2.8).
+func sendCancel(ctx context.Context, address net.Addr, key protocol.CancelKey) error {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, address.Network(), address.String())
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(nc)
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := nc.SetDeadline(deadline); err != nil {
+			return err
+		}
+	}
+	if _, err := nc.Write(protocol.AppendCancelRequest(nil, key)); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, nc)
+	return err
+}

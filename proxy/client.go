@@ -1,0 +1,269 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/eventloop"
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// Client is a client after its login. An idle one owns this struct, its socket and nothing else: no goroutine, no buffer.
+//
+// All fields but info are owned by the loop of c.worker.
+type Client struct {
+	conn     eventloop.Conn
+	relay    relay.Client
+	worker   *worker
+	pool     *serverPool
+	counters *poolCounters // of worker and pool
+	server   *Server       // linked; nil otherwise
+	waiter   *pool.Waiter  // queued for a server; nil otherwise
+	settings protocol.Settings
+
+	next, prev *Client // worker.clients
+	info       *clientInfo
+
+	idleSince time.Duration
+	state     clientState
+}
+
+// clientInfo is what does not change after the login, and is seldom looked at.
+type clientInfo struct {
+	id          uint32 // process id in its BackendKeyData
+	key         protocol.CancelKey
+	address     netip.AddrPort // zero for a unix socket
+	application string
+	// extra are startup parameters that no server reports: applied to a session's server, accepted and unused elsewhere.
+	extra protocol.Settings
+	since time.Time
+	// home is the index of the loop it is on, for cancel requests: the one field that other goroutines read.
+	home atomic.Int32
+}
+
+// clientState says where a client is. The words are those of SHOW CLIENTS.
+type clientState uint8
+
+const (
+	clientIdle    clientState = iota // no server, none wanted. Next: waiting, active, closing
+	clientWaiting                    // in a pool's queue; its bytes are kept unread. Next: active, idle, closing
+	clientActive                     // linked. Next: idle, closing
+	clientClosing                    // it is being told why, or gone. Terminal
+)
+
+// String is the word of SHOW CLIENTS.
+func (s clientState) String() string {
+	return [...]string{"idle", "waiting", "active", "closing"}[s]
+}
+
+// unlinkedReadMax is how much is read at once from a client that has no server: what it sends is kept while it waits.
+const unlinkedReadMax = 8 << 10
+
+// readyIdle is ReadyForQuery with status idle.
+var readyIdle = []byte{protocol.ServerReadyForQuery, 0, 0, 0, 5, 'I'}
+
+// OnRead is the walk of a query, first half: what a client has sent goes to its server, which is taken from the pool when the first
+// message needs one.
+func (c *Client) OnRead(b []byte) (consumed int) {
+	total := len(b)
+	for len(b) > 0 && c.state != clientClosing {
+		step := c.relay.FromClient(b, c.relayServer())
+		switch step.Verdict {
+		case relay.Forward:
+			c.server.forward(b[:step.N])
+		case relay.Checkout:
+			if !c.worker.checkout(c) {
+				return total - len(b) // the rest is kept until a server is granted
+			}
+		case relay.Drop:
+		case relay.AnswerReady:
+			c.conn.Send(readyIdle)
+		case relay.EndRefusal:
+			c.conn.Send(readyIdle)
+			if len(b) > step.N || c.conn.Unread() {
+				c.close(closePipelinedBehindError, protocol.ErrProtocol(pipelinedBehind))
+			}
+		case relay.Leave:
+			c.close(closeLeft, nil)
+		case relay.Violate:
+			c.close(closeProtocolViolation, step.Err)
+		default: // More: come again when more has arrived
+			return total - len(b)
+		}
+		b = b[step.N:]
+	}
+	if s := c.server; s != nil {
+		if s.conn.Backlog() > 0 {
+			c.conn.PauseReads() // until the server has taken it
+		}
+		if s.relay.Settled() && !c.relay.MidMessage() {
+			c.worker.settle(s) // nothing in what was sent calls for an answer
+		}
+	}
+	return total - len(b)
+}
+
+const pipelinedBehind = "more was sent behind a batch that was refused"
+
+func (c *Client) relayServer() *relay.Server {
+	if c.server == nil {
+		return nil
+	}
+	return &c.server.relay
+}
+
+// OnEOF: the client sends no more. What it has asked for is still answered; then it is closed.
+func (c *Client) OnEOF() {
+	if c.state == clientActive && c.server.relay.Answering() && !c.relay.MidMessage() {
+		c.server.clientEOF = true
+		return
+	}
+	c.close(closeGone, nil)
+}
+
+// OnHangup: a client whose reads are paused has gone. A waiter leaves the queue at once; a linked one is served to the end of what it
+// asked for, unless the socket breaks.
+func (c *Client) OnHangup() {
+	if c.state == clientActive {
+		return
+	}
+	c.close(closeGone, nil)
+}
+
+// OnDrained: the client has taken what its server sent; read on.
+func (c *Client) OnDrained() {
+	if c.server != nil {
+		c.server.conn.ResumeReads()
+	}
+}
+
+// OnBroken: the socket is dead.
+func (c *Client) OnBroken(error) {
+	c.close(closeGone, nil)
+}
+
+// close ends a client: why goes to the metrics and the log, err (may be nil) to the client as the last it hears. Its server is brought
+// to rest and reused if that is possible.
+func (c *Client) close(why closeReason, err *protocol.Error) {
+	if c.state == clientClosing {
+		return
+	}
+	w, before := c.worker, c.state
+	c.state = clientClosing
+	if err != nil {
+		w.scratch = err.AsFatal().Append(w.scratch[:0])
+		c.conn.Send(w.scratch)
+		c.conn.CloseAfterDrain(lastWordsMax)
+	} else {
+		c.conn.Close()
+	}
+	switch before {
+	case clientWaiting:
+		w.leaveQueue(c)
+	case clientActive:
+		w.abandon(c)
+	case clientIdle, clientClosing:
+	}
+	w.forget(c, why, err)
+	w.act()
+}
+
+// lastWordsMax is how long a client may take to read why it is being closed.
+const lastWordsMax = 5 * time.Second
+
+// forget removes a client from every list. Its socket may still be sending the last words.
+func (w *worker) forget(c *Client, why closeReason, err *protocol.Error) {
+	w.clients.remove(c)
+	c.counters.clients--
+	c.counters.clientCloses[why]++
+	c.pool.listener.clients.Add(-1)
+	w.proxy.cancels.remove(c)
+	w.proxy.logClose(c, why, err)
+}
+
+// adoptClient takes a client over from its login. Ownership of src passes here.
+func (w *worker) adoptClient(c *Client, src eventloop.Source) {
+	c.worker = w
+	c.info.home.Store(int32(w.index))
+	c.counters = w.countersOf(c.pool)
+	c.idleSince = w.loop.Now()
+	c.counters.clients++
+	w.clients.add(c)
+	if err := w.loop.Adopt(&c.conn, src, c); err != nil {
+		w.proxy.log.Error("a client that has logged in could not be watched", "error", err)
+		c.state = clientClosing
+		w.forget(c, closeGone, nil)
+		return
+	}
+	c.conn.SetReadMax(unlinkedReadMax)
+	if w.draining {
+		c.close(closeShutdown, protocol.ErrShutdown())
+		return
+	}
+	if w.proxy.settings.Load().clientIdleTimeouts {
+		w.watch()
+	}
+}
+
+// clientList is an intrusive list: adding and removing cost no allocation.
+type clientList struct {
+	first *Client
+	n     int
+}
+
+func (l *clientList) add(c *Client) {
+	c.next, c.prev = l.first, nil
+	if l.first != nil {
+		l.first.prev = c
+	}
+	l.first = c
+	l.n++
+}
+
+func (l *clientList) remove(c *Client) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		l.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.next, c.prev = nil, nil
+	l.n--
+}
+
+// tickClients closes clients that have been idle for too long. It reports whether there is anything to watch.
+func (w *worker) tickClients(now time.Duration) (watched bool) {
+	settings := w.proxy.settings.Load()
+	if !settings.clientIdleTimeouts {
+		return false
+	}
+	if now-w.lastIdle < time.Second {
+		return w.clients.n > 0
+	}
+	w.lastIdle = now
+	for c := w.clients.first; c != nil; {
+		next := c.next
+		limit := settings.of(c.pool).clientIdle
+		if limit > 0 && c.idleFor(now) >= limit {
+			c.close(closeClientIdle, protocol.ErrClientIdle("client_idle_timeout", limit))
+		}
+		c = next
+	}
+	return w.clients.n > 0
+}
+
+// idleFor is how long a client has asked for nothing. A session's client has a server all the while.
+func (c *Client) idleFor(now time.Duration) time.Duration {
+	switch {
+	case c.state == clientIdle:
+		return now - c.idleSince
+	case c.state == clientActive && c.server.relay.Settled() && !c.relay.MidMessage():
+		return now - c.server.clocks.Progress
+	}
+	return 0
+}

@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// poolCounters are what one loop has counted for one pool: plain numbers with one writer. A Snapshot copies them by message.
+type poolCounters struct {
+	tally                 relay.Tally
+	received, sent        uint64
+	wait, transact, query Histogram
+	clients, active       int
+	clientCloses          [closeReasons]uint64
+	serverCloses          map[string]uint64
+}
+
+// countersOf finds or makes the counters of a pool on this loop.
+func (w *worker) countersOf(sp *serverPool) *poolCounters {
+	for len(w.counters) <= sp.index {
+		w.counters = append(w.counters, nil)
+	}
+	if w.counters[sp.index] == nil {
+		w.counters[sp.index] = &poolCounters{serverCloses: make(map[string]uint64)}
+	}
+	return w.counters[sp.index]
+}
+
+// coldCounts are counted by goroutines.
+type coldCounts struct {
+	logins, cancels, cancelsForwarded, panics atomic.Uint64
+
+	mu       sync.Mutex
+	refusals map[string]uint64 // by SQLSTATE, or "gone", "accept"
+}
+
+// refused counts a login that did not succeed.
+func (p *Proxy) refused(reason string) {
+	p.counts.mu.Lock()
+	p.counts.refusals[reason]++
+	p.counts.mu.Unlock()
+}
+
+// snapshotMax is how long a loop may take to answer a Snapshot; a loop that does not is missing from it.
+const snapshotMax = 2 * time.Second
+
+// Snapshot gathers every number. Any goroutine may call it; it costs the loops a copy of their counters.
+func (p *Proxy) Snapshot() Snapshot {
+	snap := Snapshot{
+		Draining: p.draining.Load(), Logins: p.counts.logins.Load(), Cancels: p.counts.cancels.Load(),
+		CancelsForwarded: p.counts.cancelsForwarded.Load(), Panics: p.counts.panics.Load(), Refusals: make(map[string]uint64),
+	}
+	p.counts.mu.Lock()
+	for reason, n := range p.counts.refusals {
+		snap.Refusals[reason] = n
+	}
+	p.counts.mu.Unlock()
+	p.reachable.mu.Lock()
+	snap.ServerReachable, snap.ServerError = p.reachable.ok || !p.reachable.known, p.reachable.text
+	p.reachable.mu.Unlock()
+	pools := p.allPools()
+	for _, sp := range pools {
+		snap.Pools = append(snap.Pools, p.poolNumbers(sp))
+	}
+	for _, w := range p.workers {
+		snap.Loops = append(snap.Loops, LoopSnapshot{
+			Index: w.index, Connections: w.loop.Connections(), BusyTotal: w.loop.BusyTotal(),
+		})
+		p.addCounters(&snap, w)
+	}
+	for i := range snap.Pools {
+		snap.Pools[i].ClientsIdle -= snap.Pools[i].ClientsWaiting
+	}
+	p.addListeners(&snap)
+	return snap
+}
+
+// addListeners describes the listeners.
+func (p *Proxy) addListeners(snap *Snapshot) {
+	for _, l := range p.listeners {
+		ls := ListenerSnapshot{Name: l.name, PoolMode: l.mode.String(), Addresses: l.addresses(), Clients: int(l.clients.Load())}
+		if cfg := p.settings.Load().listener(l.name); cfg != nil {
+			ls.MaxClientConn, ls.Size = cfg.MaxClientConn, cfg.DefaultPoolSize
+		}
+		snap.Listeners = append(snap.Listeners, ls)
+	}
+}
+
+// poolNumbers are the numbers the pool itself keeps.
+func (p *Proxy) poolNumbers(sp *serverPool) PoolSnapshot {
+	limits := sp.limits.Load().pool
+	now := p.workers[0].clock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pl := sp.pool
+	return PoolSnapshot{
+		Listener: sp.key.Listener, Database: sp.key.Database, User: sp.key.User, PoolMode: sp.mode.String(),
+		Size: limits.Size, MinSize: limits.MinSize, ReserveSize: limits.Reserve,
+		ClientsWaiting: pl.Waiting(), ServersOpening: pl.Count(pool.ServerNew), ServersIdle: pl.Count(pool.ServerIdle),
+		ServersActive: pl.Count(pool.ServerActive), ServersTested: pl.Count(pool.ServerTested),
+		ServersBeingCanceled: pl.Count(pool.ServerBeingCanceled), ServersClosing: pl.Count(pool.ServerClosing),
+		MaxWait: pl.OldestWait(now), ServerConnects: sp.dials.connects.Load(), ServerFailures: sp.dials.failures.Load(),
+		ErrorsByClass: make(map[string]uint64), ServerCloses: make(map[string]uint64), ClientCloses: make(map[string]uint64),
+	}
+}
+
+// loopCounters is a copy of what one loop has counted.
+type loopCounters struct {
+	pools  []*poolCounters
+	oldest []time.Duration // age of the oldest transaction, by pool
+}
+
+// addCounters asks a loop for its counters and adds them.
+func (p *Proxy) addCounters(snap *Snapshot, w *worker) {
+	answer := make(chan loopCounters, 1)
+	w.loop.Post(func() { answer <- w.copyCounters() })
+	var got loopCounters
+	select {
+	case got = <-answer:
+	case <-time.After(snapshotMax):
+		return
+	case <-p.life.Done():
+		return
+	}
+	for i, c := range got.pools {
+		if c == nil || i >= len(snap.Pools) {
+			continue
+		}
+		snap.Pools[i].add(c)
+		snap.Pools[i].OldestTransaction = max(snap.Pools[i].OldestTransaction, got.oldest[i])
+	}
+}
+
+// copyCounters runs on the loop.
+func (w *worker) copyCounters() loopCounters {
+	c := loopCounters{pools: make([]*poolCounters, len(w.counters)), oldest: make([]time.Duration, len(w.counters))}
+	for i, from := range w.counters {
+		if from == nil {
+			continue
+		}
+		one := *from
+		one.tally.Errors = clone(from.tally.Errors)
+		one.serverCloses = clone(from.serverCloses)
+		c.pools[i] = &one
+	}
+	for s := w.servers.first; s != nil; s = s.next {
+		if s.client != nil && s.clocks.Transaction > 0 {
+			c.oldest[s.pool.index] = max(c.oldest[s.pool.index], w.loop.Now()-s.clocks.Transaction)
+		}
+	}
+	return c
+}
+
+func clone[K comparable](m map[K]uint64) map[K]uint64 {
+	out := make(map[K]uint64, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+func (ps *PoolSnapshot) add(c *poolCounters) {
+	ps.ClientsIdle += c.clients - c.active
+	ps.ClientsActive += c.active
+	ps.Transactions += c.tally.Transactions
+	ps.Queries += c.tally.Queries
+	ps.ReceivedBytes += c.received
+	ps.SentBytes += c.sent
+	ps.WaitTime.Add(&c.wait)
+	ps.TransactTime.Add(&c.transact)
+	ps.QueryTime.Add(&c.query)
+	for class, n := range c.tally.Errors {
+		ps.ErrorsByClass[string(class[:])] += n
+	}
+	for reason, n := range c.serverCloses {
+		ps.ServerCloses[reason] += n
+	}
+	for reason, n := range c.clientCloses {
+		if n > 0 {
+			ps.ClientCloses[closeReason(reason).String()] += n
+		}
+	}
+}

@@ -1,0 +1,231 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/eventloop"
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// DialTarget says where a new server is to be opened, and as whom.
+type DialTarget struct {
+	Pool     pool.Key
+	Resolved config.Resolved
+	Server   config.Server
+}
+
+// Dialed is a server that has logged in and is ready for queries. Whoever receives it owns the source.
+type Dialed struct {
+	Source     eventloop.Source
+	Key        protocol.CancelKey
+	Address    net.Addr          // where cancel requests for it go
+	Parameters map[string]string // as reported at login
+}
+
+// dialError is a failed dial. server is PostgreSQL's own word, if it spoke.
+type dialError struct {
+	cause  error
+	server *protocol.Error
+}
+
+func (e *dialError) Error() string { return e.cause.Error() }
+func (e *dialError) Unwrap() error { return e.cause }
+
+// Transient: PostgreSQL is there and will let us in later (starting up, shutting down, full). Waiters keep waiting.
+func (e *dialError) Transient() bool {
+	if e.server == nil {
+		return false
+	}
+	switch e.server.Code {
+	case "57P03", "57P01", "57P02", "53300":
+		return true
+	}
+	return false
+}
+
+// startDial opens the server that a pool has asked for, in a goroutine. The loop hears of the result.
+func (w *worker) startDial(ps *pool.Server) {
+	p := w.proxy
+	sp := ps.Pool().Owner.(*serverPool)
+	s := &Server{ps: ps, pool: sp, worker: w, relay: relay.NewServer()}
+	ps.Owner = s
+	p.mu.Lock()
+	ps.Loop = w.index
+	p.mu.Unlock()
+	target := DialTarget{Pool: sp.key, Resolved: sp.limits.Load().resolved, Server: p.settings.Load().cfg.Server}
+	var once sync.Once
+	p.env.Dial(target, func(d Dialed, err error) {
+		once.Do(func() {
+			w.loop.Post(func() {
+				if err != nil {
+					w.dialFailed(s, err)
+				} else {
+					w.dialed(s, d)
+				}
+				w.act()
+			})
+		})
+	})
+}
+
+// dialed takes a new server into the loop and its pool.
+func (w *worker) dialed(s *Server, d Dialed) {
+	p := w.proxy
+	s.key, s.address = d.Key, d.Address
+	s.settings = settingsOf(d.Parameters)
+	s.pool.dials.connects.Add(1)
+	p.reachable.succeeded()
+	s.pool.welcome.learn(d.Parameters)
+	s.relay.Tally = &w.countersOf(s.pool).tally
+	w.servers.add(s)
+	if err := w.loop.Adopt(&s.conn, d.Source, s); err != nil {
+		s.gone(err)
+		return
+	}
+	if p.settings.Load().cfg.Log.Connections {
+		p.log.Info("server opened", "listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User,
+			"pid", s.key.ProcessID)
+	}
+	p.mu.Lock()
+	out := s.ps.Pool().Dialed(s.ps, w.index, w.loop.Now())
+	w.collect()
+	p.mu.Unlock()
+	w.follow(s, out)
+}
+
+func (w *worker) dialFailed(s *Server, err error) {
+	p := w.proxy
+	s.pool.dials.failures.Add(1)
+	p.reachable.failed(err)
+	p.log.Warn("PostgreSQL could not be reached or refused the login; the pool tries again after a pause (server_login_retry)",
+		"listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", err)
+	p.mu.Lock()
+	s.ps.Pool().DialFailed(s.ps, err, w.loop.Now())
+	w.collect()
+	p.mu.Unlock()
+}
+
+// dial is the real one: pgconn logs in (SCRAM, MD5, TLS, several hosts), then the connection is taken from it.
+func (p *Proxy) dial(target DialTarget, done func(Dialed, error)) {
+	p.goroutines.Go(func() {
+		ctx, cancel := p.context(target.Server.ConnectTimeout)
+		defer cancel()
+		d, err := connect(ctx, target)
+		if err != nil {
+			err = &dialError{cause: fmt.Errorf("dial for pool %s/%s: %w", target.Pool.Database, target.Pool.User, err), server: serverError(err)}
+		}
+		done(d, err)
+	})
+}
+
+// serverError is what PostgreSQL itself said, if it did.
+func serverError(err error) *protocol.Error {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		return nil
+	}
+	return &protocol.Error{
+		Severity: pe.Severity, Code: pe.Code, Message: pe.Message, Detail: pe.Detail, Hint: pe.Hint,
+	}
+}
+
+func connect(ctx context.Context, target DialTarget) (Dialed, error) {
+	cfg, err := dialConfig(target)
+	if err != nil {
+		return Dialed{}, err
+	}
+	pc, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return Dialed{}, err
+	}
+	h, err := pc.Hijack()
+	if err != nil {
+		return Dialed{}, errors.Join(err, pc.Close(ctx))
+	}
+	if n := h.Frontend.ReadBufferLen(); n > 0 {
+		// Bytes that pgconn has read ahead would be lost. PostgreSQL says nothing after ReadyForQuery unasked, so this is not ours.
+		return Dialed{}, errors.Join(fmt.Errorf("%d bytes follow the server's ReadyForQuery", n), h.Conn.Close())
+	}
+	setSocketOptions(h.Conn, target.Server)
+	address := h.Conn.RemoteAddr()
+	src, err := eventloop.Take(h.Conn)
+	if err != nil {
+		return Dialed{}, errors.Join(err, h.Conn.Close())
+	}
+	return Dialed{
+		Source: src, Parameters: h.ParameterStatuses, Address: address,
+		Key: protocol.CancelKey{ProcessID: h.PID, Secret: h.SecretKey},
+	}, nil
+}
+
+// dialConfig is pgconn's configuration for a target. Everything is said explicitly, so that no PG* variable of the pooler's own
+// environment leaks into it.
+func dialConfig(target DialTarget) (*pgconn.Config, error) {
+	r, sv := target.Resolved, target.Server
+	var b strings.Builder
+	for _, kv := range [][2]string{
+		{"host", r.Host}, {"port", strconv.Itoa(r.Port)}, {"user", r.ServerUser}, {"dbname", r.DBName},
+		{"password", r.ServerPassword}, {"sslmode", sv.SSLMode}, {"sslrootcert", sv.SSLRootCert}, {"sslcert", sv.SSLCert},
+		{"sslkey", sv.SSLKey}, {"application_name", sv.ApplicationName},
+		{"connect_timeout", strconv.Itoa(max(1, int(sv.ConnectTimeout/time.Second)))},
+		{"max_protocol_version", "3.2"},
+	} {
+		if kv[1] != "" {
+			fmt.Fprintf(&b, "%s='%s' ", kv[0], connEscaper.Replace(kv[1]))
+		}
+	}
+	cfg, err := pgconn.ParseConfig(b.String())
+	if err != nil {
+		return nil, fmt.Errorf("settings for %s: %w", r.Host, err)
+	}
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		var d net.Dialer
+		nc, err := d.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return eventloop.NewTransport(nc), nil
+	}
+	return cfg, nil
+}
+
+var connEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+
+// context is bound to the proxy's life and, unless 0, to a time-out.
+func (p *Proxy) context(limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit <= 0 {
+		return context.WithCancel(p.life)
+	}
+	return context.WithTimeout(p.life, limit)
+}
+
+// reachability is whether PostgreSQL can be reached, as the last dial tells.
+type reachability struct {
+	mu    sync.Mutex
+	ok    bool
+	known bool
+	text  string
+}
+
+func (r *reachability) succeeded() { r.set(true, "") }
+func (r *reachability) failed(err error) {
+	r.set(false, err.Error())
+}
+
+func (r *reachability) set(ok bool, text string) {
+	r.mu.Lock()
+	r.ok, r.known, r.text = ok, true, text
+	r.mu.Unlock()
+}

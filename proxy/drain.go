@@ -1,0 +1,86 @@
+package proxy
+
+import (
+	"context"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// drainPoll is how often Drain looks whether the last client has gone.
+const drainPoll = 50 * time.Millisecond
+
+// Drain stops accepting, tells idle clients 57P01, lets transactions finish and closes each client as its transaction ends. It returns
+// when no client is left or ctx has ended; Close is still to be called. Sessions count as idle between transactions.
+func (p *Proxy) Drain(ctx context.Context) error {
+	p.draining.Store(true)
+	for _, l := range p.listeners {
+		l.stopAccepting()
+	}
+	for _, w := range p.workers {
+		w.loop.Post(w.drain)
+	}
+	poll := time.NewTicker(drainPoll)
+	defer poll.Stop()
+	for p.clientsOpen() > 0 {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (p *Proxy) clientsOpen() (n int64) {
+	for _, l := range p.listeners {
+		n += l.clients.Load()
+	}
+	return n
+}
+
+// drain closes the clients of this loop that are between transactions; settle closes the others.
+func (w *worker) drain() {
+	w.draining = true
+	for c := w.clients.first; c != nil; {
+		next := c.next
+		switch c.state {
+		case clientIdle:
+			c.close(closeShutdown, protocol.ErrShutdown())
+		case clientActive:
+			if c.pool.mode == relay.Session && c.server.relay.Settled() && !c.relay.MidMessage() {
+				c.close(closeShutdown, protocol.ErrShutdown())
+			}
+		case clientWaiting, clientClosing:
+		}
+		c = next
+	}
+}
+
+// closeMax is how long Close waits for the servers' last bytes.
+const closeMax = 2 * time.Second
+
+// shutdown ends everything on this loop and then the loop. Called by Close, from any goroutine; the loops end on their own time.
+func (w *worker) shutdown() {
+	w.loop.Post(func() {
+		w.draining = true
+		for c := w.clients.first; c != nil; {
+			next := c.next
+			c.close(closeShutdown, protocol.ErrShutdown())
+			c = next
+		}
+		for s := w.servers.first; s != nil; {
+			next := s.next
+			w.closeServer(s, pool.CloseShutdown.String())
+			s = next
+		}
+		deadline := w.loop.Now() + closeMax
+		w.loop.Every(drainPoll, func(now time.Duration) {
+			if w.servers.n == 0 && w.loop.Connections() == 0 || now >= deadline {
+				w.loop.Stop()
+			}
+		}).Start()
+	})
+}

@@ -1,0 +1,352 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/eventloop"
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// checkout takes a server for a client and links them. It reports false when the client has to wait: reads stop, what it has sent is
+// kept, and the grant resumes it.
+func (w *worker) checkout(c *Client) bool {
+	p := w.proxy
+	wt := w.newWaiter(c)
+	p.mu.Lock()
+	ps := c.pool.pool.Checkout(wt, w.loop.Now())
+	w.collect()
+	p.mu.Unlock()
+	defer w.act()
+	if ps != nil && ps.Loop == w.index {
+		w.freeWaiter(wt)
+		c.counters.wait.Observe(0)
+		w.link(c, serverOf(ps))
+		return true
+	}
+	c.waiter = wt
+	c.state = clientWaiting
+	c.conn.PauseReads()
+	if ps != nil {
+		w.lend(serverOf(ps), wt) // it comes over from another loop
+	}
+	return false
+}
+
+// lend brings a server to the waiter it was granted to, from loop to loop if need be.
+func (w *worker) lend(s *Server, wt *pool.Waiter) {
+	to, from := w.proxy.workers[wt.Loop], w.proxy.workers[s.ps.Loop]
+	switch {
+	case from != w:
+		from.loop.Post(func() { from.lend(s, wt); from.act() })
+	case to == w:
+		w.granted(s, wt)
+	default:
+		s.transit = true
+		src := s.conn.Detach()
+		w.servers.remove(s)
+		to.loop.Post(func() { to.receive(s, src, wt); to.act() })
+	}
+}
+
+// receive takes over a server that another loop has let go of. Ownership of src passes here.
+func (w *worker) receive(s *Server, src eventloop.Source, wt *pool.Waiter) {
+	s.transit = false
+	s.worker = w
+	w.servers.add(s)
+	w.proxy.mu.Lock()
+	s.ps.Loop = w.index
+	w.proxy.mu.Unlock()
+	err := w.loop.Adopt(&s.conn, src, s)
+	if err != nil || s.lost {
+		w.lostOnTheWay(s, wt, err)
+		return
+	}
+	w.granted(s, wt)
+}
+
+// lostOnTheWay: the server died between two loops. Nothing of the client's has been sent: it queues again.
+func (w *worker) lostOnTheWay(s *Server, wt *pool.Waiter, err error) {
+	owner := wt.Owner
+	w.freeWaiter(wt)
+	s.gone(err)
+	if c, ok := owner.(*Client); ok && c.state == clientWaiting {
+		c.waiter = nil
+		c.state = clientIdle
+		c.conn.ResumeReads()
+	}
+}
+
+// granted links a server to the client that has waited for it, and lets the client go on where it stopped.
+func (w *worker) granted(s *Server, wt *pool.Waiter) {
+	waited := w.loop.Now() - wt.EnqueuedAt
+	c, isClient := wt.Owner.(*Client)
+	if !isClient {
+		login := wt.Owner.(*loginWait)
+		w.freeWaiter(wt)
+		login.resolve(nil)
+		w.checkin(s)
+		return
+	}
+	w.freeWaiter(wt)
+	if c.state != clientWaiting || c.waiter != wt {
+		w.checkin(s) // it left while the server was on its way
+		return
+	}
+	c.waiter = nil
+	c.counters.wait.Observe(waited)
+	w.link(c, s)
+	c.conn.ResumeReads()
+}
+
+// link joins a client and a server. What the server's settings lack goes ahead of the client's first bytes.
+func (w *worker) link(c *Client, s *Server) {
+	c.server, s.client = s, c
+	c.state = clientActive
+	c.counters.active++
+	s.relay.Tally = &c.counters.tally
+	s.clocks = relay.Clocks{Progress: w.loop.Now()}
+	s.clientEOF, s.rolledBack, s.drained = false, false, 0
+	s.dirty = c.pool.mode == relay.Session
+	c.conn.SetReadMax(0)
+	w.watch()
+	if c.settings != s.settings || s.dirty {
+		w.applySettings(c, s)
+	}
+}
+
+// applySettings makes the server's settings those of the client, by one statement pipelined ahead of the client's first. Between
+// equal settings it sends nothing.
+func (w *worker) applySettings(c *Client, s *Server) {
+	sql := protocol.AppendSettingsDiff(nil, c.settings, s.settings)
+	if s.dirty {
+		sql = protocol.AppendSettingsDiff(sql, c.info.extra, protocol.Settings{})
+	}
+	if len(sql) == 0 {
+		return
+	}
+	s.inject(string(sql))
+}
+
+// inject sends a statement of the proxy's own; its replies are dropped.
+func (s *Server) inject(sql string) {
+	w := s.worker
+	w.scratch = appendQuery(w.scratch[:0], sql)
+	s.relay.Inject()
+	s.conn.Send(w.scratch)
+}
+
+func appendQuery(dst []byte, sql string) []byte {
+	n := 4 + len(sql) + 1
+	dst = append(dst, protocol.ClientQuery, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	dst = append(dst, sql...)
+	return append(dst, 0)
+}
+
+// unlink parts a client and a server. Neither is closed.
+func (w *worker) unlink(c *Client, s *Server) {
+	c.server, s.client = nil, nil
+	c.counters.active--
+	if c.state == clientActive {
+		c.state = clientIdle
+		c.idleSince = w.loop.Now()
+		c.conn.SetReadMax(unlinkedReadMax)
+		c.conn.ResumeReads()
+	}
+	s.conn.ResumeReads()
+}
+
+// settle is called when nothing is outstanding between a client and its server: outside a session the server goes back.
+func (w *worker) settle(s *Server) {
+	c := s.client
+	ends := s.clientEOF || w.draining
+	if c.pool.mode == relay.Session && !ends {
+		return
+	}
+	if s.conn.Unread() {
+		return // it says more: come again when that has been read
+	}
+	w.unlink(c, s)
+	w.checkin(s)
+	switch {
+	case w.draining:
+		c.close(closeShutdown, protocol.ErrShutdown())
+	case ends:
+		c.close(closeGone, nil)
+	}
+	w.act()
+}
+
+// facts are what the gate wants to know of a server.
+func (s *Server) facts() pool.Facts {
+	return pool.Facts{
+		TxStatus: s.relay.TxStatus, RepliesOwed: s.relay.Owed(), InCopy: s.relay.InCopy(),
+		MidMessage: s.relay.MidMessage() || s.conn.Backlog() > 0 || s.relay.BatchOpen(),
+		Unread:     s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.saidFatal,
+		CancelsInFlight: s.cancels, Dirty: s.dirty && s.pool.resetQuery() != "",
+	}
+}
+
+// checkin gives a server back through the pool's gate.
+func (w *worker) checkin(s *Server) {
+	facts := s.facts()
+	s.relay.Released()
+	s.deadline = 0
+	w.proxy.mu.Lock()
+	out := s.ps.Pool().Checkin(s.ps, facts, w.loop.Now())
+	w.collect()
+	w.proxy.mu.Unlock()
+	w.follow(s, out)
+}
+
+// follow carries out what the gate decided.
+func (w *worker) follow(s *Server, out pool.Outcome) {
+	switch out.Kind {
+	case pool.Lent:
+		w.lend(s, out.Waiter)
+	case pool.Idle, pool.BeingCanceled:
+	case pool.Tested:
+		w.cleanServer(s)
+	case pool.Closing:
+		w.closeServer(s, out.Reason.String())
+	}
+}
+
+// cleanServer sends server_reset_query. rest checks the server in when it is through.
+func (w *worker) cleanServer(s *Server) {
+	s.dirty = false
+	s.deadline = w.loop.Now() + checkMax
+	w.watch()
+	s.inject(s.pool.resetQuery())
+}
+
+// checkServer sends server_check_query to a server that nobody has used for server_check_delay.
+func (w *worker) checkServer(s *Server) {
+	s.deadline = w.loop.Now() + checkMax
+	w.watch()
+	s.inject(s.pool.checkQuery())
+}
+
+// abandon parts a client that is gone from its server, and brings the server to rest.
+func (w *worker) abandon(c *Client) {
+	s := c.server
+	w.unlink(c, s)
+	send, ok := s.relay.Abandon(&c.relay)
+	if !ok {
+		w.closeServer(s, pool.CloseClientGone.String())
+		return
+	}
+	s.conn.Send(send)
+	s.deadline = w.loop.Now() + drainMax
+	w.rest(s)
+}
+
+// rest is called whenever a server without a client may have come to rest: after its client left, or when a statement of the proxy's
+// own is through.
+func (w *worker) rest(s *Server) {
+	if s.saidFatal || s.drained > drainBytesMax {
+		w.closeServer(s, pool.CloseClientGone.String())
+		return
+	}
+	if s.deadline == 0 || !s.relay.Quiet() {
+		return // idle, or not there yet
+	}
+	if s.relay.TxStatus != relay.StatusIdle {
+		if s.rolledBack {
+			w.closeServer(s, pool.CloseInTransaction.String())
+			return
+		}
+		s.rolledBack = true
+		s.inject("ROLLBACK")
+		return
+	}
+	w.checkin(s)
+	w.act()
+}
+
+// closeServer says goodbye to a server. Its slot is free only when PostgreSQL has closed the socket (invariant 3), or after
+// goodbyeMax.
+func (w *worker) closeServer(s *Server, reason string) {
+	if s.closing {
+		return
+	}
+	if c := s.client; c != nil {
+		w.unlink(c, s)
+		defer c.close(closeServerLost, protocol.ErrServerLost())
+	}
+	s.closing = true
+	s.closeReason = reason
+	now := w.loop.Now()
+	w.proxy.mu.Lock()
+	if s.ps.State() != pool.ServerClosing {
+		s.ps.Pool().Close(s.ps, pool.CloseDoubt, now)
+		w.collect()
+	}
+	w.proxy.mu.Unlock()
+	if !s.relay.Quiet() {
+		w.proxy.cancelServer(s)
+	}
+	if s.conn.Backlog() > 0 || s.relay.Doubtful() {
+		s.gone(nil) // half a message is on its way: a goodbye would be taken for its rest
+		return
+	}
+	s.conn.ResumeReads()
+	s.conn.Send(terminateMessage)
+	s.deadline = now + goodbyeMax
+	w.watch()
+}
+
+var terminateMessage = []byte{protocol.ClientTerminate, 0, 0, 0, 4}
+
+// tickServers looks at the clocks of linked, resting and closing servers. It reports whether there is anything to watch.
+func (w *worker) tickServers(now time.Duration) (watched bool) {
+	settings := w.proxy.settings.Load()
+	for s := w.servers.first; s != nil; {
+		next := s.next
+		if s.client != nil {
+			watched = true
+			w.tickLink(s, now, settings)
+		} else if s.deadline != 0 {
+			watched = true
+			w.tickDeadline(s, now)
+		}
+		s = next
+	}
+	w.act()
+	return watched
+}
+
+func (w *worker) tickLink(s *Server, now time.Duration, settings *settings) {
+	c := s.client
+	limits := settings.of(c.pool)
+	stalled := s.conn.Backlog() > 0 || c.conn.Backlog() > 0
+	switch s.relay.Expired(now, &s.clocks, &limits.link, stalled) {
+	case relay.NoTimeout:
+	case relay.IdleTransactionTimeout:
+		c.close(closeIdleTransaction, protocol.ErrIdleTransaction(limits.link.IdleTransaction))
+	case relay.TransactionTimeout:
+		w.interrupt(c, closeTransactionTimeout, protocol.ErrTransactionTimeout(limits.link.Transaction))
+	case relay.QueryTimeout:
+		w.interrupt(c, closeQueryTimeout, protocol.ErrQueryTimeout(limits.link.Query))
+	}
+}
+
+// interrupt closes a client and, because its server may be busy for long, the server with it.
+func (w *worker) interrupt(c *Client, why closeReason, err *protocol.Error) {
+	s := c.server
+	w.unlink(c, s)
+	w.closeServer(s, why.String())
+	c.close(why, err)
+}
+
+func (w *worker) tickDeadline(s *Server, now time.Duration) {
+	if now < s.deadline {
+		return
+	}
+	if s.closing {
+		s.gone(nil)
+		return
+	}
+	w.closeServer(s, "unresponsive")
+}

@@ -1,0 +1,168 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// listener is a port, or several addresses, with a pool mode.
+type listener struct {
+	// immutable
+	proxy *Proxy
+	name  string
+	mode  relay.Mode
+	socks []net.Listener
+
+	clients atomic.Int64 // logged in or logging in, for max_client_conn
+
+	logins struct {
+		sync.Mutex
+		open map[net.Conn]struct{} // not yet handed to a loop: closed by close
+	}
+}
+
+// listen binds all addresses of a listener, or none.
+func listen(p *Proxy, cfg *config.Listener) (*listener, error) {
+	mode, ok := relay.ParseMode(cfg.PoolMode)
+	if !ok {
+		return nil, fmt.Errorf("listener %q: unknown pool_mode %q: use session, transaction or statement", cfg.Name, cfg.PoolMode)
+	}
+	l := &listener{proxy: p, name: cfg.Name, mode: mode}
+	l.logins.open = make(map[net.Conn]struct{})
+	for _, address := range cfg.Listen {
+		sock, err := bind(address, cfg.UnixSocketMode)
+		if err != nil {
+			l.close()
+			return nil, fmt.Errorf("listener %q cannot listen on %s: %w", cfg.Name, address, err)
+		}
+		l.socks = append(l.socks, sock)
+	}
+	return l, nil
+}
+
+// bind listens on host:port, or on PostgreSQL's socket in a directory: /run/hybridbouncer:6432 is /run/hybridbouncer/.s.PGSQL.6432.
+func bind(address, unixMode string) (net.Listener, error) {
+	if !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") {
+		return net.Listen("tcp", address)
+	}
+	path := unixSocketPath(address)
+	if err := removeStaleSocket(path); err != nil {
+		return nil, err
+	}
+	sock, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if mode, err := strconv.ParseUint(unixMode, 8, 32); err == nil && unixMode != "" {
+		if err := os.Chmod(path, os.FileMode(mode)); err != nil {
+			return nil, errors.Join(err, sock.Close())
+		}
+	}
+	return sock, nil
+}
+
+func unixSocketPath(address string) string {
+	dir, port, found := strings.Cut(address, ":")
+	if !found {
+		return address
+	}
+	return filepath.Join(dir, ".s.PGSQL."+port)
+}
+
+// removeStaleSocket removes a socket that nobody answers on any more, as after a crash.
+func removeStaleSocket(path string) error {
+	nc, err := net.Dial("unix", path)
+	if err == nil {
+		return errors.Join(fmt.Errorf("another process listens on %s", path), nc.Close())
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return os.Remove(path)
+	}
+	return nil
+}
+
+func (l *listener) addresses() []string {
+	all := make([]string, 0, len(l.socks))
+	for _, s := range l.socks {
+		all = append(all, s.Addr().String())
+	}
+	return all
+}
+
+func (l *listener) serve() {
+	for _, sock := range l.socks {
+		l.proxy.goroutines.Go(func() { l.accept(sock) })
+	}
+}
+
+// acceptPause is how long accept rests after an error such as "too many open files": the listener must survive it.
+const acceptPause = 50 * time.Millisecond
+
+func (l *listener) accept(sock net.Listener) {
+	p := l.proxy
+	for {
+		nc, err := sock.Accept()
+		switch {
+		case err == nil:
+			p.goroutines.Go(func() { l.login(nc) })
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			p.refused("accept")
+			p.log.Warn("a client could not be accepted; is the limit of open files (ulimit -n) too low?", "listener", l.name, "error", err)
+			select {
+			case <-time.After(acceptPause):
+			case <-p.life.Done():
+				return
+			}
+		}
+	}
+}
+
+// track remembers a socket in its login, so that close can end it. It reports false when the listener is closed already.
+func (l *listener) track(nc net.Conn) {
+	l.logins.Lock()
+	l.logins.open[nc] = struct{}{}
+	l.logins.Unlock()
+	if l.proxy.life.Err() != nil {
+		closeQuietly(nc)
+	}
+}
+
+func (l *listener) untrack(nc net.Conn) {
+	l.logins.Lock()
+	delete(l.logins.open, nc)
+	l.logins.Unlock()
+}
+
+// stopAccepting closes the listening sockets; logins under way go on.
+func (l *listener) stopAccepting() {
+	for _, s := range l.socks {
+		closeQuietly(s)
+	}
+}
+
+// close closes the listening sockets and every login under way.
+func (l *listener) close() {
+	l.stopAccepting()
+	l.logins.Lock()
+	defer l.logins.Unlock()
+	for nc := range l.logins.open {
+		closeQuietly(nc)
+	}
+}
+
+// closeQuietly closes what is of no use any more; an error would change nothing.
+func closeQuietly(c interface{ Close() error }) { _ = c.Close() }

@@ -1,0 +1,257 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/hybridbouncer/hybridbouncer/eventloop"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// newestMinor is the newest minor version of protocol 3 spoken here.
+const newestMinor = 2
+
+// authBodyMax bounds a message of the authentication exchange (PostgreSQL: PG_MAX_AUTH_TOKEN_LENGTH).
+const authBodyMax = 65535
+
+// login takes a client from accept to its event loop, in a goroutine of its own that ends with it. Messages are read frame by exact
+// frame: nothing the client has pipelined behind its login is read ahead and lost.
+func (l *listener) login(nc net.Conn) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.proxy.contained(v, nil)
+			closeQuietly(nc)
+		}
+	}()
+	l.track(nc)
+	defer l.untrack(nc)
+	if err := nc.SetDeadline(l.loginDeadline()); err != nil {
+		closeQuietly(nc)
+		return
+	}
+	startup, err := l.startup(nc)
+	if err != nil {
+		l.turnAway(nc, nil, err)
+		return
+	}
+	switch startup.Kind {
+	case protocol.StartupCancel:
+		l.proxy.cancel(startup.Cancel)
+		closeQuietly(nc)
+	default:
+		if err := l.enter(nc, &startup); err != nil {
+			l.turnAway(nc, &startup, err)
+		}
+	}
+}
+
+func (l *listener) loginDeadline() time.Time {
+	limit := l.proxy.settings.Load().listener(l.name)
+	if limit == nil || limit.ClientLoginTimeout <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(limit.ClientLoginTimeout)
+}
+
+// startup reads the first packet, answering requests for encryption that is not offered.
+func (l *listener) startup(nc net.Conn) (protocol.Startup, error) {
+	for range 3 { // SSLRequest, GSSENCRequest, then the real one
+		startup, err := protocol.ReadStartup(nc)
+		if err != nil {
+			return startup, err
+		}
+		if startup.Kind != protocol.StartupSSL && startup.Kind != protocol.StartupGSS {
+			return startup, nil
+		}
+		if _, err := nc.Write([]byte{'N'}); err != nil {
+			return startup, err
+		}
+	}
+	return protocol.Startup{}, protocol.ErrProtocol("more than one request for encryption of each kind")
+}
+
+// enter authenticates a client, welcomes it and hands it to a loop.
+func (l *listener) enter(nc net.Conn, startup *protocol.Startup) error {
+	p := l.proxy
+	user, database := startup.Get("user"), startup.Get("database")
+	if user == "" {
+		return protocol.ErrNotAuthorized("no PostgreSQL user name specified in startup packet")
+	}
+	if database == "" {
+		database = user
+	}
+	if startup.Major != 3 {
+		return protocol.ErrProtocol("unsupported frontend protocol: only version 3 is spoken")
+	}
+	if err := l.admit(startup); err != nil {
+		return err
+	}
+	entered := false
+	defer func() {
+		if !entered {
+			l.clients.Add(-1)
+		}
+	}()
+	if startup.Minor > newestMinor || len(startup.UnknownOptions) > 0 {
+		if _, err := nc.Write(protocol.AppendNegotiateProtocolVersion(nil, newestMinor, startup.UnknownOptions)); err != nil {
+			return err
+		}
+	}
+	if err := l.authenticate(nc, user); err != nil {
+		return err
+	}
+	sp, ok := p.poolFor(l, database, user)
+	if !ok {
+		return protocol.ErrNoSuchDatabase(database)
+	}
+	c, greeting, err := l.prepare(nc, sp, startup)
+	if err != nil {
+		return err
+	}
+	if _, err := nc.Write(greeting); err != nil {
+		p.cancels.remove(c)
+		return err
+	}
+	entered = true
+	l.handOver(nc, c)
+	return nil
+}
+
+// admit counts the client against max_client_conn, and refuses what this listener cannot do.
+func (l *listener) admit(startup *protocol.Startup) error {
+	p := l.proxy
+	if p.draining.Load() {
+		return protocol.ErrShutdown()
+	}
+	if r := startup.Get("replication"); r != "" && r != "false" && r != "off" && r != "no" && r != "0" {
+		return protocol.ErrReplication()
+	}
+	n := l.clients.Add(1)
+	if cfg := p.settings.Load().listener(l.name); cfg != nil && n > int64(cfg.MaxClientConn) {
+		l.clients.Add(-1)
+		return protocol.ErrTooManyClients("max_client_conn", cfg.MaxClientConn)
+	}
+	return nil
+}
+
+// authenticate carries out the exchange that package auth prescribes.
+func (l *listener) authenticate(nc net.Conn, user string) error {
+	exchange := l.proxy.verifier.Begin(user)
+	request, done := exchange.Start()
+	for {
+		if len(request) > 0 {
+			if _, err := nc.Write(request); err != nil {
+				return err
+			}
+		}
+		if done {
+			ok, err := (&pgproto3.AuthenticationOk{}).Encode(nil)
+			if err == nil {
+				_, err = nc.Write(ok)
+			}
+			return err
+		}
+		messageType, body, err := protocol.ReadMessage(nc, authBodyMax)
+		if err != nil {
+			return err
+		}
+		if request, done, err = exchange.Respond(messageType, body); err != nil {
+			return err
+		}
+	}
+}
+
+// prepare makes the client and the bytes that welcome it. Its cancel key is known from here on.
+func (l *listener) prepare(nc net.Conn, sp *serverPool, startup *protocol.Startup) (*Client, []byte, error) {
+	p := l.proxy
+	ctx, cancel := p.context(time.Until(l.loginDeadline()))
+	defer cancel()
+	parameters, err := p.parametersFor(ctx, sp)
+	if err != nil {
+		return nil, nil, err
+	}
+	reported, extra, err := startupSettings(startup, parameters)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &Client{relay: relay.NewClient(), pool: sp, settings: reported}
+	c.info = &clientInfo{
+		address: addressOf(nc), application: startup.Get("application_name"), extra: extra, since: time.Now(),
+	}
+	secretBytes := 4
+	if startup.Minor >= 2 {
+		secretBytes = 32 // protocol 3.2 allows up to 256 (manual 54.2.1)
+	}
+	if err := p.cancels.add(c, p.nextID.Add(1), secretBytes); err != nil {
+		return nil, nil, err
+	}
+	return c, appendWelcome(nil, parameters, reported, c.info.key), nil
+}
+
+// handOver passes the socket to a loop. After it the goroutine holds nothing.
+func (l *listener) handOver(nc net.Conn, c *Client) {
+	p := l.proxy
+	setSocketOptions(nc, p.settings.Load().cfg.Server)
+	if err := nc.SetDeadline(time.Time{}); err != nil {
+		p.log.Debug("clearing a deadline", "error", err)
+	}
+	src, err := eventloop.Take(nc)
+	if err != nil {
+		p.log.Warn("a client that has logged in could not be watched", "listener", l.name, "error", err)
+		closeQuietly(nc)
+		p.cancels.remove(c)
+		l.clients.Add(-1)
+		return
+	}
+	p.counts.logins.Add(1)
+	if p.settings.Load().cfg.Log.Connections {
+		p.log.Info("client logged in", c.logAttrs()...)
+	}
+	w := p.workerForClient()
+	w.loop.Post(func() { w.adoptClient(c, src) })
+}
+
+// turnAway ends a login that failed, with the reason as the client's last word if it can still hear.
+func (l *listener) turnAway(nc net.Conn, startup *protocol.Startup, err error) {
+	defer closeQuietly(nc)
+	p := l.proxy
+	var told *protocol.Error
+	var netErr net.Error
+	switch {
+	case errors.As(err, &told):
+	case p.draining.Load():
+		told = protocol.ErrShutdown()
+	case errors.As(err, &netErr) && netErr.Timeout():
+		told = protocol.ErrLoginTimeout(p.settings.Load().listener(l.name).ClientLoginTimeout)
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		p.refused("gone")
+		return // a port scan, a health check: nobody to tell
+	default:
+		p.refused("gone")
+		p.log.Debug("login broken off", "listener", l.name, "error", err)
+		return
+	}
+	p.refused(told.Code)
+	attrs := []any{"listener", l.name, "client", addressText(addressOf(nc)), "sqlstate", told.Code, "error", told.Message}
+	if startup != nil {
+		attrs = append(attrs, "database", startup.Get("database"), "user", startup.Get("user"),
+			"application_name", startup.Get("application_name"))
+	}
+	p.log.Warn("login refused", attrs...)
+	if err := nc.SetDeadline(time.Now().Add(time.Second)); err == nil {
+		_, _ = nc.Write(told.AsFatal().Append(nil)) // it may have gone already
+	}
+}
+
+func addressOf(nc net.Conn) netip.AddrPort {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort()
+	}
+	return netip.AddrPort{}
+}

@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// serverPool is a pool with what the proxy knows of it. It is made at the first login to (listener, database, user) and stays.
+type serverPool struct {
+	// immutable
+	key      pool.Key
+	index    int // into worker.counters
+	mode     relay.Mode
+	listener *listener
+
+	pool    *pool.Pool // guarded by Proxy.mu
+	welcome welcome
+	limits  atomic.Pointer[poolSettings] // replaced by Reload
+	dials   dialCounts
+}
+
+// dialCounts are written by dialling goroutines.
+type dialCounts struct {
+	connects, failures atomic.Uint64
+}
+
+// poolSettings is what the configuration says of one pool.
+type poolSettings struct {
+	resolved   config.Resolved
+	pool       pool.Limits
+	link       relay.Limits
+	clientIdle time.Duration
+	resetQuery string
+	checkQuery string
+}
+
+func (sp *serverPool) resetQuery() string {
+	if sp.mode != relay.Session {
+		return ""
+	}
+	return sp.limits.Load().resetQuery
+}
+
+func (sp *serverPool) checkQuery() string { return sp.limits.Load().checkQuery }
+
+// dialsMax is how many logins to PostgreSQL one pool has under way at once: enough to fill a pool in a moment, few enough not to storm
+// a server that has just come up.
+const dialsMax = 3
+
+// poolFor finds or makes the pool of a client that has logged in. ok is false when the configuration has no such database.
+// Any goroutine may call it.
+func (p *Proxy) poolFor(l *listener, database, user string) (sp *serverPool, ok bool) {
+	key := pool.Key{Listener: l.name, Database: database, User: user}
+	p.mu.Lock()
+	sp = p.pools[key]
+	p.mu.Unlock()
+	if sp != nil {
+		return sp, true
+	}
+	limits, ok := p.settings.Load().resolve(l.name, database, user)
+	if !ok {
+		return nil, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if sp = p.pools[key]; sp != nil {
+		return sp, true
+	}
+	sp = &serverPool{key: key, index: len(p.pools), mode: l.mode, listener: l}
+	sp.limits.Store(limits)
+	sp.pool = p.set.Open(key, limits.pool, p.workers[0].clock())
+	sp.pool.Owner = sp
+	p.setBudgets(limits.resolved, key)
+	p.pools[key] = sp
+	return sp, true
+}
+
+// setBudgets tells the pools what they share. The caller holds mu.
+func (p *Proxy) setBudgets(r config.Resolved, key pool.Key) {
+	p.set.SetDatabaseMax(key.Database, r.MaxDBConnections)
+	p.set.SetUserMax(key.User, r.MaxUserConnections)
+}
+
+// allPools is a copy that may be walked without the lock.
+func (p *Proxy) allPools() []*serverPool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]*serverPool, len(p.pools))
+	for sp := range maps.Values(p.pools) {
+		all[sp.index] = sp
+	}
+	return all
+}
+
+// settings is a configuration made ready for the hot path. Immutable; Reload replaces it as a whole.
+type settings struct {
+	cfg                *config.Config
+	clientIdleTimeouts bool // some pool has a client_idle_timeout
+}
+
+func newSettings(cfg *config.Config) (*settings, error) {
+	s := &settings{cfg: cfg}
+	for i := range cfg.Listeners {
+		s.clientIdleTimeouts = s.clientIdleTimeouts || cfg.Listeners[i].ClientIdleTimeout > 0
+	}
+	for _, u := range cfg.Users {
+		s.clientIdleTimeouts = s.clientIdleTimeouts || u.ClientIdleTimeout > 0
+	}
+	return s, nil
+}
+
+// of is what the configuration says of a pool.
+func (s *settings) of(sp *serverPool) *poolSettings { return sp.limits.Load() }
+
+func (s *settings) listener(name string) *config.Listener {
+	for i := range s.cfg.Listeners {
+		if s.cfg.Listeners[i].Name == name {
+			return &s.cfg.Listeners[i]
+		}
+	}
+	return nil
+}
+
+// resolve works out the settings of one pool. ok is false when there is no such database, or no such listener any more.
+func (s *settings) resolve(listener, database, user string) (*poolSettings, bool) {
+	l := s.listener(listener)
+	if l == nil {
+		return nil, false
+	}
+	r, ok := s.cfg.Resolve(l, database, user)
+	if !ok {
+		return nil, false
+	}
+	return &poolSettings{
+		resolved: r,
+		pool: pool.Limits{
+			Size: r.PoolSize, MinSize: r.MinPoolSize, Reserve: r.ReservePoolSize, ReserveTimeout: l.ReservePoolTimeout,
+			WaitTimeout: r.QueryWaitTimeout, WaitNotify: l.QueryWaitNotify,
+			Lifetime: r.ServerLifetime, IdleTimeout: l.ServerIdleTimeout,
+			LoginRetry: s.cfg.Server.LoginRetry, CheckDelay: l.ServerCheckDelay,
+			RoundRobin: l.ServerRoundRobin, DialsMax: dialsMax,
+		},
+		link: relay.Limits{
+			IdleTransaction: r.IdleTransactionTimeout, Transaction: r.TransactionTimeout, Query: r.QueryTimeout,
+		},
+		clientIdle: r.ClientIdleTimeout,
+		resetQuery: l.ServerResetQuery,
+		checkQuery: checkQueryText(l.ServerCheckQuery),
+	}, true
+}
+
+// checkQueryText knows PgBouncer's word for the cheapest query there is.
+func checkQueryText(q string) string {
+	if q == "<empty>" {
+		return ""
+	}
+	return q
+}

@@ -1,0 +1,184 @@
+// Package proxy owns the clients: it accepts them, logs them in, links them to servers and carries out what proxy/relay decides. It
+// must not know how a protocol decision is made (proxy/relay), which server a client gets (pool), who may log in (auth), how readiness
+// is learnt (eventloop), or how numbers are shown (admin formats a Snapshot).
+//
+// Two worlds meet here. Cold: goroutines with blocking I/O for accepting, logging in, dialling servers and forwarding cancel
+// requests (listener.go, login.go, dial.go, cancel.go). Hot: event loops, one worker each, on which every method of Client, Server
+// and worker runs (client.go, server.go, link.go). A socket passes from cold to hot once and for all, with Take and Adopt.
+//
+// Locks: Proxy.mu guards the pools and is the only lock on the way of a query, uncontended with one loop. All calls into package
+// pool happen on a loop, so that there is one clock. cancelTable.mu and welcome.mu are taken by themselves, never together with mu.
+//
+// Start reading at client.go: OnRead is the walk of a query.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/auth"
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/eventloop"
+	"github.com/hybridbouncer/hybridbouncer/pool"
+)
+
+// Proxy is the whole: listeners, loops and pools. Its exported methods may be called from any goroutine.
+type Proxy struct {
+	// immutable after New
+	log     *slog.Logger
+	env     Environment
+	workers []*worker
+
+	// guarded by mu; see the package comment
+	mu    sync.Mutex
+	set   *pool.Set
+	pools map[pool.Key]*serverPool
+
+	// replaced by Reload as a whole
+	settings atomic.Pointer[settings]
+
+	// cold world
+	listeners   []*listener
+	verifier    *auth.Verifier
+	cancels     cancelTable
+	cancelSlots slots
+	nextID      atomic.Uint32
+	counts      coldCounts
+	reachable   reachability
+	goroutines  sync.WaitGroup // every goroutine but the loops
+	loops       sync.WaitGroup
+	life        context.Context // ends with Close: so do the goroutines
+	end         context.CancelFunc
+	draining    atomic.Bool
+	openLoops   atomic.Int32 // loops that take new clients: [0, openLoops)
+	started     time.Time
+	closeOnce   sync.Once
+}
+
+// Environment is what the program takes from the outside world; the deterministic simulation replaces it.
+type Environment struct {
+	// NewKernel makes the readiness source of a loop; nil: the operating system's.
+	NewKernel func(loop int) eventloop.Kernel
+	// Dial opens a server and calls done exactly once, from any goroutine; nil: by pgconn.
+	Dial func(target DialTarget, done func(Dialed, error))
+	// Seed makes the jitter of lifetimes repeatable; 0: from the clock.
+	Seed uint64
+}
+
+// New builds a proxy from a validated configuration. Nothing is bound and nothing runs before Start.
+func New(cfg *config.Config, log *slog.Logger) (*Proxy, error) {
+	return NewIn(cfg, log, Environment{})
+}
+
+// NewIn is New in an environment of the caller's.
+func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error) {
+	if env.Seed == 0 {
+		env.Seed = uint64(time.Now().UnixNano())
+	}
+	p := &Proxy{
+		log: log, env: env,
+		set: pool.NewSet(env.Seed), pools: make(map[pool.Key]*serverPool),
+		started: time.Now(),
+	}
+	p.life, p.end = context.WithCancel(context.Background())
+	if p.env.Dial == nil {
+		p.env.Dial = p.dial
+	}
+	p.cancelSlots = make(slots, cancelSlotsMax)
+	p.cancels.clients = make(map[uint32]*Client)
+	p.counts.refusals = make(map[string]uint64)
+	s, err := newSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p.settings.Store(s)
+	if p.verifier, err = newVerifier(cfg); err != nil {
+		return nil, err
+	}
+	if err := p.openWorkers(cfg.Loops); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// openWorkers makes the loops. loops = 0 makes one per processor but lets clients onto the first alone until it is busy.
+func (p *Proxy) openWorkers(loops int) error {
+	open := loops
+	if loops == 0 {
+		loops, open = autoLoops(), 1
+	}
+	for i := range loops {
+		w, err := newWorker(p, i)
+		if err != nil {
+			return fmt.Errorf("event loop %d: %w", i, err)
+		}
+		p.workers = append(p.workers, w)
+	}
+	p.openLoops.Store(int32(open))
+	return nil
+}
+
+// Start binds the listeners and starts the loops. On an error nothing keeps running.
+func (p *Proxy) Start() error {
+	for _, w := range p.workers {
+		p.loops.Go(w.loop.Run)
+	}
+	cfg := p.settings.Load().cfg
+	for i := range cfg.Listeners {
+		l, err := listen(p, &cfg.Listeners[i])
+		if err != nil {
+			return errors.Join(err, p.Close())
+		}
+		p.listeners = append(p.listeners, l)
+	}
+	for _, l := range p.listeners {
+		l.serve()
+	}
+	p.workers[0].loop.Post(p.workers[0].startJanitor)
+	p.goroutines.Go(p.watchLoops)
+	p.goroutines.Go(p.warnOfBudget)
+	return nil
+}
+
+// Addresses are the bound addresses by listener name: what a port of 0 became.
+func (p *Proxy) Addresses() map[string][]string {
+	all := make(map[string][]string)
+	for _, l := range p.listeners {
+		all[l.name] = l.addresses()
+	}
+	return all
+}
+
+// Close ends everything at once: clients get 57P01, servers are told goodbye. It waits until every goroutine and loop has ended, at
+// most a few seconds (closeMax), and may be called more than once.
+func (p *Proxy) Close() error {
+	p.closeOnce.Do(func() {
+		p.draining.Store(true)
+		p.end()
+		for _, l := range p.listeners {
+			l.close()
+		}
+		for _, w := range p.workers {
+			w.shutdown()
+		}
+		p.loops.Wait()
+		p.goroutines.Wait()
+	})
+	return nil
+}
+
+// contained is told of a panic in a handler: the connection it happened on is closed, the others live on (invariant 8).
+func (p *Proxy) contained(v any, stack []byte) {
+	p.counts.panics.Add(1)
+	if stack == nil {
+		stack = debug.Stack()
+	}
+	p.log.Error("a panic was contained; only the connection it happened on is closed. Please report it.",
+		"panic", fmt.Sprint(v), "stack", string(stack))
+}

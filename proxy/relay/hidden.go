@@ -1,0 +1,93 @@
+package relay
+
+import "github.com/hybridbouncer/hybridbouncer/protocol"
+
+// hidden reports that what the server says next is not for a client: it answers the proxy itself, or its client is gone.
+func (s *Server) hidden() bool {
+	return s.abandoned || s.owed.front()&owedInjected != 0
+}
+
+// Inject notes that the proxy sends a simple Query of its own. Its replies are dropped; an error comes out as Refused.
+func (s *Server) Inject() {
+	s.owed.push(owedQuery | owedInjected)
+	s.unflushed = 0
+}
+
+// fromServerHidden judges what no client is to see.
+func (s *Server) fromServerHidden(b []byte) Step {
+	step := Step{Verdict: Drop}
+	for step.N < len(b) && s.hidden() {
+		rest := b[step.N:]
+		if !s.scanner.MidMessage() {
+			if len(rest) < headerBytes {
+				break
+			}
+			if single, alone := s.single(rest); alone {
+				if step.N > 0 {
+					break
+				}
+				return single
+			}
+		}
+		injected := s.owed.front()&owedInjected != 0
+		if rest[0] == protocol.ServerErrorResponse && injected && step.N > 0 && !s.scanner.MidMessage() {
+			break // comes out alone, as Refused
+		}
+		f, err := s.scanner.Next(rest)
+		if err != nil {
+			return s.distrust(err.Error())
+		}
+		step.N += len(f.Data)
+		if !f.First {
+			continue
+		}
+		if wrong := s.passed(f); wrong != "" {
+			return s.distrust(wrong)
+		}
+		if f.Type == protocol.ServerErrorResponse && injected {
+			step.Verdict = Refused
+			return step
+		}
+	}
+	if step.N == 0 {
+		return Step{Verdict: More}
+	}
+	return step
+}
+
+// Messages of the proxy's own to a server whose client has gone.
+var (
+	syncMessage     = []byte{protocol.ClientSync, 0, 0, 0, 4}
+	copyFailMessage = append([]byte{protocol.ClientCopyFail, 0, 0, 0, 16}, "client gone\x00"...)
+	copyFailAndSync = append(append([]byte{}, copyFailMessage...), syncMessage...)
+)
+
+// Abandon is called once when the client of a server is gone. It tells what to send so that the server comes to rest by itself; from
+// then on all it says is dropped, until Settled or, inside a transaction, until Quiet: then the caller rolls back.
+// ok is false when the server cannot be saved: half a message of the client's is on its way, or its stream is in doubt.
+func (s *Server) Abandon(c *Client) (send []byte, ok bool) {
+	if s.doubt || c.MidMessage() || s.copying == copyBoth {
+		return nil, false
+	}
+	s.abandoned = true
+	switch {
+	case s.copying == copyIn && s.owed.front() == owedExecute:
+		send = copyFailAndSync
+	case s.copying == copyIn:
+		send = copyFailMessage
+	case s.batchOpen:
+		send = syncMessage
+	default:
+		return nil, true
+	}
+	if s.copying == copyIn {
+		s.copying = copyInDone
+	}
+	if s.batchOpen {
+		s.sent(protocol.ClientSync, owedSync)
+	}
+	return send, true
+}
+
+// Released is called when the server has gone back to its pool.
+func (s *Server) Released() { s.abandoned = false }

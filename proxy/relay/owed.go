@@ -1,0 +1,115 @@
+package relay
+
+// owedKind is one reply (or series of replies) that a server owes. What ends it is in server.go.
+type owedKind uint8
+
+const (
+	owedNothing  owedKind = iota
+	owedQuery             // everything up to ReadyForQuery
+	owedFunction          // FunctionCallResponse or ErrorResponse, then ReadyForQuery
+	owedSync              // ReadyForQuery, after an ErrorResponse if the commit failed
+	owedParse             // ParseComplete
+	owedBind              // BindComplete
+	owedDescribe          // (ParameterDescription,) RowDescription or NoData
+	owedExecute           // ... CommandComplete, EmptyQueryResponse or PortalSuspended
+	owedClose             // CloseComplete
+
+	// owedInjected marks a reply to a message of the proxy's own: no client sees it.
+	owedInjected owedKind = 0x80
+)
+
+// endsWithReady: ReadyForQuery ends it. Query and Sync are told apart, because a server that skips to Sync after an error answers no
+// Query in between (invariant 1).
+func (k owedKind) endsWithReady() bool {
+	k &^= owedInjected
+	return k == owedQuery || k == owedFunction || k == owedSync
+}
+
+// owedInline is enough for the batches of the usual drivers; longer pipelines use a ring on the heap.
+const owedInline = 16
+
+// OwedMax bounds the replies outstanding on one server (20 bytes of pipeline each at least). PostgreSQL flushes its replies each
+// 8 KiB, so a client that is held here is always let go again.
+const OwedMax = 1 << 16
+
+// Owed is the queue of replies outstanding, oldest first. The zero value is empty.
+type Owed struct {
+	inline [owedInline]owedKind
+	ring   []owedKind // nil while inline is enough; its length is a power of two
+	head   int
+	n      int
+}
+
+// Len is the number of replies outstanding.
+func (o *Owed) Len() int { return o.n }
+
+func (o *Owed) slots() []owedKind {
+	if o.ring != nil {
+		return o.ring
+	}
+	return o.inline[:]
+}
+
+func (o *Owed) push(k owedKind) {
+	slots := o.slots()
+	if o.n == len(slots) {
+		slots = o.grow(slots)
+	}
+	slots[(o.head+o.n)&(len(slots)-1)] = k
+	o.n++
+}
+
+func (o *Owed) grow(slots []owedKind) []owedKind {
+	wider := make([]owedKind, 2*len(slots))
+	for i := range o.n {
+		wider[i] = slots[(o.head+i)&(len(slots)-1)]
+	}
+	o.ring, o.head = wider, 0
+	return wider
+}
+
+// at is the i-th oldest reply; owedNothing when there is none.
+func (o *Owed) at(i int) owedKind {
+	if i >= o.n {
+		return owedNothing
+	}
+	slots := o.slots()
+	return slots[(o.head+i)&(len(slots)-1)]
+}
+
+func (o *Owed) front() owedKind { return o.at(0) }
+
+func (o *Owed) pop() {
+	slots := o.slots()
+	o.head = (o.head + 1) & (len(slots) - 1)
+	o.n--
+	if o.n == 0 {
+		o.head = 0
+		if len(o.ring) > 4096 {
+			o.ring = nil // a long pipeline must not keep its memory for ever
+		}
+	}
+}
+
+// dropToSync forgets what a server that has failed in an extended-protocol message will not answer: everything up to the next Sync.
+// It reports whether there is one.
+func (o *Owed) dropToSync() bool {
+	for o.n > 0 {
+		if o.front()&^owedInjected == owedSync {
+			return true
+		}
+		o.pop()
+	}
+	return false
+}
+
+// removeSyncsBehindFront forgets the Syncs that directly follow the oldest reply: COPY in has swallowed them.
+func (o *Owed) removeSyncsBehindFront() (removed int) {
+	for o.at(1)&^owedInjected == owedSync {
+		slots := o.slots()
+		slots[(o.head+1)&(len(slots)-1)] = o.front()
+		o.pop()
+		removed++
+	}
+	return removed
+}

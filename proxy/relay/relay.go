@@ -1,0 +1,175 @@
+// Package relay owns the decisions about the bytes between a client and the server it is linked to: what passes untouched, what
+// needs a server first, which replies are still owed, when a batch has ended and the link may be parted, and when a stream can no
+// longer be trusted. It must not know sockets, clocks, goroutines, pools or settings: it is fed bytes and answers with small values,
+// so that the whole protocol behaviour can be read, simulated and tested from transcripts.
+//
+// A Client is the half that lives as long as the client; a Server the half that lives as long as the server. Linked, the two are
+// called by one event loop only, and FromClient is given the Server it writes to. Nothing here allocates on the way of a query.
+//
+// Read verdict.go, then client.go (bytes from the client) and server.go (bytes from the server); owed.go is the queue between them.
+package relay
+
+import "github.com/hybridbouncer/hybridbouncer/protocol"
+
+// Mode says when a link may be parted. It is the listener's pool_mode.
+type Mode uint8
+
+// The pool modes, with PgBouncer's meaning.
+const (
+	Session     Mode = iota // when the client leaves
+	Transaction             // when a transaction has ended
+	Statement               // likewise, and transactions of several statements are refused
+)
+
+// String is the word of the configuration file.
+func (m Mode) String() string {
+	switch m {
+	case Session:
+		return "session"
+	case Transaction:
+		return "transaction"
+	case Statement:
+		return "statement"
+	}
+	return "unknown"
+}
+
+// ParseMode reads the word of the configuration file.
+func ParseMode(word string) (Mode, bool) {
+	switch word {
+	case "session":
+		return Session, true
+	case "transaction":
+		return Transaction, true
+	case "statement":
+		return Statement, true
+	}
+	return Session, false
+}
+
+// Client is the relay's view of one client: where in a message its stream is, and whether it is being refused.
+type Client struct {
+	scanner  protocol.Scanner
+	dropping bool // the rest of the message in progress is not forwarded
+	skip     skip
+}
+
+// skip says which messages of a refused client are still to be dropped before it is answered ReadyForQuery.
+type skip uint8
+
+const (
+	skipNothing skip = iota
+	skipMessage      // the refused Query or FunctionCall, whose rest may still arrive
+	skipToSync       // the refused extended-protocol batch, as PostgreSQL does after an error
+)
+
+// NewClient is the state of a client that has just logged in.
+func NewClient() Client {
+	return Client{scanner: protocol.NewScanner(protocol.FromClient)}
+}
+
+// MidMessage reports whether the client has sent only part of a message of which some was forwarded.
+func (c *Client) MidMessage() bool {
+	return c.scanner.MidMessage() && !c.dropping
+}
+
+// Transaction status as ReadyForQuery tells it (PostgreSQL manual, 54.7).
+const (
+	StatusIdle   = byte('I')
+	StatusActive = byte('T')
+	StatusFailed = byte('E')
+)
+
+// Server is the relay's view of one server: what it owes, and whether what it says can be trusted.
+type Server struct {
+	scanner protocol.Scanner
+	owed    Owed
+
+	// TxStatus is the status byte of the last ReadyForQuery.
+	TxStatus byte
+	copying  copyPhase
+	// batchOpen: an extended-protocol message went out and its Sync did not yet. Flush is no boundary.
+	batchOpen bool
+	// skipping: the server discards everything up to the next Sync, after an error in an extended-protocol message.
+	skipping bool
+	// syncInCopy: the server is taken to have ignored a Sync, because it reads COPY data.
+	syncInCopy bool
+	doubt      bool // see Doubtful
+	abandoned  bool // the client is gone: replies are dropped until nothing is owed
+	dropping   bool // the rest of the message in progress is not forwarded
+	// unflushed counts the replies owed to messages that neither Sync, Flush nor Query followed: the server may sit on them.
+	unflushed int
+
+	// Tally counts what passed. The relay only adds to it; it belongs to the link's pool and is never nil while linked.
+	Tally *Tally
+}
+
+// Tally counts what a relay saw. It has one writer: the loop that owns the link.
+type Tally struct {
+	Queries      uint64 // ReadyForQuery passed on
+	Transactions uint64 // of those, the ones with status idle
+	Errors       map[[2]byte]uint64
+}
+
+func (t *Tally) countError(frame []byte) {
+	code := protocol.SQLState(frame)
+	if len(code) < 2 {
+		return
+	}
+	if t.Errors == nil {
+		t.Errors = make(map[[2]byte]uint64)
+	}
+	t.Errors[[2]byte{code[0], code[1]}]++
+}
+
+// NewServer is the state of a server that has just logged in: idle, owing nothing.
+func NewServer() Server {
+	return Server{scanner: protocol.NewScanner(protocol.FromServer), TxStatus: StatusIdle}
+}
+
+// copyPhase says which way COPY data flows on a server.
+type copyPhase uint8
+
+const (
+	copyNone   copyPhase = iota
+	copyIn               // from the client, until its CopyDone or CopyFail
+	copyInDone           // the client has ended it, CommandComplete or an error is to come
+	copyOut              // to the client
+	copyBoth             // both ways (replication)
+)
+
+// Settled reports whether the server is between transactions with nothing outstanding: every reply has come, no batch is open, no
+// COPY runs, no message is half said. It is what the relay has to say to invariant 1; the pool's gate asks for more, Doubtful first.
+func (s *Server) Settled() bool {
+	return s.TxStatus == StatusIdle && s.quiet()
+}
+
+// quiet reports that nothing is outstanding, whatever the transaction status.
+func (s *Server) quiet() bool {
+	return s.owed.n == 0 && !s.batchOpen && s.copying == copyNone && !s.scanner.MidMessage()
+}
+
+// Quiet reports that nothing is outstanding on the server, whatever its transaction status.
+func (s *Server) Quiet() bool { return s.quiet() }
+
+// Owed is the number of replies outstanding.
+func (s *Server) Owed() int { return s.owed.Len() }
+
+// InCopy reports whether a COPY is in progress.
+func (s *Server) InCopy() bool { return s.copying != copyNone }
+
+// MidMessage reports whether only part of a message of the server has arrived.
+func (s *Server) MidMessage() bool { return s.scanner.MidMessage() }
+
+// Doubtful reports that the relay can no longer tell whose replies come next. Such a server is closed, never lent again.
+func (s *Server) Doubtful() bool { return s.doubt }
+
+// BatchOpen reports an extended-protocol batch whose Sync has not been sent.
+func (s *Server) BatchOpen() bool { return s.batchOpen }
+
+// Answering reports whether the server has been asked for something it must answer now: a Query, a FunctionCall, or extended
+// messages followed by Sync or Flush. It is false while a client sits in the middle of a batch (invariant 9).
+func (s *Server) Answering() bool { return s.owed.Len() > s.unflushed && s.copying != copyIn }
+
+// Abandoned reports that the server's client is gone and replies are being dropped.
+func (s *Server) Abandoned() bool { return s.abandoned }

@@ -1,0 +1,182 @@
+package relay
+
+import "github.com/hybridbouncer/hybridbouncer/protocol"
+
+// wholeMax is the longest ErrorResponse or ParameterStatus that is looked at as a whole; longer ones pass unread.
+const wholeMax = 8 << 10
+
+// FromServer judges the first bytes of b, which the server has sent. It consumes what the returned step covers; the caller comes
+// again with the rest. When nothing is left, Settled tells whether the link may be parted.
+func (s *Server) FromServer(b []byte) Step {
+	if s.hidden() {
+		return s.fromServerHidden(b)
+	}
+	step := Step{Verdict: Forward}
+	for step.N < len(b) {
+		rest := b[step.N:]
+		if !s.scanner.MidMessage() {
+			if len(rest) < headerBytes {
+				break
+			}
+			if single, alone := s.single(rest); alone {
+				if step.N > 0 {
+					break // what came before goes first
+				}
+				return single
+			}
+		}
+		f, err := s.scanner.Next(rest)
+		if err != nil {
+			return s.distrust(err.Error())
+		}
+		step.N += len(f.Data)
+		if !f.First {
+			continue
+		}
+		if f.Type == protocol.ServerErrorResponse {
+			s.Tally.countError(f.Data)
+		}
+		if wrong := s.passed(f); wrong != "" {
+			return s.distrust(wrong)
+		}
+		if f.Type == protocol.ServerReadyForQuery {
+			s.finished(&step)
+			if s.hidden() {
+				break // what follows answers the proxy itself
+			}
+		}
+	}
+	if step.N == 0 {
+		return Step{Verdict: More}
+	}
+	return step
+}
+
+// single judges the messages that are looked at as a whole and alone.
+func (s *Server) single(rest []byte) (step Step, alone bool) {
+	switch rest[0] {
+	case protocol.ServerReadyForQuery, protocol.ServerErrorResponse, protocol.ServerParameterStatus:
+	default:
+		return Step{}, false
+	}
+	size, complete := protocol.Whole(rest)
+	if !complete {
+		if size <= wholeMax {
+			return Step{Verdict: More}, true
+		}
+		return Step{}, false
+	}
+	if rest[0] != protocol.ServerParameterStatus {
+		return Step{}, false
+	}
+	_, err := s.scanner.Next(rest)
+	if err != nil {
+		return s.distrust(err.Error()), true
+	}
+	return Step{Verdict: Report, N: size, Injected: s.hidden()}, true
+}
+
+// passed notes the effect of a message on what is owed. It returns what is wrong with the message, if anything is.
+func (s *Server) passed(f protocol.Frame) (wrong string) {
+	front := s.owed.front() &^ owedInjected
+	switch f.Type {
+	case protocol.ServerDataRow, protocol.ServerCopyData, protocol.ServerNoticeResponse, protocol.ServerNotificationResponse,
+		protocol.ServerParameterDescription, protocol.ServerCopyDone, protocol.ServerFunctionCallResponse,
+		protocol.ServerParameterStatus, protocol.ServerNegotiateProtocolVersion:
+	case protocol.ServerCommandComplete, protocol.ServerEmptyQueryResponse, protocol.ServerPortalSuspended:
+		s.copying, s.syncInCopy = copyNone, false
+		return s.answered(front, owedExecute, f.Type)
+	case protocol.ServerRowDescription, protocol.ServerNoData:
+		if front == owedQuery {
+			return ""
+		}
+		return s.answered(front, owedDescribe, f.Type)
+	case protocol.ServerParseComplete:
+		return s.answered(front, owedParse, f.Type)
+	case protocol.ServerBindComplete:
+		return s.answered(front, owedBind, f.Type)
+	case protocol.ServerCloseComplete:
+		return s.answered(front, owedClose, f.Type)
+	case protocol.ServerReadyForQuery:
+		return s.ready(f, front)
+	case protocol.ServerErrorResponse:
+		s.failed(front)
+	case protocol.ServerCopyInResponse:
+		s.copying = copyIn
+		s.syncInCopy = s.owed.removeSyncsBehindFront() > 0
+		// A Sync sent ahead was swallowed by the COPY: the batch ends with the one after CopyDone.
+		s.batchOpen = front == owedExecute
+		s.unflushed = min(s.unflushed, s.owed.Len())
+	case protocol.ServerCopyOutResponse:
+		s.copying = copyOut
+	case protocol.ServerCopyBothResponse:
+		s.copying = copyBoth
+	default:
+		return "unknown message type " + itoa(int(f.Type))
+	}
+	return ""
+}
+
+// answered takes the reply that is due from the queue. A Query has any number of them.
+func (s *Server) answered(front, due owedKind, messageType byte) (wrong string) {
+	switch {
+	case front == due:
+		s.popped()
+	case front == owedQuery && due == owedExecute:
+	case s.doubt:
+	default:
+		return "message type " + itoa(int(messageType)) + " that no request of the client calls for"
+	}
+	return ""
+}
+
+func (s *Server) popped() {
+	s.owed.pop()
+	s.unflushed = min(s.unflushed, s.owed.Len())
+}
+
+// finished counts a ReadyForQuery that goes to the client.
+func (s *Server) finished(step *Step) {
+	step.Finished++
+	s.Tally.Queries++
+	if s.TxStatus == StatusIdle {
+		s.Tally.Transactions++
+	}
+}
+
+// ready notes a ReadyForQuery.
+func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
+	if len(f.Data) != headerBytes+1 {
+		return "ReadyForQuery of a wrong length"
+	}
+	switch {
+	case front.endsWithReady():
+		s.popped()
+	case s.doubt:
+		s.skipping, s.batchOpen = false, false
+	default:
+		return "ReadyForQuery that no request of the client calls for"
+	}
+	s.TxStatus = f.Data[headerBytes]
+	s.copying, s.syncInCopy = copyNone, false
+	return ""
+}
+
+// failed notes an ErrorResponse. In an extended-protocol message the server now skips to the next Sync, a Query included.
+func (s *Server) failed(front owedKind) {
+	if s.syncInCopy {
+		// Did the Sync reach the server before the COPY failed (then it was ignored) or after (then it is answered)? Nobody can tell.
+		s.doubt = true
+	}
+	s.copying, s.syncInCopy = copyNone, false
+	switch front {
+	case owedParse, owedBind, owedDescribe, owedExecute, owedClose:
+		s.skipping = !s.owed.dropToSync()
+		s.unflushed = min(s.unflushed, s.owed.Len())
+	}
+}
+
+func (s *Server) distrust(wrong string) Step {
+	s.doubt = true
+	return Step{Verdict: Distrust, Err: protocol.ErrServerLost().WithDetail("the server sent a " + wrong + "; its connection was closed.")}
+}

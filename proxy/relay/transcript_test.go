@@ -1,0 +1,436 @@
+package relay
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/rogpeppe/go-internal/diff"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what the relay does into the transcripts; commit the change only if you understand it")
+
+// TestTranscripts plays each file of testdata: what client and server send, and what the relay makes of it. Each is played whole, byte
+// by byte and split at random: the outcome must be the same.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := play(t, string(text), func(b []byte) int { return len(b) })
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(whole), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if whole != string(text) {
+				t.Errorf("the relay does something else:\n%s", diff.Diff("transcript", text, "relay", []byte(whole)))
+			}
+			if got := play(t, string(text), func([]byte) int { return 1 }); got != whole {
+				t.Errorf("byte by byte it does something else:\n%s", diff.Diff("whole", []byte(whole), "byte by byte", []byte(got)))
+			}
+			for seed := range uint64(50) {
+				rnd := rand.New(rand.NewPCG(seed, 1))
+				got := play(t, string(text), func(b []byte) int { return 1 + rnd.IntN(len(b)) })
+				if got != whole {
+					t.Fatalf("split by seed %d it does something else:\n%s", seed, diff.Diff("whole", []byte(whole), "split", []byte(got)))
+				}
+			}
+		})
+	}
+}
+
+// player drives a relay as the proxy does, without sockets.
+type player struct {
+	t          *testing.T
+	mode       Mode
+	client     Client
+	server     Server
+	linked     bool
+	gone       bool // the client is
+	fromClient []byte
+	fromServer []byte
+	tally      Tally
+
+	toServer, toClient, dropped []byte
+	events                      []string
+}
+
+// play runs a transcript and returns it with the outcomes as they are now.
+func play(t *testing.T, text string, cut func([]byte) int) string {
+	p := &player{t: t, mode: Transaction, client: NewClient(), server: NewServer()}
+	p.server.Tally = &p.tally
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, "  ") {
+			continue // an outcome
+		}
+		out.WriteString(line + "\n")
+		switch word, rest, _ := strings.Cut(line, " "); word {
+		case "client>":
+			p.feed(encodeClient(t, rest), cut, p.client1)
+		case "server<":
+			p.feed(encodeServer(t, rest), cut, p.server1)
+		case "mode":
+			p.mode, _ = ParseMode(rest)
+			continue
+		case "inject":
+			p.server.Inject()
+			p.toServer = append(p.toServer, encodeClient(t, "Query "+rest)...)
+		case "link":
+			p.linked = true
+		case "gone":
+			p.abandon()
+		case "refuse":
+			p.refuse()
+		default:
+			continue // a comment, an empty line
+		}
+		for _, o := range p.outcome() {
+			out.WriteString("  " + o + "\n")
+		}
+	}
+	return out.String()
+}
+
+// feed hands b over in the pieces that cut says.
+func (p *player) feed(b []byte, cut func([]byte) int, one func([]byte)) {
+	for len(b) > 0 {
+		n := cut(b)
+		one(b[:n])
+		b = b[n:]
+	}
+}
+
+func (p *player) client1(b []byte) {
+	p.fromClient = append(p.fromClient, b...)
+	p.runClient()
+}
+
+func (p *player) runClient() {
+	for len(p.fromClient) > 0 {
+		var s *Server
+		if p.linked {
+			s = &p.server
+		}
+		step := p.client.FromClient(p.fromClient, s)
+		switch step.Verdict {
+		case More:
+			return
+		case Forward:
+			p.toServer = append(p.toServer, p.fromClient[:step.N]...)
+		case Drop:
+			p.dropped = append(p.dropped, p.fromClient[:step.N]...)
+		case Checkout:
+			if p.full() {
+				return
+			}
+			p.linked = true
+			p.event("checkout")
+		case AnswerReady:
+			p.event("answer ReadyForQuery I")
+		case EndRefusal:
+			p.event(fmt.Sprintf("end of refusal, %d bytes behind", len(p.fromClient)-step.N))
+		case Leave:
+			p.event("client leaves")
+		case Violate:
+			p.event("violation: " + step.Err.Message)
+			step.N = len(p.fromClient)
+		default:
+			p.t.Fatalf("verdict %v for a client", step.Verdict)
+		}
+		p.fromClient = p.fromClient[step.N:]
+	}
+}
+
+func (p *player) full() bool { return p.gone }
+
+func (p *player) server1(b []byte) {
+	p.fromServer = append(p.fromServer, b...)
+	for len(p.fromServer) > 0 {
+		step := p.server.FromServer(p.fromServer)
+		switch step.Verdict {
+		case More:
+			return
+		case Forward:
+			p.toClient = append(p.toClient, p.fromServer[:step.N]...)
+		case Drop:
+			p.dropped = append(p.dropped, p.fromServer[:step.N]...)
+		case Report:
+			if step.Injected {
+				p.event("report, unseen by the client")
+			} else {
+				p.event("report")
+				p.toClient = append(p.toClient, p.fromServer[:step.N]...)
+			}
+		case Refused:
+			p.event("refused")
+		case Distrust:
+			p.event("distrust: " + step.Err.Detail)
+			step.N = len(p.fromServer)
+		default:
+			p.t.Fatalf("verdict %v for a server", step.Verdict)
+		}
+		p.fromServer = p.fromServer[step.N:]
+	}
+	if p.linked && p.mode != Session && p.server.Settled() && !p.client.MidMessage() {
+		p.linked = false
+		p.event("checkin" + map[bool]string{true: " in doubt"}[p.server.Doubtful()])
+	}
+	if p.server.Abandoned() && p.server.Quiet() {
+		p.event("at rest " + string(p.server.TxStatus))
+		p.server.Released()
+	}
+}
+
+func (p *player) abandon() {
+	send, ok := p.server.Abandon(&p.client)
+	if !ok {
+		p.event("close the server")
+	}
+	p.toServer = append(p.toServer, send...)
+	p.linked = false
+}
+
+func (p *player) refuse() {
+	p.gone = true // no server is to be had
+	p.runClient()
+	p.event(fmt.Sprintf("refused, keep %t", p.client.Refuse(p.fromClient)))
+	p.gone = false
+	p.runClient()
+}
+
+// event notes something between bytes; equal neighbours count once, as a split message may say it twice.
+func (p *player) event(e string) {
+	if n := len(p.events); n == 0 || p.events[n-1] != e {
+		p.events = append(p.events, e)
+	}
+}
+
+// outcome describes what happened since the last call.
+func (p *player) outcome() []string {
+	var out []string
+	for _, e := range p.events {
+		out = append(out, e)
+	}
+	for _, to := range []struct {
+		what      string
+		b         *[]byte
+		direction protocol.Direction
+	}{{"-> server ", &p.toServer, protocol.FromClient}, {"-> client ", &p.toClient, protocol.FromServer}, {"dropped ", &p.dropped, protocol.FromServer}} {
+		if len(*to.b) > 0 {
+			out = append(out, to.what+types(*to.b))
+			*to.b = nil
+		}
+	}
+	out = append(out, p.state())
+	p.events = nil
+	return out
+}
+
+func (p *player) state() string {
+	var b strings.Builder
+	b.WriteString("state:")
+	if p.linked {
+		b.WriteString(" linked")
+	}
+	fmt.Fprintf(&b, " %c owed", p.server.TxStatus)
+	for i := range p.server.owed.Len() {
+		fmt.Fprintf(&b, " %s", kindName(p.server.owed.at(i)))
+	}
+	for name, set := range map[string]bool{"": false} {
+		_, _ = name, set
+	}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"batch-open", p.server.batchOpen}, {"skipping", p.server.skipping}, {"copy", p.server.InCopy()}, {"doubt", p.server.doubt},
+		{"answering", p.server.Answering()}, {"mid-message", p.client.MidMessage()},
+	} {
+		if f.set {
+			b.WriteString(", " + f.name)
+		}
+	}
+	return b.String()
+}
+
+func kindName(k owedKind) string {
+	name := [...]string{"nothing", "query", "function", "sync", "parse", "bind", "describe", "execute", "close"}[k&^owedInjected]
+	if k&owedInjected != 0 {
+		name += "(injected)"
+	}
+	return name
+}
+
+// types lists the message types in b.
+func types(b []byte) string {
+	var out []string
+	for len(b) >= headerBytes {
+		size, complete := protocol.Whole(b)
+		out = append(out, string(b[:1]))
+		if !complete {
+			out[len(out)-1] += "..."
+			break
+		}
+		b = b[size:]
+	}
+	return strings.Join(out, " ")
+}
+
+// words splits a transcript's message into its words; "..." holds one together.
+func words(s string) []string {
+	var out []string
+	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
+		var w string
+		if s[0] == '"' {
+			w, s, _ = strings.Cut(s[1:], `"`)
+		} else {
+			w, s, _ = strings.Cut(s, " ")
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+func encodeClient(t *testing.T, line string) []byte {
+	var out []byte
+	for text := range strings.SplitSeq(line, "|") {
+		w := append(words(text), "", "")
+		var m pgproto3.FrontendMessage
+		switch w[0] {
+		case "Query":
+			m = &pgproto3.Query{String: w[1]}
+		case "Parse":
+			m = &pgproto3.Parse{Name: w[1], Query: w[2]}
+		case "Bind":
+			m = &pgproto3.Bind{PreparedStatement: w[1]}
+		case "Describe":
+			m = &pgproto3.Describe{ObjectType: 'S'}
+		case "Execute":
+			m = &pgproto3.Execute{}
+		case "Close":
+			m = &pgproto3.Close{ObjectType: 'S'}
+		case "Sync":
+			m = &pgproto3.Sync{}
+		case "Flush":
+			m = &pgproto3.Flush{}
+		case "CopyData":
+			m = &pgproto3.CopyData{Data: []byte("1\n")}
+		case "CopyDone":
+			m = &pgproto3.CopyDone{}
+		case "CopyFail":
+			m = &pgproto3.CopyFail{Message: "no"}
+		case "FunctionCall":
+			m = &pgproto3.FunctionCall{}
+		case "Terminate":
+			m = &pgproto3.Terminate{}
+		case "Bytes":
+			out = append(out, unquote(t, w[1])...)
+			continue
+		default:
+			t.Fatalf("no message %q", w[0])
+		}
+		b, err := m.Encode(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, b...)
+	}
+	return out
+}
+
+func unquote(t *testing.T, hex string) []byte {
+	var out []byte
+	for i := 0; i+1 < len(hex); i += 2 {
+		var x byte
+		if _, err := fmt.Sscanf(hex[i:i+2], "%02x", &x); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func encodeServer(t *testing.T, line string) []byte {
+	var out []byte
+	for text := range strings.SplitSeq(line, "|") {
+		w := append(words(text), "", "")
+		m := serverMessage(w)
+		if w[0] == "Bytes" {
+			out = append(out, unquote(t, w[1])...)
+			continue
+		}
+		if m == nil {
+			t.Fatalf("no message %q", w[0])
+		}
+		b, err := m.Encode(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, b...)
+	}
+	return out
+}
+
+func serverMessage(w []string) pgproto3.BackendMessage {
+	switch w[0] {
+	case "ParseComplete":
+		return &pgproto3.ParseComplete{}
+	case "BindComplete":
+		return &pgproto3.BindComplete{}
+	case "CloseComplete":
+		return &pgproto3.CloseComplete{}
+	case "ParameterDescription":
+		return &pgproto3.ParameterDescription{}
+	case "RowDescription":
+		return &pgproto3.RowDescription{}
+	case "NoData":
+		return &pgproto3.NoData{}
+	case "DataRow":
+		return &pgproto3.DataRow{Values: [][]byte{bytes.Repeat([]byte("x"), 30)}}
+	case "CommandComplete":
+		return &pgproto3.CommandComplete{CommandTag: []byte(w[1])}
+	case "EmptyQueryResponse":
+		return &pgproto3.EmptyQueryResponse{}
+	case "PortalSuspended":
+		return &pgproto3.PortalSuspended{}
+	case "ErrorResponse":
+		return &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: w[1], Message: "no"}
+	case "ReadyForQuery":
+		return &pgproto3.ReadyForQuery{TxStatus: w[1][0]}
+	case "CopyInResponse":
+		return &pgproto3.CopyInResponse{}
+	case "CopyOutResponse":
+		return &pgproto3.CopyOutResponse{}
+	case "CopyData":
+		return &pgproto3.CopyData{Data: []byte("1\n")}
+	case "CopyDone":
+		return &pgproto3.CopyDone{}
+	case "NoticeResponse":
+		return &pgproto3.NoticeResponse{Message: "mind"}
+	case "NotificationResponse":
+		return &pgproto3.NotificationResponse{Channel: "c"}
+	case "ParameterStatus":
+		return &pgproto3.ParameterStatus{Name: w[1], Value: w[2]}
+	case "FunctionCallResponse":
+		return &pgproto3.FunctionCallResponse{}
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package relay
+
+import "github.com/hybridbouncer/hybridbouncer/protocol"
+
+// Verdict is what to do with the first N bytes of what was read.
+type Verdict uint8
+
+// The verdicts. Those of FromClient and of FromServer share one list so that a transcript reads the same on both sides.
+const (
+	// More: what is there cannot be judged yet. Keep it and come again with more behind it. N is 0.
+	More Verdict = iota
+	// Forward: pass the bytes on, unchanged.
+	Forward
+	// Drop: nobody is to see the bytes.
+	Drop
+
+	// Checkout: take a server, then come again with the same bytes. N is 0. FromClient only.
+	Checkout
+	// AnswerReady: drop the bytes and answer ReadyForQuery (idle) ourselves. FromClient only.
+	AnswerReady
+	// EndRefusal: as AnswerReady, at the end of a refused batch. If the client has sent more behind it, it was pipelining and may
+	// rest on what was refused: it must be closed instead. FromClient only.
+	EndRefusal
+	// Leave: the client said goodbye. FromClient only.
+	Leave
+	// Violate: the client broke the protocol; Err is what to tell it before closing it. FromClient only.
+	Violate
+
+	// Report: the bytes are one whole ParameterStatus: fold it into what is known of the server, then pass it on, unless Injected
+	// says that the proxy itself caused it. FromServer only.
+	Report
+	// Refused: the server answered a statement of the proxy's own with an error; the bytes are that whole ErrorResponse.
+	// FromServer only.
+	Refused
+	// Distrust: the server said something that cannot be. Close it; Err is what to tell its client. FromServer only.
+	Distrust
+)
+
+// String is the word used in transcripts.
+func (v Verdict) String() string {
+	return [...]string{
+		"more", "forward", "drop", "checkout", "answer-ready", "end-refusal", "leave", "violate", "report", "refused", "distrust",
+	}[v]
+}
+
+// Step is a verdict over the first N bytes of what was read. Neighbours with the same fate come as one step, so that they leave in
+// one send.
+type Step struct {
+	Verdict  Verdict
+	Injected bool // Report: caused by the proxy itself
+	N        int
+	// Finished counts the ReadyForQuery to the client among the bytes.
+	Finished int
+	Err      *protocol.Error // Violate, Distrust
+}

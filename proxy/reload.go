@@ -1,0 +1,77 @@
+package proxy
+
+import (
+	"github.com/hybridbouncer/hybridbouncer/auth"
+	"github.com/hybridbouncer/hybridbouncer/config"
+)
+
+// Reload puts a new, validated configuration in force and tells what that changes, and when: at once, for new logins, or only after a
+// restart. On an error the old one stays in force as a whole. Clients and servers are kept.
+func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
+	next, err := newSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	method, users, err := authOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	old := p.settings.Load()
+	changes := config.Diff(old.cfg, cfg)
+	p.verifier.Replace(method, users)
+	p.settings.Store(next)
+	w := p.workers[0]
+	done := make(chan struct{})
+	w.loop.Post(func() {
+		w.resize(next)
+		close(done)
+	})
+	select {
+	case <-done:
+	case <-p.life.Done():
+	}
+	for _, w := range p.workers {
+		w.loop.Post(w.watch) // a time-out may have been switched on
+	}
+	return changes, nil
+}
+
+// resize gives every pool its new limits. A pool whose database or listener is gone from the configuration keeps its old ones until it
+// is empty. Runs on a loop, as all calls into pools do.
+func (w *worker) resize(s *settings) {
+	p := w.proxy
+	for _, sp := range p.allPools() {
+		limits, ok := s.resolve(sp.key.Listener, sp.key.Database, sp.key.User)
+		if !ok {
+			continue
+		}
+		sp.limits.Store(limits)
+		p.mu.Lock()
+		p.setBudgets(limits.resolved, sp.key)
+		p.set.SetLimits(sp.pool, limits.pool, w.loop.Now())
+		w.collect()
+		p.mu.Unlock()
+	}
+	w.act()
+}
+
+// authOf reads what the configuration says about logins.
+func authOf(cfg *config.Config) (auth.Method, *auth.UserFile, error) {
+	method, err := auth.ParseMethod(cfg.Auth.Type)
+	if err != nil {
+		return method, nil, err
+	}
+	if cfg.Auth.UserFile == "" {
+		return method, nil, nil
+	}
+	users, err := auth.LoadUserFile(cfg.Auth.UserFile)
+	return method, users, err
+}
+
+func newVerifier(cfg *config.Config) (*auth.Verifier, error) {
+	method, users, err := authOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewVerifier(method, users)
+}

@@ -1,0 +1,292 @@
+package proxy
+
+import (
+	"net"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/eventloop"
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// Server is a connection to PostgreSQL, from its login until its last byte. The pool's record of it is ps; the two live and die
+// together.
+//
+// All fields but ps are owned by the loop of s.worker. ps is guarded by Proxy.mu.
+type Server struct {
+	conn   eventloop.Conn
+	relay  relay.Server
+	worker *worker
+	pool   *serverPool
+	client *Client // linked; nil otherwise
+	ps     *pool.Server
+
+	settings protocol.Settings // as reported by it
+	key      protocol.CancelKey
+	address  net.Addr // nil in the simulation
+	clocks   relay.Clocks
+
+	next, prev *Server // worker.servers
+
+	cancels     int           // cancel requests on their way to it
+	deadline    time.Duration // of draining, checking, cleaning or closing; 0: none
+	drained     int           // bytes dropped since its client left
+	clientEOF   bool          // its client sends no more, and is closed when its replies are out
+	dirty       bool          // server_reset_query is due before anybody else gets it
+	rolledBack  bool          // ROLLBACK has been sent after its client left
+	saidFatal   bool          // it has announced that it will close
+	closing     bool          // told goodbye; only its EOF is awaited
+	transit     bool          // lent to a client on another loop, and not there yet
+	lost        bool          // it broke while in transit
+	closeReason string
+}
+
+const (
+	// drainBytesMax and drainMax bound what is read for a client that is gone: a new connection is cheaper than much more.
+	drainBytesMax = 1 << 20
+	drainMax      = 5 * time.Second
+	// goodbyeMax is how long a server may take to end after Terminate. Its slot counts until then (invariant 3).
+	goodbyeMax = 5 * time.Second
+	// checkMax bounds server_check_query and server_reset_query.
+	checkMax = 15 * time.Second
+)
+
+// OnRead is the walk of a query, second half: what a server has sent goes to its client; when nothing is owed any more, the server
+// goes back to its pool.
+func (s *Server) OnRead(b []byte) (consumed int) {
+	total := len(b)
+	if s.transit {
+		return 0 // its next loop will read it
+	}
+	for len(b) > 0 && !s.closing {
+		step := s.relay.FromServer(b)
+		switch step.Verdict {
+		case relay.Forward:
+			s.reply(b[:step.N], step.Finished)
+		case relay.Drop:
+			s.drained += step.N
+		case relay.Report:
+			s.report(b[:step.N], step.Injected)
+		case relay.Refused:
+			s.refused(b[:step.N])
+		case relay.Distrust:
+			s.distrusted(step.Err)
+		default: // More
+			s.afterRead()
+			return total - len(b)
+		}
+		b = b[min(step.N, len(b)):]
+	}
+	if !s.closing {
+		s.afterRead()
+	}
+	return total
+}
+
+// afterRead decides what becomes of the link when all that has arrived has been passed on.
+func (s *Server) afterRead() {
+	c := s.client
+	switch {
+	case c == nil:
+		s.worker.rest(s)
+	case s.relay.Settled() && !c.relay.MidMessage():
+		s.worker.settle(s)
+	case s.clientEOF && s.relay.Quiet():
+		c.close(closeGone, nil)
+	case s.pool.mode == relay.Statement && s.relay.TxStatus != relay.StatusIdle && s.relay.Quiet():
+		c.close(closeStatementMode, protocol.ErrStatementMode())
+	case c.conn.Backlog() > 0:
+		s.conn.PauseReads() // until the client has taken it
+	}
+}
+
+// forward sends a client's bytes to the server and starts the clocks that they start.
+func (s *Server) forward(b []byte) {
+	now := s.worker.loop.Now()
+	s.clocks.Progress = now
+	if s.clocks.Query == 0 {
+		s.clocks.Query = now
+	}
+	if s.clocks.Transaction == 0 {
+		s.clocks.Transaction = now
+	}
+	s.client.counters.received += uint64(len(b))
+	s.conn.Send(b)
+}
+
+// reply sends a server's bytes to the client. finished counts the ReadyForQuery among them.
+func (s *Server) reply(b []byte, finished int) {
+	c := s.client
+	if c == nil {
+		s.noteFatal(b) // an idle server has nothing to say but that it ends
+		return
+	}
+	now := s.worker.loop.Now()
+	s.clocks.Progress = now
+	if finished > 0 {
+		s.measure(c.counters, finished, now)
+	} else if s.relay.Quiet() {
+		s.noteFatal(b)
+	}
+	c.counters.sent += uint64(len(b))
+	c.conn.Send(b)
+}
+
+// measure records the times of what has just been answered.
+func (s *Server) measure(counters *poolCounters, finished int, now time.Duration) {
+	for range finished {
+		counters.query.Observe(now - s.clocks.Query)
+	}
+	s.clocks.Query = 0
+	if s.relay.Owed() > 0 {
+		s.clocks.Query = now
+	}
+	if s.relay.TxStatus == relay.StatusIdle {
+		counters.transact.Observe(now - s.clocks.Transaction)
+		s.clocks.Transaction = 0
+		if s.relay.Owed() > 0 {
+			s.clocks.Transaction = now
+		}
+	}
+}
+
+// noteFatal remembers that the server has said why it closes, so that its client hears of it once only.
+func (s *Server) noteFatal(b []byte) {
+	if b[0] != protocol.ServerErrorResponse {
+		return
+	}
+	if size, complete := protocol.Whole(b); complete {
+		e := protocol.ParseError(b[messageHeader:size])
+		s.saidFatal = s.saidFatal || e.Fatal()
+	}
+}
+
+const messageHeader = 5
+
+// report folds a ParameterStatus into what is known of the server and of its client, and passes it on unless the proxy caused it.
+func (s *Server) report(frame []byte, injected bool) {
+	c := s.client
+	if name, value, ok := protocol.ParseParameterStatus(frame); ok && tracked(name) {
+		s.settings = s.settings.With(name, value)
+		if c != nil {
+			c.settings = c.settings.With(name, value)
+		}
+	}
+	if c != nil && !injected {
+		c.counters.sent += uint64(len(frame))
+		c.conn.Send(frame)
+	}
+}
+
+// refused: the server answered a statement of the proxy's own with an error. It is closed; a client that is waiting behind the
+// statement hears PostgreSQL's words about the setting it asked for.
+func (s *Server) refused(frame []byte) {
+	e := protocol.ParseError(frame[messageHeader:])
+	if c := s.client; c != nil {
+		c.close(closeSettingRefused, protocol.ErrSettingRefused(e))
+	}
+	s.worker.proxy.log.Warn("a server refused a statement of the pooler's own and is closed",
+		"listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", e.Message, "sqlstate", e.Code)
+	s.worker.closeServer(s, "refused_statement")
+}
+
+// distrusted: the server said something that cannot be. Nothing it says from here on may reach anybody (invariant 2).
+func (s *Server) distrusted(err *protocol.Error) {
+	s.worker.proxy.log.Error("a server broke the protocol and is closed",
+		"listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", err.Detail)
+	c := s.client
+	s.worker.closeServer(s, pool.CloseDoubt.String())
+	if c != nil {
+		c.close(closeServerLost, err)
+	}
+}
+
+// OnEOF: PostgreSQL has closed the connection.
+func (s *Server) OnEOF() { s.gone(nil) }
+
+// OnHangup: the same, noticed while reads are paused. What is unread is read first: the reason may be in it.
+func (s *Server) OnHangup() {
+	if s.closing || s.client == nil {
+		s.gone(nil)
+	}
+}
+
+// OnDrained: the server has taken what its client sent; read on.
+func (s *Server) OnDrained() {
+	if s.client != nil {
+		s.client.conn.ResumeReads()
+	}
+}
+
+// OnBroken: the socket is dead.
+func (s *Server) OnBroken(err error) { s.gone(err) }
+
+// gone ends a server whose socket has ended.
+func (s *Server) gone(err error) {
+	w, c := s.worker, s.client
+	if s.transit {
+		s.lost = true // the loop it is on its way to will be told
+		return
+	}
+	s.conn.Close()
+	if !s.closing {
+		s.closing = true
+		s.closeReason = pool.CloseLost.String()
+		w.proxy.mu.Lock()
+		s.ps.Pool().Close(s.ps, pool.CloseLost, w.loop.Now())
+		w.collect()
+		w.proxy.mu.Unlock()
+	}
+	if c != nil {
+		c.server, s.client = nil, nil
+		c.state = clientIdle
+		c.counters.active--
+		if s.saidFatal {
+			c.close(closeServerLost, nil)
+		} else {
+			c.close(closeServerLost, protocol.ErrServerLost())
+		}
+	}
+	w.buried(s, err)
+	w.act()
+}
+
+// buried gives the slot of a server back, when the last is known of it.
+func (w *worker) buried(s *Server, err error) {
+	w.servers.remove(s)
+	w.countersOf(s.pool).serverCloses[s.closeReason]++
+	w.proxy.logServerClose(s, err)
+	w.proxy.mu.Lock()
+	s.ps.Pool().Closed(s.ps, w.loop.Now())
+	w.collect()
+	w.proxy.mu.Unlock()
+}
+
+// serverList is an intrusive list.
+type serverList struct {
+	first *Server
+	n     int
+}
+
+func (l *serverList) add(s *Server) {
+	s.next, s.prev = l.first, nil
+	if l.first != nil {
+		l.first.prev = s
+	}
+	l.first = s
+	l.n++
+}
+
+func (l *serverList) remove(s *Server) {
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		l.first = s.next
+	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	}
+	s.next, s.prev = nil, nil
+	l.n--
+}

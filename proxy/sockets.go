@@ -1,0 +1,40 @@
+package proxy
+
+import (
+	"net"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/eventloop"
+)
+
+// setSocketOptions arms keepalive and, where the kernel has it, the time after which unacknowledged data ends the connection: a client
+// or server behind a dead network must not hold its slot for ever. Unix sockets need neither.
+func setSocketOptions(nc net.Conn, cfg config.Server) {
+	tcp := tcpOf(nc)
+	if tcp == nil {
+		return
+	}
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
+		Enable: cfg.TCPKeepalive, Idle: cfg.TCPKeepidle, Interval: cfg.TCPKeepintvl, Count: cfg.TCPKeepcnt,
+	}) // a kernel that refuses leaves its own defaults
+	_ = tcp.SetNoDelay(true)
+	if cfg.TCPUserTimeout > 0 {
+		_ = setUserTimeout(tcp, cfg.TCPUserTimeout)
+	}
+}
+
+// tcpOf finds the TCP socket under what a dial or a TLS handshake has wrapped around it.
+func tcpOf(nc net.Conn) *net.TCPConn {
+	for {
+		switch c := nc.(type) {
+		case *net.TCPConn:
+			return c
+		case *eventloop.Transport:
+			nc = c.Conn()
+		case interface{ NetConn() net.Conn }:
+			nc = c.NetConn()
+		default:
+			return nil
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/eventloop"
+	"github.com/hybridbouncer/hybridbouncer/pool"
+)
+
+// worker is one event loop with the clients and servers it owns. All its methods run on its loop, except where said otherwise.
+type worker struct {
+	// immutable after newWorker
+	proxy *Proxy
+	index int
+	loop  *eventloop.Loop
+
+	// owned by the loop
+	clients  clientList
+	servers  serverList
+	actions  []pool.Action // what the pools asked for and has not been carried out
+	acting   bool
+	waiters  []*pool.Waiter  // recycled
+	counters []*poolCounters // by serverPool.index
+	ticker   *eventloop.Ticker
+	quiet    int // ticks in a row that found nothing to watch
+	draining bool
+	scratch  []byte
+	lastIdle time.Duration // when clients were last looked at for client_idle_timeout
+}
+
+// tickInterval is how finely time-outs of links are kept; poolTickInterval those of the queue. PgBouncer looks every 333 ms.
+const (
+	tickInterval     = 100 * time.Millisecond
+	poolTickInterval = 200 * time.Millisecond
+	// quietTicks: after so many ticks with nothing to watch the ticker stops, so that an idle process sleeps.
+	quietTicks = 20
+)
+
+func newWorker(p *Proxy, index int) (*worker, error) {
+	w := &worker{proxy: p, index: index, quiet: -1}
+	options := eventloop.Options{OnPanic: p.contained}
+	if p.env.NewKernel != nil {
+		options.Kernel = p.env.NewKernel(index)
+	}
+	loop, err := eventloop.New(options)
+	if err != nil {
+		return nil, err
+	}
+	w.loop = loop
+	w.ticker = loop.Every(tickInterval, w.tick)
+	return w, nil
+}
+
+// startJanitor lets worker 0 drive the clock of all pools.
+func (w *worker) startJanitor() {
+	w.loop.Every(poolTickInterval, func(now time.Duration) {
+		w.proxy.mu.Lock()
+		w.proxy.set.Tick(now)
+		w.collect()
+		w.proxy.mu.Unlock()
+		w.act()
+	}).Start()
+}
+
+// collect takes over what the pools want done. The caller holds Proxy.mu and calls act after releasing it.
+func (w *worker) collect() {
+	w.actions = append(w.actions, w.proxy.set.Actions()...)
+}
+
+// act carries out what the pools asked for. What that leads to is appended and carried out in the same call, not recursively.
+func (w *worker) act() {
+	if w.acting || len(w.actions) == 0 {
+		return
+	}
+	w.acting = true
+	for i := 0; i < len(w.actions); i++ {
+		w.carryOut(w.actions[i])
+	}
+	clear(w.actions)
+	w.actions = w.actions[:0]
+	w.acting = false
+}
+
+func (w *worker) carryOut(a pool.Action) {
+	switch a.Kind {
+	case pool.ActDial:
+		w.startDial(a.Server)
+	case pool.ActGrant:
+		w.lend(serverOf(a.Server), a.Waiter)
+	case pool.ActClose:
+		w.onServer(a.Server, func(on *worker, s *Server) { on.closeServer(s, a.Reason.String()) })
+	case pool.ActCheck:
+		w.onServer(a.Server, func(on *worker, s *Server) { on.checkServer(s) })
+	case pool.ActClean:
+		w.onServer(a.Server, func(on *worker, s *Server) { on.cleanServer(s) })
+	case pool.ActExpire, pool.ActFail, pool.ActNotify:
+		on := w.proxy.workers[a.Waiter.Loop]
+		if on == w {
+			w.tellWaiter(a)
+			return
+		}
+		on.loop.Post(func() { on.tellWaiter(a) })
+	}
+}
+
+// onServer runs do on the worker that owns the server.
+func (w *worker) onServer(ps *pool.Server, do func(on *worker, s *Server)) {
+	s := serverOf(ps)
+	on := w.proxy.workers[ps.Loop]
+	if on == w {
+		do(w, s)
+		return
+	}
+	on.loop.Post(func() { do(on, s); on.act() })
+}
+
+// newWaiter takes a waiter from the recycled ones.
+func (w *worker) newWaiter(owner any) *pool.Waiter {
+	if n := len(w.waiters); n > 0 {
+		wt := w.waiters[n-1]
+		w.waiters = w.waiters[:n-1]
+		wt.Owner = owner
+		return wt
+	}
+	return &pool.Waiter{Owner: owner, Loop: w.index}
+}
+
+// freeWaiter takes back a waiter that no queue and no message knows any more.
+func (w *worker) freeWaiter(wt *pool.Waiter) {
+	*wt = pool.Waiter{Loop: w.index}
+	w.waiters = append(w.waiters, wt)
+}
+
+// watch makes sure that the ticker runs.
+func (w *worker) watch() {
+	if w.quiet >= 0 {
+		return
+	}
+	w.quiet = 0
+	w.ticker.Start()
+}
+
+// tick looks at every clock of this loop.
+func (w *worker) tick(now time.Duration) {
+	watched := w.tickServers(now)
+	if w.tickClients(now) {
+		watched = true
+	}
+	if watched {
+		w.quiet = 0
+		return
+	}
+	if w.quiet++; w.quiet > quietTicks {
+		w.quiet = -1
+		w.ticker.Stop()
+	}
+}
+
+func serverOf(ps *pool.Server) *Server { return ps.Owner.(*Server) }
