@@ -109,6 +109,7 @@ tcp_user_timeout = "7"
 name = "one"
 listen = "127.0.0.1:7001, /run/x:7001"
 server_check_query = "<empty>"
+server_round_robin = 1
 [[listener]]
 name = "two"
 listen = ["[::1]:7002", ":7003"]
@@ -133,6 +134,7 @@ query_timeout = "250ms"
 	check("listen of one", c.Listeners[0].Listen, []string{"127.0.0.1:7001", "/run/x:7001"})
 	check("listen of two", c.Listeners[1].Listen, []string{"[::1]:7002", ":7003"})
 	check("default of a listener", c.Listeners[1].DefaultPoolSize, 20)
+	check("server_round_robin", c.Listeners[0].ServerRoundRobin, true)
 	check("<empty>", c.Listeners[0].ServerCheckQuery, ";")
 	check("quoted name", c.Databases["my.app"].PoolSize, 3)
 	check("user", c.Users["web"].QueryTimeout, 250*time.Millisecond)
@@ -203,6 +205,9 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		} else if strings.Contains(err.Error(), secretWord) {
 			t.Errorf("file %d: the secret is shown: %v", i, err)
 		}
+	}
+	if _, err := load(t, minimal+"[server]\npassword = 99999999999999999999\n"); err == nil || strings.Contains(err.Error(), "9999") {
+		t.Errorf("a number as a password is shown: %v", err)
 	}
 	for _, entry := range []string{
 		"DATABASE_URL=postgres://u:hunter2@h:x/db", "DATABASE_URL=postgres://u:hunter2%zz@h/db", "DATABASE_URL=postgres://u:hunter2#@h/db",

@@ -89,3 +89,11 @@ func parent(path string) string {
 	}
 	return ""
 }
+
+// String gives file:line or the environment name.
+func (o origin) String() string {
+	if o.name != "" {
+		return o.name
+	}
+	return fmt.Sprintf("%s:%d", o.file, o.line)
+}
