@@ -1,0 +1,454 @@
+package eventloop
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// Handler is told what happens on a Conn. All calls come from the loop's thread, never from inside another call of this package, and
+// none comes after Close or Detach.
+type Handler interface {
+	// OnRead delivers what was kept and what has just come, in one piece that is valid until it returns. What it does not consume is
+	// kept and given again in front of the next bytes, or on ResumeReads. If the kept bytes fill the whole read buffer they are
+	// given again as they are: the handler must take some, pause or close.
+	OnRead(b []byte) (consumed int)
+	// OnEOF: the other side sends no more; all it has sent has been delivered. Sending may still work. Called once.
+	OnEOF()
+	// OnHangup: the end of the stream was noticed while reads are paused. Called once; OnEOF follows if reads are resumed.
+	OnHangup()
+	// OnDrained: the backlog has left.
+	OnDrained()
+	// OnBroken: the socket is dead. Called once, nothing follows but Close.
+	OnBroken(err error)
+}
+
+// Conn is a socket on a loop. It is embedded by value in its owner; idle, it owns no buffer. The zero value becomes alive by Adopt.
+// All methods belong to the loop's thread and may be called from inside any handler of the same loop.
+type Conn struct {
+	loop    *Loop // nil: not on a loop
+	handler Handler
+	kept    []byte // delivered and not consumed
+	out     []byte // the backlog: what the socket would not take
+	fd      int32
+	gen     uint32
+	readMax int32
+	errno   int16
+	state   connState
+	want    Interest // as the kernel knows it; 0: not watched
+	queued  bool     // in loop.ready
+}
+
+type connState uint8
+
+const (
+	paused    connState = 1 << iota // reads are
+	ended                           // the end of the stream has been read
+	hangTold                        // OnHangup has been called
+	maybeMore                       // the last read filled its buffer
+	broken                          // OnBroken is due or has been called
+	resumed                         // kept bytes are due
+)
+
+var errPanic = errors.New("a handler panicked")
+
+// Adopt puts a socket onto the loop and delivers its unread bytes when the current handler has returned. Ownership of src passes here,
+// also on an error. The loop's thread only.
+func (l *Loop) Adopt(c *Conn, src Source, h Handler) error {
+	l.gen++
+	*c = Conn{loop: l, handler: h, fd: int32(src.FD), gen: l.gen}
+	for len(l.conns) <= src.FD {
+		l.conns = append(l.conns, make([]*Conn, len(l.conns)+64)...)
+	}
+	l.conns[src.FD] = c
+	l.count.Add(1)
+	if len(src.Backlog) > 0 {
+		c.out = append(l.take(len(src.Backlog)), src.Backlog...)
+	}
+	if len(src.Unread) > 0 {
+		c.kept = append(l.take(len(src.Unread)), src.Unread...)
+		c.state |= resumed
+		c.queue()
+	}
+	c.want = c.wanted()
+	if err := l.kernel.Add(src.FD, c.token(), c.want); err != nil {
+		c.want = 0
+		c.Close()
+		return fmt.Errorf("watching a socket: %w", err)
+	}
+	return nil
+}
+
+func (c *Conn) token() uint64 { return uint64(uint32(c.fd)) | uint64(c.gen)<<32 }
+
+// Loop is the loop the Conn is on, nil for none.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// Backlog is how many bytes the socket has not taken yet.
+func (c *Conn) Backlog() int { return len(c.out) }
+
+// Kept is how many bytes were delivered and not consumed.
+func (c *Conn) Kept() int { return len(c.kept) }
+
+// KeptBytes lends them to look at.
+func (c *Conn) KeptBytes(look func(b []byte)) { look(c.kept) }
+
+// ReadsPaused reports whether reads are paused.
+func (c *Conn) ReadsPaused() bool { return c.state&paused != 0 }
+
+// SetReadMax bounds what one OnRead delivers beyond the kept bytes; 0: the whole read buffer.
+func (c *Conn) SetReadMax(bytes int) { c.readMax = int32(bytes) }
+
+// Unread reports whether bytes may be waiting in the socket. After a read that did not fill its buffer it costs nothing.
+func (c *Conn) Unread() bool {
+	return c.loop != nil && c.state&maybeMore != 0 && c.loop.kernel.Peek(int(c.fd))
+}
+
+// queue asks the loop to call handle when the current handler has returned.
+func (c *Conn) queue() {
+	if !c.queued {
+		c.queued = true
+		c.loop.ready = append(c.loop.ready, c)
+	}
+}
+
+// guarded handles readiness and contains a handler's panic.
+func (c *Conn) guarded(f Flags) {
+	l := c.loop
+	if l == nil {
+		return
+	}
+	defer l.recovered(c)
+	c.handle(f)
+}
+
+func (c *Conn) handle(f Flags) {
+	gen := c.gen
+	alive := func() bool { return c.loop != nil && c.gen == gen }
+	if f == 0 {
+		c.due()
+		return
+	}
+	if f&Writable != 0 {
+		c.flush()
+		if !alive() {
+			return
+		}
+	}
+	if f&(Readable|HalfClosed|HungUp) == 0 {
+		return
+	}
+	if c.state&paused != 0 {
+		c.silence(f)
+		return
+	}
+	if c.state&ended == 0 {
+		c.read()
+		return
+	}
+	if f&HungUp != 0 {
+		c.fail(syscall.ECONNRESET)
+	}
+}
+
+// due does what was queued: the news that the socket is dead, or kept bytes after ResumeReads.
+func (c *Conn) due() {
+	if c.errno != 0 {
+		err := syscall.Errno(c.errno)
+		c.errno = 0
+		c.handler.OnBroken(err)
+		return
+	}
+	if c.state&resumed == 0 || c.state&(paused|broken) != 0 {
+		return
+	}
+	c.state &^= resumed
+	if len(c.kept) > 0 {
+		n := copy(c.loop.buffer, c.kept)
+		c.deliver(c.loop.buffer[:n])
+	}
+}
+
+// silence is called when something arrives although reads are paused. Pausing itself costs no system call: only now is the kernel
+// asked to say no more of it.
+func (c *Conn) silence(f Flags) {
+	if f&(HalfClosed|HungUp) != 0 && c.state&hangTold == 0 {
+		c.state |= hangTold
+		c.handler.OnHangup()
+		if c.loop == nil {
+			return
+		}
+	}
+	c.watch()
+}
+
+// wanted is what the kernel should watch for. Paused reads are watched for until something arrives; see silence.
+func (c *Conn) wanted() (want Interest) {
+	if len(c.out) > 0 {
+		want = WantWrite
+	}
+	switch {
+	case c.state&ended != 0:
+	case c.state&paused == 0:
+		want |= WantRead | WantHangup
+	case c.state&hangTold == 0:
+		want |= WantHangup
+	}
+	return want
+}
+
+// watch tells the kernel what is wanted, if that has changed.
+func (c *Conn) watch() {
+	want, k := c.wanted(), c.loop.kernel
+	if want == c.want {
+		return
+	}
+	var err error
+	switch {
+	case c.want == 0:
+		err = k.Add(int(c.fd), c.token(), want)
+	case want == 0:
+		err = k.Remove(int(c.fd)) // death cannot be left out of a watch, and would be reported for ever
+	default:
+		err = k.Modify(int(c.fd), c.token(), want)
+	}
+	c.want = want
+	if err != nil {
+		c.fail(err)
+	}
+}
+
+// read takes what the socket has, up to a buffer full, and delivers it behind the kept bytes.
+func (c *Conn) read() {
+	l := c.loop
+	start := copy(l.buffer, c.kept)
+	end := len(l.buffer)
+	if c.readMax > 0 {
+		end = min(end, start+int(c.readMax))
+	}
+	if start == end {
+		c.deliver(l.buffer[:end])
+		return
+	}
+	n, errno := l.kernel.Recv(int(c.fd), l.buffer[start:end])
+	switch {
+	case errno == 0 && n > 0:
+		c.state &^= maybeMore
+		if start+n == end {
+			c.state |= maybeMore
+		}
+		c.deliver(l.buffer[:start+n])
+	case errno == 0:
+		c.state |= ended
+		c.state &^= maybeMore
+		c.watch()
+		c.handler.OnEOF()
+	case errno == syscall.EAGAIN || errno == syscall.EINTR:
+		c.state &^= maybeMore
+	default:
+		c.fail(errno)
+	}
+}
+
+// deliver hands b, which is in the loop's buffer, to the handler and keeps what it leaves.
+func (c *Conn) deliver(b []byte) {
+	l, gen, old := c.loop, c.gen, c.kept
+	c.kept = nil
+	consumed := c.handler.OnRead(b)
+	if c.loop != l || c.gen != gen {
+		if old != nil {
+			l.give(old)
+		}
+		return
+	}
+	rest := b[consumed:]
+	if len(rest) == 0 {
+		if old != nil {
+			l.give(old)
+		}
+		return
+	}
+	if cap(old) < len(rest) {
+		if old != nil {
+			l.give(old)
+		}
+		old = l.take(len(rest))
+	}
+	c.kept = append(old[:0], rest...)
+}
+
+// Send sends what the socket takes at once; the rest becomes the backlog and leaves when it can. It never calls a handler.
+func (c *Conn) Send(b []byte) {
+	if c.loop == nil || c.state&broken != 0 || len(b) == 0 {
+		return
+	}
+	if len(c.out) > 0 {
+		c.out = append(c.out, b...)
+		return
+	}
+	n, errno := c.loop.kernel.Send(int(c.fd), b)
+	switch {
+	case errno == 0 && n == len(b):
+		return
+	case errno == syscall.EAGAIN || errno == syscall.EINTR:
+		n = 0
+	case errno != 0:
+		c.fail(errno)
+		return
+	}
+	c.out = append(c.loop.take(len(b)-n), b[n:]...)
+	c.watch()
+}
+
+// flush sends the backlog.
+func (c *Conn) flush() {
+	if len(c.out) == 0 {
+		return
+	}
+	n, errno := c.loop.kernel.Send(int(c.fd), c.out)
+	switch {
+	case errno == syscall.EAGAIN || errno == syscall.EINTR:
+		return
+	case errno != 0:
+		c.fail(errno)
+		return
+	}
+	if n < len(c.out) {
+		c.out = c.out[:copy(c.out, c.out[n:])]
+		return
+	}
+	c.loop.give(c.out)
+	c.out = nil
+	c.watch()
+	c.handler.OnDrained()
+}
+
+// fail notes that the socket is dead; OnBroken is called when the current handler has returned.
+func (c *Conn) fail(err error) {
+	if c.state&broken != 0 || c.loop == nil {
+		return
+	}
+	c.state |= broken
+	errno := syscall.EIO
+	if e, ok := err.(syscall.Errno); ok { //nolint:errorlint // made in this package
+		errno = e
+	}
+	c.errno = int16(errno)
+	if c.want != 0 {
+		_ = c.loop.kernel.Remove(int(c.fd))
+		c.want = 0
+	}
+	c.queue()
+}
+
+// PauseReads stops delivery. It costs no system call unless something arrives meanwhile.
+func (c *Conn) PauseReads() { c.state |= paused }
+
+// ResumeReads starts delivery again; kept bytes are delivered when the current handler has returned.
+func (c *Conn) ResumeReads() {
+	if c.loop == nil || c.state&paused == 0 {
+		return
+	}
+	c.state &^= paused
+	if c.state&broken != 0 {
+		return
+	}
+	c.watch()
+	if len(c.kept) > 0 {
+		c.state |= resumed
+		c.queue()
+	}
+}
+
+// leave takes the Conn off its loop.
+func (c *Conn) leave() {
+	l := c.loop
+	if c.want != 0 {
+		_ = l.kernel.Remove(int(c.fd))
+	}
+	if c.queued {
+		for i, other := range l.ready {
+			if other == c {
+				l.ready[i] = nil
+			}
+		}
+		c.queued = false
+	}
+	l.conns[c.fd] = nil
+	l.count.Add(-1)
+	c.loop = nil
+}
+
+// Close ends the Conn at once; the backlog is lost. No handler is called any more.
+func (c *Conn) Close() {
+	l := c.loop
+	if l == nil {
+		return
+	}
+	c.leave()
+	l.kernel.CloseFD(int(c.fd))
+	if c.kept != nil {
+		l.give(c.kept)
+	}
+	if c.out != nil {
+		l.give(c.out)
+	}
+	c.kept, c.out = nil, nil
+}
+
+// Detach takes the Conn off its loop with everything that belongs to it, for another loop's Adopt. Ownership passes to the caller.
+func (c *Conn) Detach() Source {
+	src := Source{FD: int(c.fd), Unread: c.kept, Backlog: c.out}
+	c.leave()
+	c.kept, c.out = nil, nil
+	return src
+}
+
+// lingerer sends the last words of a Conn whose owner has done with it: the backlog, then the end of the stream; then it waits until the
+// other side has closed too. Closing at once would let the kernel throw away what the other side has not read yet.
+type lingerer struct {
+	conn     *Conn
+	deadline time.Duration
+	ticker   *Ticker
+}
+
+// lingerLook is how often the deadline is looked at.
+const lingerLook = 100 * time.Millisecond
+
+// CloseAfterDrain sends the backlog and closes when the other side has taken it, at most after limit. The handler is not called any
+// more.
+func (c *Conn) CloseAfterDrain(limit time.Duration) {
+	if c.loop == nil {
+		return
+	}
+	if c.state&(broken|ended) != 0 {
+		c.Close()
+		return
+	}
+	g := &lingerer{conn: c, deadline: c.loop.now + limit}
+	c.handler = g
+	c.loop.give(c.kept)
+	c.kept = nil
+	g.ticker = c.loop.Every(lingerLook, func(now time.Duration) {
+		if now >= g.deadline {
+			g.end()
+		}
+	})
+	g.ticker.Start()
+	if len(c.out) == 0 {
+		g.OnDrained()
+	}
+	c.ResumeReads()
+}
+
+func (g *lingerer) end() {
+	g.ticker.Stop()
+	g.conn.Close()
+}
+
+func (g *lingerer) OnRead(b []byte) int { return len(b) }
+func (g *lingerer) OnEOF()              { g.end() }
+func (g *lingerer) OnHangup()           { g.end() }
+func (g *lingerer) OnDrained()          { g.conn.loop.kernel.ShutdownWrite(int(g.conn.fd)) }
+func (g *lingerer) OnBroken(error)      { g.end() }
