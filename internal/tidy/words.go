@@ -63,7 +63,7 @@ func declared(f *File) []*ast.Ident {
 		case *ast.ValueSpec:
 			ids = append(ids, n.Names...)
 		case *ast.Field:
-			if !loopConn(f, n.Type) {
+			if !isLoopSocket(f, n.Type) {
 				ids = append(ids, n.Names...)
 			}
 		case *ast.ImportSpec:
@@ -86,8 +86,8 @@ func declared(f *File) []*ast.Ident {
 	return ids
 }
 
-// loopConn says whether a type is eventloop.Conn or a pointer to one.
-func loopConn(f *File, t ast.Expr) bool {
+// isLoopSocket says whether a type is eventloop.Conn or a pointer to one.
+func isLoopSocket(f *File, t ast.Expr) bool {
 	if star, ok := t.(*ast.StarExpr); ok {
 		t = star.X
 	}

@@ -1,0 +1,61 @@
+# `make help` lists the targets. What needs more than one command is in scripts/.
+
+# Passed to every test run: `checks` turns on the assertions that production does without (who may touch a loop's memory, ...).
+TAGS := checks
+# Per fuzz target; `make fuzz FUZZTIME=10m` for a long run.
+FUZZTIME ?= 3s
+# How many runs of the simulation, and how long a soak.
+SIMSEEDS ?= 10000
+SOAKTIME ?= 30m
+# All our Go files.
+GOFILES := find . -name '*.go' -not -path '*/testdata/*' -not -path './.*'
+# Arguments of the benchmarks: `make bench BENCH="sidebyside -h"`; none: all of them.
+BENCH ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint unit fuzz sim soak bench docs fmt docker-check
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do \
+		printf '  %-14s %s\n' "$$t" "$$d"; done
+
+run: ## a throwaway PostgreSQL and both pools on 6432 and 6433; SERVER=host:port uses a PostgreSQL you have
+	@bash scripts/run.sh
+
+build: ## bin/hybridbouncer
+	CGO_ENABLED=0 go build -trimpath -o bin/hybridbouncer ./cmd/hybridbouncer
+
+test: lint unit ## everything that must pass: lint, unit and integration tests with the race detector, short fuzz runs
+	@FUZZTIME=$(FUZZTIME) bash scripts/fuzz.sh
+
+lint: ## go vet (also as on macOS and with the build tags), gofumpt, staticcheck
+	go vet ./...
+	go vet -tags $(TAGS) ./...
+	GOOS=darwin go vet ./...
+	@unformatted="$$($(GOFILES) | xargs go tool gofumpt -l)"; \
+		if [ -n "$$unformatted" ]; then echo "not as gofumpt writes it (make fmt):"; echo "$$unformatted"; exit 1; fi
+	go tool staticcheck -tags $(TAGS) ./...
+
+unit: ## unit and integration tests on a real PostgreSQL, with the race detector
+	@TAGS=$(TAGS) bash scripts/test.sh
+
+fuzz: ## each fuzz target for FUZZTIME
+	@FUZZTIME=$(FUZZTIME) bash scripts/fuzz.sh
+
+sim: ## the deterministic simulation over SIMSEEDS seeds
+	go test -tags $(TAGS) -count=1 -timeout 60m -v ./internal/sim -args -seeds $(SIMSEEDS)
+
+soak: ## the integration tests again and again, for SOAKTIME
+	@TAGS=$(TAGS) SOAKTIME=$(SOAKTIME) bash scripts/soak.sh
+
+bench: ## the load scenarios and the side-by-side runs; see bench/README.md
+	go run ./bench $(BENCH)
+
+docs: ## write the generated documents anew
+	go generate ./...
+
+fmt: ## format all Go files as gofumpt does
+	@$(GOFILES) | xargs go tool gofumpt -w
+
+docker-check: ## vet the Docker fallback of `make run`, a module of its own
+	cd tools/dockerpg && go vet ./... && go mod verify
