@@ -1,6 +1,6 @@
 // Package pgtest owns what tests, benchmarks and the demo need of the outside world: a throwaway PostgreSQL, a raw client that
 // speaks from a script, a proxy that breaks a connection at a chosen message, and the checks that nothing is left behind. It
-// must not know the pooler: it drives PostgreSQL and sockets, and would serve to test any pooler.
+// must not know how the pooler works: it drives PostgreSQL and sockets, and would serve to test any pooler.
 //
 // It is called from tests, bench and `hybridbouncer demo`, from any goroutine; nothing here runs in production. Read cluster.go
 // first; wire.go, fault.go and leak.go stand alone.

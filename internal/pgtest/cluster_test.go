@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -125,6 +126,23 @@ func TestHaltKillRestart(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, rows, err)
 		}
 	}
+}
+
+// TestKillLeavesNoSharedMemory asks the kernel for the System V segment of a server that was killed and not started again.
+func TestKillLeavesNoSharedMemory(t *testing.T) {
+	c := New(t, Options{})
+	b, err := os.ReadFile(filepath.Join(c.DataDir, "postmaster.pid"))
+	noError(t, err)
+	segment := strings.Fields(strings.Split(string(b), "\n")[6])[1]
+	exists := func() bool {
+		out, _ := exec.Command("ipcs", "-m").Output()
+		return slices.Contains(strings.Fields(string(out)), segment)
+	}
+	if !exists() {
+		t.Fatalf("segment %s of a running server is not there, so this test would prove nothing", segment)
+	}
+	c.Kill()
+	WaitFor(t, 5*time.Second, "segment "+segment+" is gone", func() bool { return !exists() })
 }
 
 func TestStop(t *testing.T) {

@@ -29,7 +29,7 @@ func TestFindBin(t *testing.T) {
 		noError(t, os.Symlink(filepath.Join(root, "16/bin", name), filepath.Join(root, "links", name)))
 	}
 	// The pattern must match nothing but the numbered folders, and the numbers in root's own name must not decide.
-	noError(t, os.Chdir(root))
+	t.Chdir(root)
 	patterns := []string{"*/bin"}
 	for _, test := range []struct{ chosen, path, want string }{
 		{chosen: "chosen", path: "links", want: "chosen"},
