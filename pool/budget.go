@@ -1,0 +1,137 @@
+package pool
+
+import "time"
+
+// budget is a limit that several pools share.
+type budget struct{ open, max int }
+
+func budgetOf(m map[string]*budget, key string) *budget {
+	b := m[key]
+	if b == nil {
+		b = &budget{}
+		m[key] = b
+	}
+	return b
+}
+
+func (b *budget) full() bool { return b.max > 0 && b.open >= b.max }
+
+// room is how many servers the pool itself may have now: its size, and the reserve while the first waiter has waited for long.
+func (p *Pool) room(now time.Duration) int {
+	if p.limits.Reserve > 0 && p.waiters.first != nil && p.OldestWait(now) >= p.limits.ReserveTimeout {
+		return p.limits.Size + p.limits.Reserve
+	}
+	return p.limits.Size
+}
+
+// excess reports whether the pool has more servers than it may ever have: it was made smaller.
+func (p *Pool) excess() bool {
+	return p.open-p.states[ServerClosing].n > p.limits.Size+p.limits.Reserve ||
+		p.database.max > 0 && p.database.open > p.database.max || p.user.max > 0 && p.user.open > p.user.max
+}
+
+// grow opens servers for the waiters, as far as the budgets, the pause after failed logins and DialsMax allow.
+func (p *Pool) grow(now time.Duration) {
+	for p.waiters.n > p.states[ServerNew].n+p.states[ServerTested].n && p.open < p.room(now) && p.mayDial(now) {
+		if !p.shared() {
+			return
+		}
+		p.dial(now)
+	}
+}
+
+func (p *Pool) mayDial(now time.Duration) bool {
+	return now >= p.retryAt && (p.limits.DialsMax == 0 || p.states[ServerNew].n < p.limits.DialsMax)
+}
+
+// shared reports whether the budgets of the database and the user have room. If not, the longest idle server of another pool has to go;
+// its place is taken when it is Closed.
+func (p *Pool) shared() bool {
+	if !p.database.full() && !p.user.full() {
+		return true
+	}
+	var victim *Server
+	for _, other := range p.set.pools {
+		if other == p || !p.relieves(other) {
+			continue
+		}
+		if other.states[ServerClosing].n > 0 {
+			return false // a place is on its way
+		}
+		if s := other.states[ServerIdle].last; s != nil && (victim == nil || s.usedAt < victim.usedAt) {
+			victim = s
+		}
+	}
+	if victim != nil {
+		victim.pool.close(victim, CloseEvicted)
+	}
+	return false
+}
+
+// relieves reports whether a server less in other would make room in every budget that is full.
+func (p *Pool) relieves(other *Pool) bool {
+	return (!p.database.full() || other.database == p.database) && (!p.user.full() || other.user == p.user)
+}
+
+// dial opens one server; it counts from now on.
+func (p *Pool) dial(now time.Duration) {
+	s := &Server{pool: p, bornAt: now, usedAt: now}
+	if p.limits.Lifetime > 0 {
+		// Up to a tenth earlier: servers opened together must not end together.
+		s.expireAt = now + p.limits.Lifetime - time.Duration(p.set.rnd.Int64N(int64(p.limits.Lifetime)/10+1))
+	}
+	p.states[ServerNew].pushFront(s)
+	p.open++
+	p.database.open++
+	p.user.open++
+	p.set.act(Action{Kind: ActDial, Pool: p, Server: s})
+}
+
+// feed lets the pools that share a budget with p, p first, use a place that has become free.
+func (s *Set) feed(p *Pool, now time.Duration) {
+	p.grow(now)
+	for _, other := range s.pools {
+		if other != p && (other.database == p.database || other.user == p.user) {
+			other.grow(now)
+		}
+	}
+}
+
+// Dialed says that a new server is ready; it goes to the first waiter, or is idle.
+func (p *Pool) Dialed(s *Server, loop int, now time.Duration) Outcome {
+	s.Loop = loop
+	p.pause, p.retryAt, p.lastErr = 0, 0, nil
+	if s.state == ServerClosing {
+		return Outcome{Kind: Closing, Reason: CloseShutdown}
+	}
+	if p.stale(s) {
+		return p.refuse(s, CloseStale)
+	}
+	out := p.release(s, now)
+	p.grow(now)
+	return out
+}
+
+// pauseFirst is the pause after a first failed login; it doubles up to LoginRetry.
+const pauseFirst = 100 * time.Millisecond
+
+// DialFailed says that a server could not be opened. The next try waits; the clients waiting hear of it when the pool has no server at
+// all, unless err says that it is Transient.
+func (p *Pool) DialFailed(s *Server, err error, now time.Duration) {
+	p.bury(s)
+	p.pause = min(max(2*p.pause, pauseFirst), max(p.limits.LoginRetry, pauseFirst))
+	p.retryAt = now + p.pause - time.Duration(p.set.rnd.Int64N(int64(p.pause)/5+1))
+	p.lastErr = err
+	transient, ok := err.(interface{ Transient() bool }) //nolint:errorlint // asked of the error itself
+	if p.usable() == 0 && (!ok || !transient.Transient()) {
+		for p.waiters.first != nil {
+			w := p.waiters.first
+			p.waiters.remove(w)
+			p.set.act(Action{Kind: ActFail, Pool: p, Waiter: w, Err: err, Waited: now - w.EnqueuedAt})
+		}
+	}
+	p.set.feed(p, now)
+}
+
+// usable are the servers that may yet serve a waiter.
+func (p *Pool) usable() int { return p.open - p.states[ServerClosing].n }

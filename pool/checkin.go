@@ -1,0 +1,117 @@
+package pool
+
+import "time"
+
+// Facts are what the owner knows of a server that is given back.
+type Facts struct {
+	TxStatus        byte // of the last ReadyForQuery
+	RepliesOwed     int
+	InCopy          bool
+	MidMessage      bool // half a message is on its way, in either direction
+	Unread          bool // bytes of the server's have not been looked at
+	Doubt           bool
+	CancelsInFlight int
+	Dirty           bool // must be cleaned before anybody else gets it
+}
+
+// OutcomeKind is what became of a server at the gate.
+type OutcomeKind uint8
+
+// The outcomes. The owner carries out what they ask for; no Action repeats it.
+const (
+	Idle          OutcomeKind = iota // lendable
+	Lent                             // it is the Waiter's now
+	Tested                           // send the reset query, then Checkin
+	BeingCanceled                    // wait for the cancel requests, then CancelDone
+	Closing                          // close it, then Closed
+)
+
+// Outcome is what became of a server.
+type Outcome struct {
+	Kind   OutcomeKind
+	Waiter *Waiter     // Lent
+	Reason CloseReason // Closing
+}
+
+// Checkin is the gate: the only way a server becomes reusable. Its conditions are invariant 1, in order.
+func (p *Pool) Checkin(s *Server, f Facts, now time.Duration) Outcome {
+	switch {
+	case s.state == ServerClosing:
+		return Outcome{Kind: Closing, Reason: CloseDoubt}
+	case f.Doubt:
+		return p.refuse(s, CloseDoubt)
+	case f.MidMessage:
+		return p.refuse(s, CloseMidMessage)
+	case f.InCopy:
+		return p.refuse(s, CloseInCopy)
+	case f.RepliesOwed != 0:
+		return p.refuse(s, CloseRepliesOwed)
+	case f.Unread:
+		return p.refuse(s, CloseUnreadBytes)
+	case f.TxStatus != 'I':
+		return p.refuse(s, CloseInTransaction)
+	case f.CancelsInFlight > 0:
+		if s.state != ServerBeingCanceled {
+			s.moveTo(ServerBeingCanceled)
+		}
+		return Outcome{Kind: BeingCanceled}
+	case p.stale(s):
+		return p.refuse(s, CloseStale)
+	case p.expired(s, now):
+		return p.refuse(s, CloseLifetime)
+	case p.excess():
+		return p.refuse(s, CloseOverSize)
+	case f.Dirty:
+		if s.state != ServerTested {
+			s.moveTo(ServerTested)
+		}
+		return Outcome{Kind: Tested}
+	}
+	return p.release(s, now)
+}
+
+// CancelDone brings a server whose cancel requests have all been delivered through the gate again.
+func (p *Pool) CancelDone(s *Server, f Facts, now time.Duration) Outcome { return p.Checkin(s, f, now) }
+
+// release hands a clean server straight to the next waiter; without one it is idle.
+func (p *Pool) release(s *Server, now time.Duration) Outcome {
+	s.usedAt = now
+	if w := p.waiters.pick(s.Loop); w != nil {
+		p.lend(s, w)
+		return Outcome{Kind: Lent, Waiter: w}
+	}
+	s.moveTo(ServerIdle)
+	return Outcome{Kind: Idle}
+}
+
+func (p *Pool) refuse(s *Server, r CloseReason) Outcome {
+	s.moveTo(ServerClosing)
+	return Outcome{Kind: Closing, Reason: r}
+}
+
+// Close says that a server is being closed, whatever it was doing. It counts until Closed.
+func (p *Pool) Close(s *Server, _ CloseReason, _ time.Duration) {
+	if s.state != ServerClosing {
+		s.moveTo(ServerClosing)
+	}
+}
+
+// close closes an idle server by an Action.
+func (p *Pool) close(s *Server, r CloseReason) {
+	s.moveTo(ServerClosing)
+	p.set.act(Action{Kind: ActClose, Pool: p, Server: s, Reason: r})
+}
+
+// Closed says that a server is gone: its place is free.
+func (p *Pool) Closed(s *Server, now time.Duration) {
+	p.bury(s)
+	p.set.feed(p, now)
+}
+
+// bury forgets a server.
+func (p *Pool) bury(s *Server) {
+	p.states[s.state].remove(s)
+	p.open--
+	p.database.open--
+	p.user.open--
+}

@@ -1,0 +1,76 @@
+package pool
+
+import "time"
+
+// Checkout lends an idle server to w at once, or puts w into the queue and returns nil; then a grant, an expiry or a failure follows as
+// an Action, unless Leave comes first.
+func (p *Pool) Checkout(w *Waiter, now time.Duration) *Server {
+	w.EnqueuedAt, w.overtaken, w.notified = now, 0, false
+	if p.waiters.n == 0 {
+		if s := p.idle(w.Loop, now); s != nil {
+			p.lend(s, w)
+			return s
+		}
+	}
+	p.waiters.push(w)
+	p.grow(now)
+	return nil
+}
+
+// idle finds a server to lend. One that nobody has used for CheckDelay is sent to be checked instead; it comes back through Checkin.
+func (p *Pool) idle(loop int, now time.Duration) *Server {
+	idle := &p.states[ServerIdle]
+	for idle.n > 0 {
+		s := p.choose(loop)
+		switch {
+		case p.expired(s, now):
+			p.close(s, CloseLifetime)
+		case p.limits.CheckDelay > 0 && now-s.usedAt > p.limits.CheckDelay:
+			s.moveTo(ServerTested)
+			p.set.act(Action{Kind: ActCheck, Pool: p, Server: s})
+			return nil
+		default:
+			return s
+		}
+	}
+	return nil
+}
+
+// choose prefers a server of the same loop, then the most recently used (or, round robin, the longest idle).
+func (p *Pool) choose(loop int) *Server {
+	idle := &p.states[ServerIdle]
+	first := idle.first
+	if p.limits.RoundRobin {
+		first = idle.last
+	}
+	if first.Loop == loop {
+		return first
+	}
+	for s, i := idle.first, 0; s != nil && i < searchMax; s, i = s.next, i+1 {
+		if s.Loop == loop {
+			return s
+		}
+	}
+	return first
+}
+
+func (p *Pool) lend(s *Server, w *Waiter) {
+	s.moveTo(ServerActive)
+	s.borrower = w
+}
+
+// Leave takes a waiter out of the queue. It reports false when w is not in it: a server has been granted, or it has expired.
+func (p *Pool) Leave(w *Waiter, _ time.Duration) bool {
+	if w.queue != &p.waiters {
+		return false
+	}
+	p.waiters.remove(w)
+	return true
+}
+
+// expired reports whether a server has reached its lifetime or is older than a RECONNECT.
+func (p *Pool) expired(s *Server, now time.Duration) bool {
+	return s.expireAt > 0 && now >= s.expireAt || p.stale(s)
+}
+
+func (p *Pool) stale(s *Server) bool { return p.hadStale && s.bornAt <= p.staleAt }

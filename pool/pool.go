@@ -1,0 +1,154 @@
+// Package pool owns the servers as countable things: which are idle, lent, being cleaned or closed, who waits for one, and how many there
+// may be. Their number never exceeds the budgets, at any instant. It must not know clients, sockets, clocks or goroutines: a borrower is a
+// Waiter, time is an argument, and what has to be done in the world (dial, close, grant) is said by Actions.
+//
+// Nothing here locks: the owner calls every method of a Set and of its Pools under one lock of its own.
+//
+// Read checkout.go and checkin.go; the conditions in Checkin are the reason this package exists.
+package pool
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Key names a pool.
+type Key struct{ Listener, Database, User string }
+
+// Limits are the settings of one pool. 0 switches a time-out off.
+type Limits struct {
+	Size, MinSize, Reserve int
+	ReserveTimeout         time.Duration // a waiter older than this may use the reserve
+	WaitTimeout            time.Duration // query_wait_timeout
+	WaitNotify             time.Duration // query_wait_notify
+	Lifetime, IdleTimeout  time.Duration // of servers
+	LoginRetry             time.Duration // the longest pause between failed logins
+	CheckDelay             time.Duration // a server idle for longer is checked before it is lent
+	RoundRobin             bool          // lend the longest idle server, not the most recent
+	DialsMax               int           // logins under way at once; 0: no limit
+}
+
+// Set is all pools with the budgets they share.
+type Set struct {
+	pools    []*Pool
+	byKey    map[Key]*Pool
+	database map[string]*budget
+	user     map[string]*budget
+	actions  []Action
+	rnd      *rand.Rand
+}
+
+// Pool is the servers of one (listener, database, user) and the waiters for them.
+type Pool struct {
+	Key   Key
+	Owner any // the owner's own
+
+	set      *Set
+	limits   Limits
+	states   [serverStates]serverList
+	open     int // servers of all states: what counts against Size
+	waiters  waiterQueue
+	database *budget
+	user     *budget
+
+	retryAt  time.Duration // no dial before
+	pause    time.Duration // the last pause after a failed login; 0: the last login succeeded
+	lastErr  error
+	staleAt  time.Duration // servers born before are closed when next free
+	hadStale bool
+	stored   bool
+}
+
+// NewSet makes an empty set. The seed decides the jitter of lifetimes and pauses.
+func NewSet(seed uint64) *Set {
+	return &Set{
+		byKey: make(map[Key]*Pool), database: make(map[string]*budget), user: make(map[string]*budget),
+		rnd: rand.New(rand.NewPCG(seed, seed)),
+	}
+}
+
+// Open makes a pool, or returns the one there is.
+func (s *Set) Open(k Key, l Limits, now time.Duration) *Pool {
+	if p := s.byKey[k]; p != nil {
+		return p
+	}
+	p := &Pool{Key: k, set: s, limits: l, database: budgetOf(s.database, k.Database), user: budgetOf(s.user, k.User)}
+	s.byKey[k] = p
+	s.pools = append(s.pools, p)
+	p.fill(now)
+	return p
+}
+
+// Lookup finds a pool; nil if it was never opened.
+func (s *Set) Lookup(k Key) *Pool { return s.byKey[k] }
+
+// Pools are all pools in the order of their opening.
+func (s *Set) Pools() []*Pool { return s.pools }
+
+// SetLimits changes the settings of a pool while it lives. Servers beyond a smaller size are closed as they become free.
+func (s *Set) SetLimits(p *Pool, l Limits, now time.Duration) {
+	p.limits = l
+	p.shrink(now)
+	p.fill(now)
+}
+
+// SetDatabaseMax bounds the servers of all pools of a database; 0: no limit.
+func (s *Set) SetDatabaseMax(db string, n int) { budgetOf(s.database, db).max = n }
+
+// SetUserMax bounds the servers of all pools of a user; 0: no limit.
+func (s *Set) SetUserMax(user string, n int) { budgetOf(s.user, user).max = n }
+
+// Actions are what the owner must carry out, in order. They are handed over: the next call begins anew. Valid until the next call of any
+// method.
+func (s *Set) Actions() []Action {
+	a := s.actions
+	s.actions = s.actions[:0]
+	return a
+}
+
+func (s *Set) act(a Action) { s.actions = append(s.actions, a) }
+
+// ActionKind says what is to be done.
+type ActionKind uint8
+
+// The actions.
+const (
+	ActDial   ActionKind = iota // open Server (state new); answer with Dialed or DialFailed
+	ActGrant                    // Server is Waiter's now
+	ActClose                    // close Server (state closing), then call Closed
+	ActCheck                    // send the check query to Server (state tested), then Checkin
+	ActExpire                   // Waiter has waited WaitTimeout and left the queue
+	ActFail                     // Waiter left the queue: the pool cannot log in, Err says why
+	ActNotify                   // Waiter has waited WaitNotify and goes on waiting
+)
+
+// Action is something the owner must do.
+type Action struct {
+	Kind   ActionKind
+	Pool   *Pool
+	Server *Server
+	Waiter *Waiter
+	Err    error
+	Reason CloseReason
+	Waited time.Duration
+}
+
+// Limits are the pool's settings.
+func (p *Pool) Limits() Limits { return p.limits }
+
+// Count is how many servers are in a state.
+func (p *Pool) Count(st ServerState) int { return p.states[st].n }
+
+// Open is how many servers count against the size, those being opened and closed included.
+func (p *Pool) Open() int { return p.open }
+
+// Waiting is the length of the queue.
+func (p *Pool) Waiting() int { return p.waiters.n }
+
+// OldestWait is the age of the first waiter; 0 when nobody waits.
+func (p *Pool) OldestWait(now time.Duration) time.Duration {
+	if p.waiters.first == nil {
+		return 0
+	}
+	return now - p.waiters.first.EnqueuedAt
+}

@@ -1,0 +1,56 @@
+package pool
+
+import "time"
+
+// Server is the pool's record of one connection to PostgreSQL.
+type Server struct {
+	Owner any // the owner's own record
+	Loop  int // index of the loop that owns the socket
+
+	pool     *Pool
+	state    ServerState
+	borrower *Waiter // for Verify: whom it was lent to; nil for one lent without a queue
+	bornAt   time.Duration
+	usedAt   time.Duration // when it last became idle
+	expireAt time.Duration // lifetime with its jitter; 0: never
+
+	next, prev *Server
+}
+
+// State is where the server is.
+func (s *Server) State() ServerState { return s.state }
+
+// Pool is the pool it counts in.
+func (s *Server) Pool() *Pool { return s.pool }
+
+// serverList is an intrusive list, most recently added first.
+type serverList struct {
+	first, last *Server
+	n           int
+}
+
+func (l *serverList) pushFront(s *Server) {
+	s.prev, s.next = nil, l.first
+	if l.first != nil {
+		l.first.prev = s
+	} else {
+		l.last = s
+	}
+	l.first = s
+	l.n++
+}
+
+func (l *serverList) remove(s *Server) {
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		l.first = s.next
+	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	} else {
+		l.last = s.prev
+	}
+	s.next, s.prev = nil, nil
+	l.n--
+}

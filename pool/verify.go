@@ -1,0 +1,60 @@
+package pool
+
+import "fmt"
+
+// Verify walks every invariant that holds between two calls. For tests and the simulation.
+func (s *Set) Verify() error {
+	database, user := make(map[*budget]int), make(map[*budget]int)
+	for _, p := range s.pools {
+		if err := p.verify(); err != nil {
+			return fmt.Errorf("pool %v: %w", p.Key, err)
+		}
+		database[p.database] += p.open
+		user[p.user] += p.open
+	}
+	for b, n := range database {
+		if b.open != n {
+			return fmt.Errorf("a database budget counts %d servers, its pools have %d", b.open, n)
+		}
+	}
+	for b, n := range user {
+		if b.open != n {
+			return fmt.Errorf("a user budget counts %d servers, its pools have %d", b.open, n)
+		}
+	}
+	return nil
+}
+
+func (p *Pool) verify() error {
+	n := 0
+	for st := range serverStates {
+		walked := 0
+		for sv := p.states[st].first; sv != nil; sv = sv.next {
+			walked++
+			if sv.state != st || sv.pool != p {
+				return fmt.Errorf("a server of state %s is in list %s", sv.state, st)
+			}
+		}
+		if walked != p.states[st].n {
+			return fmt.Errorf("list %s counts %d servers and has %d", st, p.states[st].n, walked)
+		}
+		n += walked
+	}
+	if n != p.open {
+		return fmt.Errorf("%d servers are counted, %d are in lists", p.open, n)
+	}
+	waiting := 0
+	for w := p.waiters.first; w != nil; w = w.next {
+		waiting++
+		if w.next != nil && w.next.EnqueuedAt < w.EnqueuedAt {
+			return fmt.Errorf("the queue is out of order")
+		}
+	}
+	if waiting != p.waiters.n {
+		return fmt.Errorf("the queue counts %d waiters and has %d", p.waiters.n, waiting)
+	}
+	if waiting > 0 && p.states[ServerIdle].n > 0 {
+		return fmt.Errorf("%d wait while %d servers are idle", waiting, p.states[ServerIdle].n)
+	}
+	return nil
+}
