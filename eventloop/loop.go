@@ -17,8 +17,8 @@ import (
 
 // Options say how a loop is made. The zero value is good.
 type Options struct {
-	Kernel          Kernel                      // nil: the operating system's
-	ReadBufferBytes int                         // what one read may deliver; 0: 64 KiB
+	Kernel          Kernel                    // nil: the operating system's
+	ReadBufferBytes int                       // what one read may deliver; 0: 64 KiB
 	OnPanic         func(v any, stack []byte) // told of a panic in a handler; the Conn it happened on is broken
 }
 
@@ -218,6 +218,9 @@ func (l *Loop) Later(f func()) { l.later = append(l.later, f) }
 
 // Now is the time at which this turn began.
 func (l *Loop) Now() time.Duration { return l.now }
+
+// Clock is the time now, not that of the turn. Any goroutine.
+func (l *Loop) Clock() time.Duration { return l.kernel.Now() }
 
 // Connections is how many Conns the loop has. Any goroutine.
 func (l *Loop) Connections() int { return int(l.count.Load()) }

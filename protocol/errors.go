@@ -24,14 +24,18 @@ func ErrQueryWaitTimeout(waited, timeout time.Duration, busy, size int, oldest t
 
 // NoticeQueryWait tells a waiting client that it waits (query_wait_notify).
 func NoticeQueryWait(waited time.Duration) *Error {
-	return &Error{Severity: "NOTICE", Code: "00000", Message: fmt.Sprintf("no server is free yet; queued for %s", waited.Round(100*time.Millisecond)),
-		Hint: "query_wait_notify sets when this is said, query_wait_timeout when waiting ends."}
+	return &Error{
+		Severity: "NOTICE", Code: "00000", Message: fmt.Sprintf("no server is free yet; queued for %s", waited.Round(100*time.Millisecond)),
+		Hint: "query_wait_notify sets when this is said, query_wait_timeout when waiting ends.",
+	}
 }
 
 // ErrTooManyClients: a limit of clients is reached.
 func ErrTooManyClients(setting string, limit int) *Error {
-	return &Error{Severity: "FATAL", Code: "53300", Message: "sorry, too many clients already",
-		Detail: fmt.Sprintf("%s = %d is reached.", setting, limit), Hint: "Raise " + setting + ", or close clients that are idle."}
+	return &Error{
+		Severity: "FATAL", Code: "53300", Message: "sorry, too many clients already",
+		Detail: fmt.Sprintf("%s = %d is reached.", setting, limit), Hint: "Raise " + setting + ", or close clients that are idle.",
+	}
 }
 
 // ErrAuthFailed: wrong password or unknown user; nobody can tell which.
@@ -46,20 +50,26 @@ func ErrNotAuthorized(text string) *Error {
 
 // ErrNoSuchDatabase: the configuration has no such database.
 func ErrNoSuchDatabase(database string) *Error {
-	return &Error{Severity: "FATAL", Code: "3D000", Message: fmt.Sprintf("database %q does not exist", database),
-		Hint: "Name it under [databases], or add [databases.\"*\"] to pass every name on."}
+	return &Error{
+		Severity: "FATAL", Code: "3D000", Message: fmt.Sprintf("database %q does not exist", database),
+		Hint: "Name it under [databases], or add [databases.\"*\"] to pass every name on.",
+	}
 }
 
 // ErrServerUnreachable: PostgreSQL cannot be reached.
 func ErrServerUnreachable(detail string) *Error {
-	return &Error{Severity: "FATAL", Code: "08006", Message: "PostgreSQL cannot be reached", Detail: detail,
-		Hint: "Is it running where [server] host and port say? The pooler's log has the reason; server_login_retry sets how often it tries."}
+	return &Error{
+		Severity: "FATAL", Code: "08006", Message: "PostgreSQL cannot be reached", Detail: detail,
+		Hint: "Is it running where [server] host and port say? The pooler's log has the reason; server_login_retry sets how often it tries.",
+	}
 }
 
 // ErrServerLost: the server ended while the client was using it.
 func ErrServerLost() *Error {
-	return &Error{Severity: "FATAL", Code: "08006", Message: "the connection to PostgreSQL was lost",
-		Hint: "Whether the last statement took effect is not known."}
+	return &Error{
+		Severity: "FATAL", Code: "08006", Message: "the connection to PostgreSQL was lost",
+		Hint: "Whether the last statement took effect is not known.",
+	}
 }
 
 // ErrServerLogin passes PostgreSQL's own refusal on.
@@ -82,8 +92,10 @@ func ErrSettingRefused(e Error) *Error {
 
 // ErrShutdown: the pooler is going down.
 func ErrShutdown() *Error {
-	return &Error{Severity: "FATAL", Code: "57P01", Message: "terminating connection due to administrator command",
-		Detail: "The pooler is shutting down.", Hint: "Connect again."}
+	return &Error{
+		Severity: "FATAL", Code: "57P01", Message: "terminating connection due to administrator command",
+		Detail: "The pooler is shutting down.", Hint: "Connect again.",
+	}
 }
 
 // ErrAdminKill: an administrator closed the client.
@@ -93,28 +105,36 @@ func ErrAdminKill() *Error {
 
 // ErrClientIdle: the client was idle for too long.
 func ErrClientIdle(setting string, limit time.Duration) *Error {
-	return &Error{Severity: "FATAL", Code: "57P05", Message: fmt.Sprintf("terminating connection due to idle-session timeout (%s = %s)", setting, limit),
-		Hint: "Raise " + setting + ", or let the client's own pool drop idle connections."}
+	return &Error{
+		Severity: "FATAL", Code: "57P05", Message: fmt.Sprintf("terminating connection due to idle-session timeout (%s = %s)", setting, limit),
+		Hint: "Raise " + setting + ", or let the client's own pool drop idle connections.",
+	}
 }
 
 // ErrIdleTransaction: the client sat in a transaction, or in a batch without Sync.
 func ErrIdleTransaction(limit time.Duration) *Error {
-	return &Error{Severity: "FATAL", Code: "25P03",
+	return &Error{
+		Severity: "FATAL", Code: "25P03",
 		Message: fmt.Sprintf("terminating connection due to idle-in-transaction timeout (idle_transaction_timeout = %s)", limit),
-		Hint:    "End transactions before waiting for anything else, or use the session listener."}
+		Hint:    "End transactions before waiting for anything else, or use the session listener.",
+	}
 }
 
 // ErrTransactionTimeout: the transaction took too long.
 func ErrTransactionTimeout(limit time.Duration) *Error {
-	return &Error{Severity: "FATAL", Code: "25P04",
+	return &Error{
+		Severity: "FATAL", Code: "25P04",
 		Message: fmt.Sprintf("terminating connection due to transaction timeout (transaction_timeout = %s)", limit),
-		Hint:    "Raise transaction_timeout, or split the transaction."}
+		Hint:    "Raise transaction_timeout, or split the transaction.",
+	}
 }
 
 // ErrQueryTimeout: a query took too long.
 func ErrQueryTimeout(limit time.Duration) *Error {
-	return &Error{Severity: "FATAL", Code: "57014", Message: fmt.Sprintf("canceling statement due to query_timeout (%s)", limit),
-		Hint: "Raise query_timeout."}
+	return &Error{
+		Severity: "FATAL", Code: "57014", Message: fmt.Sprintf("canceling statement due to query_timeout (%s)", limit),
+		Hint: "Raise query_timeout.",
+	}
 }
 
 // ErrCanceledWaiting: the client canceled while it waited for a server.
@@ -134,8 +154,10 @@ func ErrProtocol(text string) *Error {
 
 // ErrStatementMode: a transaction block on a listener with pool_mode = "statement".
 func ErrStatementMode() *Error {
-	return &Error{Severity: "FATAL", Code: "08P01", Message: "transaction blocks not allowed in statement pooling mode",
-		Hint: "Use a listener with pool_mode = \"transaction\"."}
+	return &Error{
+		Severity: "FATAL", Code: "08P01", Message: "transaction blocks not allowed in statement pooling mode",
+		Hint: "Use a listener with pool_mode = \"transaction\".",
+	}
 }
 
 // ErrOutOfMemory: a memory budget is used up.
@@ -145,6 +167,8 @@ func ErrOutOfMemory(setting string) *Error {
 
 // ErrReplication: a replication connection where none can be had.
 func ErrReplication() *Error {
-	return &Error{Severity: "FATAL", Code: "0A000", Message: "replication connections are not supported by this pooler",
-		Hint: "Connect to PostgreSQL directly for replication."}
+	return &Error{
+		Severity: "FATAL", Code: "0A000", Message: "replication connections are not supported by this pooler",
+		Hint: "Connect to PostgreSQL directly for replication.",
+	}
 }

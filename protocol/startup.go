@@ -186,8 +186,10 @@ func ParseOptions(options string) ([]Param, error) {
 		}
 		name, value, ok := strings.Cut(setting, "=")
 		if !ok || name == "" {
-			return nil, &Error{Severity: "FATAL", Code: "42601", Message: "invalid command-line argument for server process: " + w,
-				Hint: "In the startup parameter \"options\", -c name=value and --name=value are understood."}
+			return nil, &Error{
+				Severity: "FATAL", Code: "42601", Message: "invalid command-line argument for server process: " + w,
+				Hint: "In the startup parameter \"options\", -c name=value and --name=value are understood.",
+			}
 		}
 		params = append(params, Param{Name: strings.ReplaceAll(name, "-", "_"), Value: value})
 	}

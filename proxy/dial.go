@@ -64,7 +64,7 @@ func (w *worker) startDial(ps *pool.Server) {
 	p.mu.Lock()
 	ps.Loop = w.index
 	p.mu.Unlock()
-	target := DialTarget{Pool: sp.key, Resolved: sp.limits.Load().resolved, Server: p.settings.Load().cfg.Server}
+	target := p.targetOf(sp)
 	var once sync.Once
 	p.env.Dial(target, func(d Dialed, err error) {
 		once.Do(func() {
@@ -78,6 +78,15 @@ func (w *worker) startDial(ps *pool.Server) {
 			})
 		})
 	})
+}
+
+// targetOf says where the servers of a pool are, as the configuration is now.
+func (p *Proxy) targetOf(sp *serverPool) DialTarget {
+	target := DialTarget{Pool: sp.key, Resolved: sp.limits.Load().resolved, Server: p.settings.Load().cfg.Server}
+	if target.Resolved.ServerPassword == "" {
+		target.Resolved.ServerPassword, _ = p.verifier.PlainPassword(target.Resolved.ServerUser)
+	}
+	return target
 }
 
 // dialed takes a new server into the loop and its pool.
@@ -176,14 +185,21 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 	r, sv := target.Resolved, target.Server
 	var b strings.Builder
 	for _, kv := range [][2]string{
-		{"host", r.Host}, {"port", strconv.Itoa(r.Port)}, {"user", r.ServerUser}, {"dbname", r.DBName},
-		{"password", r.ServerPassword}, {"sslmode", sv.SSLMode}, {"sslrootcert", sv.SSLRootCert}, {"sslcert", sv.SSLCert},
-		{"sslkey", sv.SSLKey}, {"application_name", sv.ApplicationName},
+		{"host", r.Host},
+		{"port", strconv.Itoa(r.Port)},
+		{"user", r.ServerUser},
+		{"dbname", r.DBName},
+		{"password", r.ServerPassword},
+		{"sslmode", sv.SSLMode},
+		{"sslrootcert", sv.SSLRootCert},
+		{"sslcert", sv.SSLCert},
+		{"sslkey", sv.SSLKey},
+		{"application_name", sv.ApplicationName},
 		{"connect_timeout", strconv.Itoa(max(1, int(sv.ConnectTimeout/time.Second)))},
 		{"max_protocol_version", "3.2"},
 	} {
 		if kv[1] != "" {
-			fmt.Fprintf(&b, "%s='%s' ", kv[0], connEscaper.Replace(kv[1]))
+			fmt.Fprintf(&b, "%s='%s' ", kv[0], valueEscaper.Replace(kv[1]))
 		}
 	}
 	cfg, err := pgconn.ParseConfig(b.String())
@@ -201,7 +217,7 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 	return cfg, nil
 }
 
-var connEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+var valueEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
 // context is bound to the proxy's life and, unless 0, to a time-out.
 func (p *Proxy) context(limit time.Duration) (context.Context, context.CancelFunc) {

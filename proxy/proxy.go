@@ -101,10 +101,7 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	if p.verifier, err = newVerifier(cfg); err != nil {
 		return nil, err
 	}
-	if err := p.openWorkers(cfg.Loops); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return p, p.openWorkers(cfg.Loops)
 }
 
 // openWorkers makes the loops. loops = 0 makes one per processor but lets clients onto the first alone until it is busy.

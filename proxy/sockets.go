@@ -4,7 +4,6 @@ import (
 	"net"
 
 	"github.com/hybridbouncer/hybridbouncer/config"
-	"github.com/hybridbouncer/hybridbouncer/eventloop"
 )
 
 // setSocketOptions arms keepalive and, where the kernel has it, the time after which unacknowledged data ends the connection: a client
@@ -29,8 +28,6 @@ func tcpOf(nc net.Conn) *net.TCPConn {
 		switch c := nc.(type) {
 		case *net.TCPConn:
 			return c
-		case *eventloop.Transport:
-			nc = c.Conn()
 		case interface{ NetConn() net.Conn }:
 			nc = c.NetConn()
 		default:

@@ -51,6 +51,9 @@ func newWorker(p *Proxy, index int) (*worker, error) {
 	return w, nil
 }
 
+// clock is the time now, for goroutines of the cold world too.
+func (w *worker) clock() time.Duration { return w.loop.Clock() }
+
 // startJanitor lets worker 0 drive the clock of all pools.
 func (w *worker) startJanitor() {
 	w.loop.Every(poolTickInterval, func(now time.Duration) {
@@ -91,8 +94,6 @@ func (w *worker) carryOut(a pool.Action) {
 		w.onServer(a.Server, func(on *worker, s *Server) { on.closeServer(s, a.Reason.String()) })
 	case pool.ActCheck:
 		w.onServer(a.Server, func(on *worker, s *Server) { on.checkServer(s) })
-	case pool.ActClean:
-		w.onServer(a.Server, func(on *worker, s *Server) { on.cleanServer(s) })
 	case pool.ActExpire, pool.ActFail, pool.ActNotify:
 		on := w.proxy.workers[a.Waiter.Loop]
 		if on == w {

@@ -261,8 +261,12 @@ func (p *player) state() string {
 		name string
 		set  bool
 	}{
-		{"batch-open", p.server.batchOpen}, {"skipping", p.server.skipping}, {"copy", p.server.InCopy()}, {"doubt", p.server.doubt},
-		{"answering", p.server.Answering()}, {"mid-message", p.client.MidMessage()},
+		{"batch-open", p.server.batchOpen},
+		{"skipping", p.server.skipping},
+		{"copy", p.server.InCopy()},
+		{"doubt", p.server.doubt},
+		{"answering", p.server.Answering()},
+		{"mid-message", p.client.MidMessage()},
 	} {
 		if f.set {
 			b.WriteString(", " + f.name)
