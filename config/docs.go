@@ -66,7 +66,7 @@ Each key has a name in the environment, which goes before the file: ` + "`HYBRID
 
 - Lists are separated by commas. Numbers, durations and true or false count as not set when empty; texts and lists become empty.
 - Every password has a twin ending in ` + "`_FILE`" + ` that names a file to read it from: ` + "`HYBRIDBOUNCER_SERVER_PASSWORD_FILE=/run/secrets/pg`" + `.
-- ` + "`HYBRIDBOUNCER_CONFIG`" + ` names the configuration file when ` + "`-config`" + ` does not.
+- ` + "`HYBRIDBOUNCER_CONFIG`" + ` names the configuration file when ` + "`-config`" + ` does not; ` + "`HYBRIDBOUNCER_PG_BIN`" + ` tells the demo where PostgreSQL's programs are.
 - A name with our prefix that is no setting is an error; those Kubernetes makes for a Service called hybridbouncer are passed over.
 - A database or user that only the environment speaks of is made, with its name in lower case.
 

@@ -16,6 +16,12 @@ const envPrefix = "HYBRIDBOUNCER_"
 // EnvFile names the configuration file; the command line reads it, not Load.
 const EnvFile = envPrefix + "CONFIG"
 
+// notSettings have our prefix and another reader.
+var notSettings = map[string]string{
+	EnvFile:              "the command line",
+	envPrefix + "PG_BIN": "internal/pgtest: where PostgreSQL's programs are, for the demo and tests",
+}
+
 // secretFileBytesMax bounds a file named by a _FILE variable; a secret is short, and a wrong path may name something endless.
 const secretFileBytesMax = 64 << 10
 
@@ -40,7 +46,7 @@ func (c *Config) readEnviron(environ []string) Problems {
 	}
 	r.foreign()
 	for _, name := range slices.Sorted(maps.Keys(r.values)) {
-		if strings.HasPrefix(name, envPrefix) && name != EnvFile {
+		if strings.HasPrefix(name, envPrefix) && notSettings[name] == "" {
 			r.own(name, r.values[name])
 		}
 	}

@@ -84,7 +84,7 @@ func TestEnvironment(t *testing.T) {
 		{"new user", []string{"HYBRIDBOUNCER_USERS_WEB_QUERY_TIMEOUT=3"}, map[string]string{"users.web.query_timeout": `"3s"`}},
 		{"secret file", []string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=" + secret}, map[string]string{"server.password": `"hunter2"`}},
 		{"secret file of a new database", []string{"HYBRIDBOUNCER_DATABASES_APP_PASSWORD_FILE=" + secret}, map[string]string{"databases.app.password": `"hunter2"`}},
-		{"kubernetes", []string{"HYBRIDBOUNCER_SERVICE_HOST=10.0.0.1", "HYBRIDBOUNCER_PORT=tcp://10.0.0.1:6432", "HYBRIDBOUNCER_PORT_6432_TCP_ADDR=10.0.0.1", "HYBRIDBOUNCER_SERVICE_PORT_PG=6432", "HYBRIDBOUNCER_SERVER_PORT=tcp://10.0.0.1:6432", "HYBRIDBOUNCER_CONFIG=x"}, map[string]string{"server.port": "1111"}},
+		{"kubernetes", []string{"HYBRIDBOUNCER_SERVICE_HOST=10.0.0.1", "HYBRIDBOUNCER_PORT=tcp://10.0.0.1:6432", "HYBRIDBOUNCER_PORT_6432_TCP_ADDR=10.0.0.1", "HYBRIDBOUNCER_SERVICE_PORT_PG=6432", "HYBRIDBOUNCER_SERVER_PORT=tcp://10.0.0.1:6432", "HYBRIDBOUNCER_CONFIG=x", "HYBRIDBOUNCER_PG_BIN=/x"}, map[string]string{"server.port": "1111"}},
 		{"image names", []string{"DB_HOST=db", "DB_PORT=3333", "DB_USER=app", "DB_PASSWORD=hunter2", "AUTH_TYPE=plain"}, map[string]string{"server.host": `"db"`, "server.port": "3333", "server.user": `"app"`, "server.password": `"hunter2"`, "auth.type": `"password"`, "auth.user": `"app"`, "auth.password": `"hunter2"`}},
 		{"own before image", []string{"DB_HOST=db", "HYBRIDBOUNCER_SERVER_HOST=own"}, map[string]string{"server.host": `"own"`}},
 		{"empty image name", []string{"DB_HOST=", "DB_PORT="}, map[string]string{"server.host": `"127.0.0.1"`, "server.port": "1111"}},

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/proxy"
+)
+
+// runCheck tells every fault of the configuration as run would find it, the environment included, and opens no socket.
+func runCheck(p *process, args []string) error {
+	named := p.configFlag()
+	list := p.flags.Bool("print", false, "print every setting in force and where it comes from; secrets are masked")
+	if err := p.parse(args); err != nil {
+		return err
+	}
+	path := p.configPath(*named)
+	c, err := p.load(path)
+	if err != nil {
+		return err
+	}
+	for _, warning := range c.Warnings {
+		fmt.Fprintf(p.stderr, "warning: %s\n", warning)
+	}
+	if *list {
+		for _, s := range c.Settings() {
+			fmt.Fprintf(p.stdout, "%-72s # %s\n", s.Key+" = "+s.Value, s.From)
+		}
+	}
+	if err := build(c); err != nil {
+		return err
+	}
+	if !*list {
+		p.summary(path, c)
+	}
+	return nil
+}
+
+// build makes a proxy that is never started: so the files it reads, such as the user file, are checked by who reads them.
+func build(c *config.Config) error {
+	var login loginFile
+	defer login.remove()
+	if err := login.apply(c); err != nil {
+		return err
+	}
+	built, err := proxy.New(c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return built.Close()
+}
+
+// summary prints what would run.
+func (p *process) summary(path string, c *config.Config) {
+	if path == "" {
+		path = "environment and defaults"
+	}
+	fmt.Fprintf(p.stdout, "%s: no faults\n", path)
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		fmt.Fprintf(p.stdout, "  %s: %s mode on %s, %d clients, %s\n", l.Name, l.PoolMode, strings.Join(l.Listen, " "), l.MaxClientConn, poolText(l))
+	}
+	fmt.Fprintf(p.stdout, "  PostgreSQL: %s port %d, at most %d servers per database and user\n", c.Server.Host, c.Server.Port, serversMax(c))
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+)
+
+// usage prints the subcommands.
+func usage(w io.Writer) {
+	fmt.Fprint(w, "hybridbouncer: two PostgreSQL pools, for quick transactions and long sessions, in one process\n\nusage:\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  hybridbouncer %-32s %s\n", strings.TrimSpace(c.name+" "+c.args), c.brief)
+	}
+	fmt.Fprint(w, "\nSignals of a running one: SIGHUP reads the configuration again; SIGTERM and SIGINT let transactions finish, a second\none stops at once.\n")
+}
+
+// with gives the process the flag set of a subcommand.
+func (p *process) with(c command) *process {
+	copied := *p
+	copied.flags = flag.NewFlagSet("hybridbouncer "+c.name, flag.ContinueOnError)
+	copied.flags.SetOutput(p.stderr)
+	copied.flags.Usage = func() {
+		fmt.Fprintf(p.stderr, "usage: hybridbouncer %s\n  %s\n", strings.TrimSpace(c.name+" "+c.args), c.brief)
+		copied.flags.PrintDefaults()
+	}
+	return &copied
+}
+
+// parse reads the flags; there are no arguments behind them.
+func (p *process) parse(args []string) error {
+	if err := p.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return err
+	} else if err != nil {
+		return errUsage
+	}
+	if p.flags.NArg() > 0 {
+		fmt.Fprintf(p.stderr, "%s: %q is too much; name a configuration file with -config\n", p.flags.Name(), p.flags.Arg(0))
+		return errUsage
+	}
+	return nil
+}
+
+// configFlag adds -config.
+func (p *process) configFlag() *string {
+	return p.flags.String("config", "", "configuration `FILE` (default: $"+config.EnvFile+", else "+strings.Join(configPaths, ", else ")+", else none)")
+}
+
+// configPaths are looked for when no file is named.
+var configPaths = []string{"config.toml", "/etc/hybridbouncer/config.toml"}
+
+// configPath gives the file to read: the one that is named, or the first there is; "" for none.
+func (p *process) configPath(named string) string {
+	if named != "" {
+		return named
+	}
+	for _, entry := range p.environ {
+		if path, ok := strings.CutPrefix(entry, config.EnvFile+"="); ok && path != "" {
+			return path
+		}
+	}
+	for _, path := range configPaths {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// load reads the configuration and words its faults for people.
+func (p *process) load(path string) (*config.Config, error) {
+	c, err := config.Load(path, p.environ)
+	var faults config.Problems
+	if errors.As(err, &faults) {
+		what := path
+		if what == "" {
+			what = "the environment (there is no configuration file)"
+		}
+		count := "1 fault"
+		if len(faults) > 1 {
+			count = fmt.Sprintf("%d faults", len(faults))
+		}
+		return nil, fmt.Errorf("%s in %s\n%w", count, what, faults)
+	}
+	return c, err
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+)
+
+// newLogger makes the logger of the configuration; the level can be changed later.
+func newLogger(w io.Writer, c config.Log, level *slog.LevelVar) *slog.Logger {
+	level.Set(logLevel(c.Level))
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// logLevel gives slog's level for a validated word of the setting.
+func logLevel(word string) slog.Level {
+	switch word {
+	case "debug":
+		return slog.LevelDebug
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}

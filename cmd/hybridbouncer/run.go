@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/admin"
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/proxy"
+)
+
+// runPooler runs until a signal ends it.
+func runPooler(p *process, args []string) error {
+	named := p.configFlag()
+	if err := p.parse(args); err != nil {
+		return err
+	}
+	s := &service{process: p, path: p.configPath(*named), logTo: p.stderr}
+	return s.run(nil)
+}
+
+// signals of a running pooler. The channel holds one, so that a SIGTERM during a reload is not lost.
+var signals = []os.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT}
+
+// service is the running pooler: its parts in the order they start. Only the goroutine of run uses it.
+type service struct {
+	process *process
+	path    string // configuration file; "" for none
+	logTo   io.Writer
+
+	config *config.Config // in force
+	login  loginFile
+	level  slog.LevelVar
+	log    *slog.Logger
+	proxy  *proxy.Proxy
+	admin  *admin.Endpoint // nil without admin.listen
+}
+
+// run starts everything, calls started, waits for signals, and stops everything in reverse. It returns when nothing runs any more.
+func (s *service) run(started func(s *service)) error {
+	received := make(chan os.Signal, len(signals))
+	signal.Notify(received, signals...)
+	defer signal.Stop(received)
+
+	if err := s.start(); err != nil {
+		return err
+	}
+	defer s.stop()
+	announce(s.log, s.config, s.proxy.Addresses())
+	if s.admin != nil {
+		s.log.Info("admin endpoint", "metrics", "http://"+s.admin.Address()+"/metrics", "health", "http://"+s.admin.Address()+"/health/db")
+	}
+	s.log.Info("ready")
+	if started != nil {
+		started(s)
+	}
+	for sig := range received {
+		if sig == syscall.SIGHUP {
+			s.reload()
+			continue
+		}
+		s.drain(sig, received)
+		return nil
+	}
+	return nil
+}
+
+// start goes from the configuration to listening sockets. On an error nothing keeps running.
+func (s *service) start() (err error) {
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	if s.config, err = s.process.load(s.path); err != nil {
+		return err
+	}
+	if err = s.login.apply(s.config); err != nil {
+		return err
+	}
+	s.log = newLogger(s.logTo, s.config.Log, &s.level)
+	p, err := proxy.New(s.config, s.log)
+	if err != nil {
+		return err
+	}
+	if err := p.Start(); err != nil {
+		return startHint(err)
+	}
+	s.proxy = p
+	if s.config.Admin.Listen == "" {
+		return nil
+	}
+	a := admin.New(s.config.Admin.Listen, status{s.proxy}, s.log)
+	if err := a.Start(); err != nil {
+		return startHint(fmt.Errorf("admin endpoint: %w", err))
+	}
+	s.admin = a
+	return nil
+}
+
+// startHint adds what to do about an address that is taken.
+func startHint(err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; another program, perhaps another hybridbouncer or PgBouncer, has this address: stop it, or change listen", err)
+	}
+	return err
+}
+
+// stop ends the parts in reverse order.
+func (s *service) stop() {
+	if s.admin != nil {
+		if err := s.admin.Close(); err != nil {
+			s.log.Warn("close the admin endpoint", "error", err)
+		}
+	}
+	if s.proxy != nil {
+		if err := s.proxy.Close(); err != nil {
+			s.log.Warn("close the proxy", "error", err)
+		}
+	}
+	s.login.remove()
+}
+
+// reload reads the configuration again. Any fault leaves the old one in force as a whole.
+func (s *service) reload() {
+	next, err := s.process.load(s.path)
+	if err == nil {
+		err = s.login.apply(next)
+	}
+	if err != nil {
+		s.log.Error("reload refused, the old configuration stays in force", "error", err)
+		return
+	}
+	// What takes a restart stays as it is in the configuration in force, so that the next reload tells it again.
+	merged := config.Merge(s.config, next)
+	if _, err := s.proxy.Reload(merged); err != nil {
+		s.log.Error("reload refused, the old configuration stays in force", "error", err)
+		return
+	}
+	changes := config.Diff(s.config, next)
+	s.config = merged
+	// The lines about the change itself are shown by the more talkative of both levels.
+	s.level.Set(min(s.level.Level(), logLevel(merged.Log.Level)))
+	defer s.level.Set(logLevel(merged.Log.Level))
+	for _, warning := range next.Warnings {
+		s.log.Warn(warning)
+	}
+	restart := 0
+	for _, c := range changes {
+		if c.When == config.Restart {
+			restart++
+			s.log.Warn("setting changes at the next restart only", "key", c.Key, "now", c.Old, "then", c.New)
+			continue
+		}
+		s.log.Info("setting changed", "key", c.Key, "old", c.Old, "new", c.New, "holds_for", holdsFor(c.When))
+	}
+	s.log.Info("reloaded", "changed", len(changes)-restart, "need_restart", restart)
+}
+
+// holdsFor words when a change comes into effect.
+func holdsFor(w config.When) string {
+	if w == config.NewLogins {
+		return "new connections"
+	}
+	return "all connections"
+}
+
+// drain lets transactions finish for as long as shutdown_timeout allows. A second SIGTERM or SIGINT ends it at once.
+func (s *service) drain(sig os.Signal, received <-chan os.Signal) {
+	limit := s.config.ShutdownTimeout
+	s.log.Info("shutting down: no new logins, transactions may finish; a second signal stops at once",
+		"signal", sig.String(), "shutdown_timeout", limit)
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.proxy.Drain(ctx) }()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				s.log.Warn("clients were still busy and are cut off", "waited", time.Since(begin), "shutdown_timeout", limit)
+			} else {
+				s.log.Info("all clients have left", "waited", time.Since(begin))
+			}
+			return
+		case again := <-received:
+			if again == syscall.SIGHUP {
+				s.log.Info("no reload while shutting down")
+				continue
+			}
+			s.log.Warn("second signal: stopping at once", "signal", again.String())
+			cancel()
+			<-done
+			return
+		}
+	}
+}
+
+// status is what the admin endpoint sees of the process.
+type status struct{ *proxy.Proxy }
+
+// Version gives the version for /metrics and the status page.
+func (status) Version() string { return version() }
