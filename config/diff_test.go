@@ -162,6 +162,17 @@ idle_transaction_timeout = 2
 	}
 }
 
+func TestNoReserveWithoutItsTimeout(t *testing.T) {
+	c := mustLoad(t, minimal+"[[listener]]\nname='a'\nlisten=':1'\nreserve_pool_size=3\nreserve_pool_timeout=0\n[users.u]\nreserve_pool_size=4\n")
+	if r, _ := c.Resolve(&c.Listeners[0], "d", "u"); r.ReservePoolSize != 0 {
+		t.Errorf("the reserve is %d", r.ReservePoolSize)
+	}
+	c.Listeners[0].ReservePoolTimeout = 1
+	if r, _ := c.Resolve(&c.Listeners[0], "d", "u"); r.ReservePoolSize != 4 {
+		t.Errorf("the reserve is %d", r.ReservePoolSize)
+	}
+}
+
 func TestResolveUnknownDatabase(t *testing.T) {
 	c := mustLoad(t, minimal+"[databases.a]\n")
 	if _, ok := c.Resolve(&c.Listeners[0], "b", "u"); ok {

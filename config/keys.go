@@ -72,7 +72,7 @@ var serverKeys = []Key{
 	},
 	{
 		Name: "server_login_retry", When: Live,
-		Zero:  "try again at once",
+		Zero:  "100ms",
 		Doc:   "Longest pause after a failed login to PostgreSQL. The pause starts at 100ms and doubles up to this.",
 		field: of(func(s *Server) any { return &s.LoginRetry }),
 	},

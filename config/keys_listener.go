@@ -91,13 +91,13 @@ var listenerKeys = []Key{
 	},
 	{
 		Name: "cancel_wait_timeout", When: Live,
-		Zero:  "no limit",
+		Zero:  "a built-in limit of 5s",
 		Doc:   "How long a cancel request may wait for its way to PostgreSQL before it is dropped.",
 		field: of(func(l *Listener) any { return &l.CancelWaitTimeout }),
 	},
 	{
 		Name: "server_lifetime", When: Live,
-		Zero:  "close each server after one use",
+		Zero:  "never (PgBouncer: after each use)",
 		Doc:   "Servers older than this are closed when next free. Spread by a jitter, so that they do not all go at once.",
 		field: of(func(l *Listener) any { return &l.ServerLifetime }),
 	},
@@ -109,7 +109,7 @@ var listenerKeys = []Key{
 	},
 	{
 		Name: "server_check_delay", When: Live,
-		Zero:  "check before every use",
+		Zero:  "no test (PgBouncer: before each use)",
 		Doc:   "A server unused for this long is tested with server_check_query before a client gets it. Only if there is such a query.",
 		field: of(func(l *Listener) any { return &l.ServerCheckDelay }),
 	},

@@ -61,6 +61,9 @@ func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved,
 		ServerIdleTimeout:      listener.ServerIdleTimeout,
 		ServerCheckDelay:       listener.ServerCheckDelay,
 	}
+	if listener.ReservePoolTimeout == 0 { // off, as in PgBouncer
+		r.ReservePoolSize = 0
+	}
 	r.MinPoolSize = min(first(d.MinPoolSize, listener.MinPoolSize), r.PoolSize)
 	r.ServerUser, r.ServerPassword = c.serverLogin(d, user)
 	return r, true

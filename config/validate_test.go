@@ -10,7 +10,7 @@ func TestValidate(t *testing.T) {
 	dir := t.TempDir()
 	const listener = "[[listener]]\nname='a'\nlisten=':1'\n"
 	for _, test := range []struct{ name, text, want string }{
-		{"negative duration", minimal + "[server]\nserver_login_retry = -1\n", "c.toml:4: server.server_login_retry: must not be negative; 0 means: try again at once"},
+		{"negative duration", minimal + "[server]\nserver_login_retry = -1\n", "c.toml:4: server.server_login_retry: must not be negative; 0 means: 100ms"},
 		{"number too small", minimal + listener + "default_pool_size = 0\n", "c.toml:6: listener.a.default_pool_size: must be at least 1, not 0"},
 		{"number too large", minimal + "[server]\nport = 65536\n", "c.toml:4: server.port: must be from 1 to 65535, not 65536"},
 		{"negative override", minimal + "[users.web]\npool_size = -1\n", "c.toml:4: users.web.pool_size: must be at least 0, not -1"},
