@@ -40,7 +40,6 @@ type Loop struct {
 	later   []func()
 	ready   []*Conn // with kept bytes to deliver again, or broken
 	spare   [][]byte
-	current *Conn // whose handler is running
 
 	// atomic
 	count  atomic.Int64

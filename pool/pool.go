@@ -56,7 +56,6 @@ type Pool struct {
 	lastErr  error
 	staleAt  time.Duration // servers born before are closed when next free
 	hadStale bool
-	stored   bool
 }
 
 // NewSet makes an empty set. The seed decides the jitter of lifetimes and pauses.

@@ -56,7 +56,7 @@ func (p *Proxy) logClose(c *Client, why closeReason, err *protocol.Error) {
 	if err != nil {
 		attrs = append(attrs, "sqlstate", err.Code, "error", err.Message)
 	}
-	p.log.Log(nil, level, "client closed", attrs...) //nolint:staticcheck // there is no context here
+	p.log.Log(p.life, level, "client closed", attrs...)
 }
 
 func (c *Client) logAttrs() []any {

@@ -7,7 +7,8 @@ import "github.com/hybridbouncer/hybridbouncer/protocol"
 // answered ReadyForQuery, as PostgreSQL would have done.
 //
 // It reports false when the client has pipelined more behind the refused batch. What follows may rest on what was refused (an INSERT
-// after a BEGIN that never ran), and a client that is still sending cannot have seen the error: such a client is closed instead.
+// after a BEGIN that never ran), and a client that is still sending cannot have seen the error: such a client is closed instead. What
+// was pipelined has arrived by now: the client has waited in the queue meanwhile, and the caller asks the socket for more.
 func (c *Client) Refuse(b []byte) bool {
 	if len(b) < headerBytes || c.scanner.MidMessage() || c.skip != skipNothing {
 		return false

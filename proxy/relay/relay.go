@@ -96,7 +96,6 @@ type Server struct {
 	syncInCopy bool
 	doubt      bool // see Doubtful
 	abandoned  bool // the client is gone: replies are dropped until nothing is owed
-	dropping   bool // the rest of the message in progress is not forwarded
 	// unflushed counts the replies owed to messages that neither Sync, Flush nor Query followed: the server may sit on them.
 	unflushed int
 

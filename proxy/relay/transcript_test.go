@@ -62,7 +62,8 @@ type player struct {
 	client     Client
 	server     Server
 	linked     bool
-	gone       bool // the client is
+	full       bool // no server is to be had
+	violated   bool // the client is closed
 	fromClient []byte
 	fromServer []byte
 	tally      Tally
@@ -99,6 +100,12 @@ func play(t *testing.T, text string, cut func([]byte) int) string {
 			p.abandon()
 		case "refuse":
 			p.refuse()
+		case "full":
+			p.full = true
+			continue
+		case "reconnect":
+			p.client, p.violated, p.fromClient = NewClient(), false, nil
+			continue
 		default:
 			continue // a comment, an empty line
 		}
@@ -124,7 +131,7 @@ func (p *player) client1(b []byte) {
 }
 
 func (p *player) runClient() {
-	for len(p.fromClient) > 0 {
+	for len(p.fromClient) > 0 && !p.violated {
 		var s *Server
 		if p.linked {
 			s = &p.server
@@ -138,7 +145,7 @@ func (p *player) runClient() {
 		case Drop:
 			p.dropped = append(p.dropped, p.fromClient[:step.N]...)
 		case Checkout:
-			if p.full() {
+			if p.full {
 				return
 			}
 			p.linked = true
@@ -146,20 +153,20 @@ func (p *player) runClient() {
 		case AnswerReady:
 			p.event("answer ReadyForQuery I")
 		case EndRefusal:
-			p.event(fmt.Sprintf("end of refusal, %d bytes behind", len(p.fromClient)-step.N))
+			p.event("end of refusal")
+			p.dropped = append(p.dropped, p.fromClient[:step.N]...)
 		case Leave:
 			p.event("client leaves")
 		case Violate:
 			p.event("violation: " + step.Err.Message)
-			step.N = len(p.fromClient)
+			p.violated = true
+			return
 		default:
 			p.t.Fatalf("verdict %v for a client", step.Verdict)
 		}
 		p.fromClient = p.fromClient[step.N:]
 	}
 }
-
-func (p *player) full() bool { return p.gone }
 
 func (p *player) server1(b []byte) {
 	p.fromServer = append(p.fromServer, b...)
@@ -209,10 +216,13 @@ func (p *player) abandon() {
 }
 
 func (p *player) refuse() {
-	p.gone = true // no server is to be had
-	p.runClient()
-	p.event(fmt.Sprintf("refused, keep %t", p.client.Refuse(p.fromClient)))
-	p.gone = false
+	keep := p.client.Refuse(p.fromClient)
+	p.event(fmt.Sprintf("refused, keep %t", keep))
+	p.full = false
+	if !keep {
+		p.violated = true // it is closed
+		return
+	}
 	p.runClient()
 }
 
@@ -225,10 +235,7 @@ func (p *player) event(e string) {
 
 // outcome describes what happened since the last call.
 func (p *player) outcome() []string {
-	var out []string
-	for _, e := range p.events {
-		out = append(out, e)
-	}
+	out := append([]string(nil), p.events...)
 	for _, to := range []struct {
 		what      string
 		b         *[]byte
@@ -253,9 +260,6 @@ func (p *player) state() string {
 	fmt.Fprintf(&b, " %c owed", p.server.TxStatus)
 	for i := range p.server.owed.Len() {
 		fmt.Fprintf(&b, " %s", kindName(p.server.owed.at(i)))
-	}
-	for name, set := range map[string]bool{"": false} {
-		_, _ = name, set
 	}
 	for _, f := range []struct {
 		name string
