@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"syscall"
 
 	"github.com/hybridbouncer/hybridbouncer/config"
 )
@@ -30,6 +31,28 @@ func serversMax(c *config.Config) int {
 		}
 	}
 	return sum
+}
+
+// filesSpare are the file descriptors the process needs beside those of clients and servers: listeners, loops, the admin endpoint,
+// logins and cancel requests under way.
+const filesSpare = 256
+
+// filesNeeded gives how many open files the configuration can lead to, for one database and user.
+func filesNeeded(c *config.Config) uint64 {
+	sum := serversMax(c) + filesSpare
+	for i := range c.Listeners {
+		sum += c.Listeners[i].MaxClientConn
+	}
+	return uint64(sum)
+}
+
+// filesWarning tells when the operating system allows fewer open files than the configuration can lead to; "" if it allows enough.
+func filesWarning(c *config.Config, allowed uint64) string {
+	if needed := filesNeeded(c); allowed < needed {
+		return fmt.Sprintf("the limit of open files is %d, all clients and servers together may need %d: raise it (ulimit -n, LimitNOFILE=), or lower max_client_conn",
+			allowed, needed)
+	}
+	return ""
 }
 
 // psqlLine gives a line to paste that connects to a bound address.
@@ -70,6 +93,12 @@ func announce(log *slog.Logger, c *config.Config, addresses map[string][]string)
 		"auth", c.Auth.Type, "servers_max_per_database_and_user", serversMax(c))
 	for _, warning := range c.Warnings {
 		log.Warn(warning)
+	}
+	var limit syscall.Rlimit // the Go runtime has raised it to the hard limit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
+		if warning := filesWarning(c, limit.Cur); warning != "" {
+			log.Warn(warning)
+		}
 	}
 	for i := range c.Listeners {
 		l := &c.Listeners[i]

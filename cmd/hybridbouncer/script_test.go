@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -32,6 +34,7 @@ func TestMain(m *testing.M) {
 //	signal FILE NAME         send a signal to what start FILE began
 //	exit FILE CODE           wait until it has ended, and compare its exit code
 //	query FILE LISTENER SQL  run SQL as demo on the listener whose address FILE logs; the first value goes to stdout
+//	get FILE PATH            ask the admin endpoint whose address FILE logs; the answer goes to stdout
 //	begin FILE LISTENER      open a transaction there, and leave it open
 //	commit                   end that one, and log out
 func TestScripts(t *testing.T) {
@@ -51,7 +54,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"start": cmdStart, "address": cmdAddress, "waitfor": cmdWaitFor, "signal": cmdSignal, "exit": cmdExit,
-			"query": cmdQuery, "begin": cmdBegin, "commit": cmdCommit,
+			"query": cmdQuery, "get": cmdGet, "begin": cmdBegin, "commit": cmdCommit,
 		},
 	})
 }
@@ -202,6 +205,20 @@ func cmdQuery(ts *testscript.TestScript, _ bool, args []string) {
 	client := connect(ts, args[0], args[1])
 	defer func() { _ = client.Close(context.Background()) }()
 	fmt.Fprintln(ts.Stdout(), run(ts, client, args[2]))
+}
+
+func cmdGet(ts *testscript.TestScript, _ bool, args []string) {
+	want(ts, args, 2, "get FILE PATH")
+	found := regexp.MustCompile(`metrics=(http://\S+)/metrics`).FindStringSubmatch(ts.ReadFile(args[0]))
+	if found == nil {
+		ts.Fatalf("no admin endpoint in:\n%s", ts.ReadFile(args[0]))
+	}
+	client := http.Client{Timeout: stepLimit}
+	answer, err := client.Get(found[1] + args[1])
+	ts.Check(err)
+	defer answer.Body.Close()
+	_, err = io.Copy(ts.Stdout(), answer.Body)
+	ts.Check(err)
 }
 
 func cmdBegin(ts *testscript.TestScript, _ bool, args []string) {
