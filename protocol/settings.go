@@ -1,7 +1,6 @@
 package protocol
 
 import (
-	"bytes"
 	"maps"
 	"slices"
 	"strings"
@@ -146,13 +145,4 @@ func CanonicalEncoding(value string) string {
 		return name
 	}
 	return value
-}
-
-// CommandTag is the tag of a whole CommandComplete. It points into the frame.
-func CommandTag(frame []byte) []byte {
-	if len(frame) < HeaderBytes {
-		return nil
-	}
-	tag, _, _ := bytes.Cut(frame[HeaderBytes:], []byte{0})
-	return tag
 }

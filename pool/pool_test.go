@@ -1,0 +1,344 @@
+package pool
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// world drives a Set as the proxy does, at random, and keeps a model of its own beside it.
+type world struct {
+	t        *rapid.T
+	set      *Set
+	now      time.Duration
+	pools    []*Pool
+	dialing  []*Server
+	active   []*Server // lent; the owner of each is in holder
+	holder   map[*Server]*Waiter
+	tested   []*Server
+	canceled []*Server
+	closing  []*Server
+	queued   map[*Pool][]*Waiter // in the order of their coming
+	loops    int
+	dbMax    int
+}
+
+var limits = Limits{
+	Size: 3, MinSize: 1, Reserve: 1, ReserveTimeout: 2 * time.Second, WaitTimeout: 5 * time.Second, WaitNotify: time.Second,
+	Lifetime: time.Minute, IdleTimeout: 20 * time.Second, LoginRetry: 3 * time.Second, CheckDelay: 10 * time.Second, DialsMax: 2,
+}
+
+func newWorld(t *rapid.T) *world {
+	w := &world{
+		t: t, set: NewSet(1), holder: map[*Server]*Waiter{}, queued: map[*Pool][]*Waiter{},
+		loops: rapid.IntRange(1, 2).Draw(t, "loops"), dbMax: rapid.SampledFrom([]int{0, 4}).Draw(t, "max_db_connections"),
+	}
+	w.set.SetDatabaseMax("db", w.dbMax)
+	for _, l := range []string{"transactional", "session"} {
+		w.pools = append(w.pools, w.set.Open(Key{l, "db", "user"}, limits, 0))
+		w.carryOut()
+	}
+	return w
+}
+
+// carryOut does what the Set asks for, and checks that each action makes sense.
+func (w *world) carryOut() {
+	for _, a := range slices.Clone(w.set.Actions()) {
+		switch a.Kind {
+		case ActDial:
+			w.dialing = append(w.dialing, a.Server)
+		case ActGrant:
+			w.granted(a.Server, a.Waiter)
+		case ActClose:
+			w.forget(a.Server)
+			w.closing = append(w.closing, a.Server)
+		case ActCheck:
+			w.tested = append(w.tested, a.Server)
+		case ActExpire:
+			if a.Waited < limits.WaitTimeout {
+				w.t.Fatalf("expired after %v", a.Waited)
+			}
+			w.dequeue(a.Pool, a.Waiter, false)
+		case ActFail:
+			if a.Err == nil {
+				w.t.Fatal("failed without an error")
+			}
+			w.dequeue(a.Pool, a.Waiter, false)
+		case ActNotify:
+			if a.Waited < limits.WaitNotify || !a.Waiter.Waiting() {
+				w.t.Fatal("notified too early, or when it no longer waits")
+			}
+		}
+	}
+}
+
+// granted checks who gets a server: with one loop exactly the first in the queue.
+func (w *world) granted(s *Server, wt *Waiter) {
+	if w.holder[s] != nil {
+		w.t.Fatal("a server that is lent was lent again")
+	}
+	w.dequeue(s.pool, wt, true)
+	w.holder[s] = wt
+	w.active = append(w.active, s)
+}
+
+func (w *world) dequeue(p *Pool, wt *Waiter, granted bool) {
+	i := slices.Index(w.queued[p], wt)
+	if i < 0 {
+		w.t.Fatal("a waiter that does not wait was served")
+	}
+	if granted && i > 0 {
+		head := w.queued[p][0]
+		if w.loops == 1 || wt.EnqueuedAt-head.EnqueuedAt > overtakenAge || i > searchMax {
+			w.t.Fatalf("waiter %d of the queue was served first", i)
+		}
+	}
+	w.queued[p] = slices.Delete(w.queued[p], i, i+1)
+}
+
+// forget takes a server off the model's lists.
+func (w *world) forget(s *Server) {
+	for _, l := range []*[]*Server{&w.dialing, &w.active, &w.tested, &w.canceled} {
+		if i := slices.Index(*l, s); i >= 0 {
+			*l = slices.Delete(*l, i, i+1)
+		}
+	}
+	delete(w.holder, s)
+}
+
+func (w *world) outcome(s *Server, o Outcome) {
+	w.forget(s)
+	switch o.Kind {
+	case Lent:
+		w.granted(s, o.Waiter)
+	case Tested:
+		w.tested = append(w.tested, s)
+	case BeingCanceled:
+		w.canceled = append(w.canceled, s)
+	case Closing:
+		w.closing = append(w.closing, s)
+	case Idle:
+	}
+	w.carryOut()
+}
+
+// check is run after every step.
+func (w *world) check() {
+	if err := w.set.Verify(); err != nil {
+		w.t.Fatal(err)
+	}
+	total := 0
+	for _, p := range w.pools {
+		total += p.Open()
+		if p.Open() > limits.Size+limits.Reserve {
+			w.t.Fatalf("%d servers, size %d and reserve %d", p.Open(), limits.Size, limits.Reserve)
+		}
+		if p.Waiting() != len(w.queued[p]) {
+			w.t.Fatalf("%d wait, the model has %d", p.Waiting(), len(w.queued[p]))
+		}
+		if p.Count(ServerNew) > limits.DialsMax {
+			w.t.Fatalf("%d logins at once", p.Count(ServerNew))
+		}
+		// No lost wake-up: somebody waits, there is room, nothing is on its way, and no pause runs.
+		if p.Waiting() > 0 && p.usable() == 0 && p.Count(ServerClosing) == 0 && w.now >= p.retryAt && !p.database.full() {
+			w.t.Fatal("somebody waits for a server that nobody opens")
+		}
+	}
+	if w.dbMax > 0 && total > w.dbMax {
+		w.t.Fatalf("%d servers of a database that may have %d", total, w.dbMax)
+	}
+	if len(w.dialing)+len(w.active)+len(w.tested)+len(w.canceled)+len(w.closing)+w.idle() != total {
+		w.t.Fatal("servers have been lost")
+	}
+}
+
+func (w *world) idle() (n int) {
+	for _, p := range w.pools {
+		n += p.Count(ServerIdle)
+	}
+	return n
+}
+
+var clean = Facts{TxStatus: 'I'}
+
+// TestRandomOperations: invariants 1, 3 and 5 after each of any sequence of operations.
+func TestRandomOperations(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		pick := func(l []*Server, name string) *Server {
+			if len(l) == 0 {
+				return nil
+			}
+			return l[rapid.IntRange(0, len(l)-1).Draw(t, name)]
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"": func(*rapid.T) { w.check() },
+			"checkout": func(t *rapid.T) {
+				p := w.pools[rapid.IntRange(0, 1).Draw(t, "pool")]
+				wt := &Waiter{Loop: rapid.IntRange(0, w.loops-1).Draw(t, "loop")}
+				w.queued[p] = append(w.queued[p], wt)
+				if s := p.Checkout(wt, w.now); s != nil {
+					if len(w.queued[p]) > 1 {
+						t.Fatal("served before those who wait")
+					}
+					w.granted(s, wt)
+				}
+				w.carryOut()
+			},
+			"checkin": func(t *rapid.T) {
+				s := pick(w.active, "server")
+				if s == nil {
+					return
+				}
+				f := clean
+				switch rapid.IntRange(0, 9).Draw(t, "facts") {
+				case 0:
+					f.TxStatus = 'T'
+				case 1:
+					f.RepliesOwed = 1
+				case 2:
+					f.CancelsInFlight = 1
+				case 3:
+					f.Dirty = true
+				case 4:
+					f.Doubt = true
+				}
+				o := s.pool.Checkin(s, f, w.now)
+				if (o.Kind == Idle || o.Kind == Lent) && f != clean {
+					t.Fatalf("%+v passed the gate", f)
+				}
+				w.outcome(s, o)
+			},
+			"cleaned": func(t *rapid.T) {
+				s := pick(w.tested, "server")
+				if s == nil {
+					return
+				}
+				w.outcome(s, s.pool.Checkin(s, clean, w.now))
+			},
+			"cancel delivered": func(t *rapid.T) {
+				s := pick(w.canceled, "server")
+				if s == nil {
+					return
+				}
+				w.outcome(s, s.pool.CancelDone(s, clean, w.now))
+			},
+			"dialed": func(t *rapid.T) {
+				s := pick(w.dialing, "server")
+				if s == nil {
+					return
+				}
+				w.outcome(s, s.pool.Dialed(s, rapid.IntRange(0, w.loops-1).Draw(t, "loop"), w.now))
+			},
+			"dial failed": func(t *rapid.T) {
+				s := pick(w.dialing, "server")
+				if s == nil {
+					return
+				}
+				w.forget(s)
+				s.pool.DialFailed(s, errors.New("refused"), w.now)
+				w.carryOut()
+			},
+			"lost": func(t *rapid.T) {
+				s := pick(w.active, "server")
+				if s == nil {
+					return
+				}
+				w.forget(s)
+				s.pool.Close(s, CloseLost, w.now)
+				w.closing = append(w.closing, s)
+				w.carryOut()
+			},
+			"closed": func(t *rapid.T) {
+				s := pick(w.closing, "server")
+				if s == nil {
+					return
+				}
+				i := slices.Index(w.closing, s)
+				w.closing = slices.Delete(w.closing, i, i+1)
+				s.pool.Closed(s, w.now)
+				w.carryOut()
+			},
+			"leave": func(t *rapid.T) {
+				p := w.pools[rapid.IntRange(0, 1).Draw(t, "pool")]
+				if len(w.queued[p]) == 0 {
+					return
+				}
+				wt := w.queued[p][rapid.IntRange(0, len(w.queued[p])-1).Draw(t, "waiter")]
+				if !p.Leave(wt, w.now) || wt.Waiting() || p.Leave(wt, w.now) {
+					t.Fatal("a waiter could not leave, or could leave twice")
+				}
+				i := slices.Index(w.queued[p], wt)
+				w.queued[p] = slices.Delete(w.queued[p], i, i+1)
+				w.carryOut()
+			},
+			"time": func(t *rapid.T) {
+				w.now += time.Duration(rapid.IntRange(1, 3000).Draw(t, "milliseconds")) * time.Millisecond
+				w.set.Tick(w.now)
+				w.carryOut()
+				for _, p := range w.pools {
+					if p.OldestWait(w.now) >= limits.WaitTimeout {
+						t.Fatal("somebody waits beyond query_wait_timeout")
+					}
+				}
+			},
+			"reconnect": func(t *rapid.T) {
+				w.pools[rapid.IntRange(0, 1).Draw(t, "pool")].MarkStale(w.now)
+				w.carryOut()
+			},
+		})
+	})
+}
+
+// TestGate: each condition of Checkin closes or keeps back a server by itself, for its own reason.
+func TestGate(t *testing.T) {
+	for reason, f := range map[CloseReason]Facts{
+		CloseDoubt:         {TxStatus: 'I', Doubt: true},
+		CloseMidMessage:    {TxStatus: 'I', MidMessage: true},
+		CloseInCopy:        {TxStatus: 'I', InCopy: true},
+		CloseRepliesOwed:   {TxStatus: 'I', RepliesOwed: 1},
+		CloseUnreadBytes:   {TxStatus: 'I', Unread: true},
+		CloseInTransaction: {TxStatus: 'T'},
+	} {
+		p, s := lent(t, limits)
+		if o := p.Checkin(s, f, 0); o.Kind != Closing || o.Reason != reason {
+			t.Errorf("%v: got %+v", reason, o)
+		}
+	}
+	p, s := lent(t, limits)
+	if o := p.Checkin(s, Facts{TxStatus: 'I', CancelsInFlight: 1}, 0); o.Kind != BeingCanceled {
+		t.Errorf("a cancel in flight: %+v", o)
+	}
+	if o := p.CancelDone(s, clean, 0); o.Kind != Idle {
+		t.Errorf("the cancel has been delivered: %+v", o)
+	}
+}
+
+// lent is a pool with one server, which is lent.
+func lent(t *testing.T, l Limits) (*Pool, *Server) {
+	t.Helper()
+	l.MinSize = 0
+	set := NewSet(1)
+	p := set.Open(Key{"l", "d", "u"}, l, 0)
+	if p.Checkout(&Waiter{}, 0) != nil {
+		t.Fatal("a server from nowhere")
+	}
+	s := set.Actions()[0].Server
+	if o := p.Dialed(s, 0, 0); o.Kind != Lent {
+		t.Fatalf("dialled: %+v", o)
+	}
+	return p, s
+}
+
+// TestNoAllocation: lending and taking back cost none.
+func TestNoAllocation(t *testing.T) {
+	p, s := lent(t, limits)
+	p.Checkin(s, clean, 0)
+	w := &Waiter{}
+	if n := testing.AllocsPerRun(1000, func() { p.Checkin(p.Checkout(w, 0), clean, 0) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
