@@ -130,7 +130,7 @@ func (p *Proxy) cancelServer(s *Server) {
 	p.goroutines.Go(func() { p.deliverCancel(key, address, sp) })
 }
 
-// cancelDialMax bounds one cancel request; PostgreSQL closes the socket when it has sent the signal.
+// cancelDialMax bounds one cancel request where cancel_wait_timeout does not; PostgreSQL closes the socket when it has sent the signal.
 const cancelDialMax = 5 * time.Second
 
 // deliverCancel sends a CancelRequest to PostgreSQL and waits until it closes the socket: by then the signal has been sent, and a
@@ -141,7 +141,7 @@ func (p *Proxy) deliverCancel(key protocol.CancelKey, address net.Addr, sp *serv
 	}
 	limit := cancelDialMax
 	if l := p.settings.Load().listener(sp.key.Listener); l != nil && l.CancelWaitTimeout > 0 {
-		limit = min(limit, l.CancelWaitTimeout)
+		limit = l.CancelWaitTimeout
 	}
 	ctx, cancel := p.context(limit)
 	defer cancel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -195,16 +196,18 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 		{"sslcert", sv.SSLCert},
 		{"sslkey", sv.SSLKey},
 		{"application_name", sv.ApplicationName},
-		{"connect_timeout", strconv.Itoa(max(1, int(sv.ConnectTimeout/time.Second)))},
 		{"max_protocol_version", "3.2"},
 	} {
-		if kv[1] != "" {
+		if kv[1] != "" || explicit[kv[0]] {
 			fmt.Fprintf(&b, "%s='%s' ", kv[0], valueEscaper.Replace(kv[1]))
 		}
 	}
 	cfg, err := pgconn.ParseConfig(b.String())
 	if err != nil {
 		return nil, fmt.Errorf("settings for %s: %w", r.Host, err)
+	}
+	if r.ServerPassword == "" && os.Getenv("PGPASSWORD") != "" {
+		cfg.Password = ""
 	}
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		var d net.Dialer
@@ -216,6 +219,9 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 	}
 	return cfg, nil
 }
+
+// explicit are said even when empty: otherwise PGPASSWORD or PGSSLROOTCERT of the pooler's own environment would be used.
+var explicit = map[string]bool{"sslrootcert": true, "sslcert": true, "sslkey": true, "application_name": true}
 
 var valueEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 

@@ -136,13 +136,17 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 	if !ok {
 		return nil, false
 	}
+	checkDelay := r.ServerCheckDelay
+	if l.ServerCheckQuery == "" {
+		checkDelay = 0 // nothing to check with
+	}
 	return &poolSettings{
 		resolved: r,
 		pool: pool.Limits{
-			Size: r.PoolSize, MinSize: r.MinPoolSize, Reserve: r.ReservePoolSize, ReserveTimeout: l.ReservePoolTimeout,
+			Size: r.PoolSize, MinSize: r.MinPoolSize, Reserve: r.ReservePoolSize, ReserveTimeout: r.ReservePoolTimeout,
 			WaitTimeout: r.QueryWaitTimeout, WaitNotify: l.QueryWaitNotify,
 			Lifetime: r.ServerLifetime, IdleTimeout: l.ServerIdleTimeout,
-			LoginRetry: s.cfg.Server.LoginRetry, CheckDelay: l.ServerCheckDelay,
+			LoginRetry: s.cfg.Server.LoginRetry, CheckDelay: checkDelay,
 			RoundRobin: l.ServerRoundRobin, DialsMax: dialsMax,
 		},
 		link: relay.Limits{
