@@ -1,19 +1,34 @@
 package protocol
 
 import (
+	"bytes"
+	"strconv"
+	"strings"
+
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // Error is an ErrorResponse or NoticeResponse (manual 54.8). Every field may be empty when it comes from a server.
 type Error struct {
-	Severity, Code, Message, Detail, Hint                            string
-	Position, InternalPosition                                       int32
-	InternalQuery, Where, Schema, Table, Column, DataType, Constrain string
-	File, Routine                                                    string
-	Line                                                             int32
+	Severity string // not translated: ERROR, FATAL, PANIC, or of a notice WARNING, NOTICE, DEBUG, INFO, LOG
+	Code     string // SQLSTATE
+	Message  string
+	Detail   string
+	Hint     string
+
+	Position         int32 // in characters, from 1; 0: none
+	InternalPosition int32
+	InternalQuery    string
+	Where            string
+
+	Schema, Table, Column, DataType, Constraint string
+
+	File    string
+	Line    int32
+	Routine string
 }
 
-// Error is the text for logs: code and message.
+// Error is the text for logs: message and code.
 func (e *Error) Error() string { return e.Message + " (SQLSTATE " + e.Code + ")" }
 
 // Fatal reports whether the connection ends with it.
@@ -36,61 +51,117 @@ func (e *Error) WithDetail(detail string) *Error {
 // Append builds an ErrorResponse, with the severity in both S and V.
 func (e *Error) Append(dst []byte) []byte {
 	m := pgproto3.ErrorResponse(e.message())
-	dst, _ = m.Encode(dst) // fails for messages over 1 GiB only
-	return dst
+	return encoded(dst, m.Encode)
 }
 
 // AppendNotice builds a NoticeResponse.
 func (e *Error) AppendNotice(dst []byte) []byte {
 	m := pgproto3.NoticeResponse(e.message())
-	dst, _ = m.Encode(dst)
+	return encoded(dst, m.Encode)
+}
+
+// encoded appends what encode makes. It can fail only for more than 1 GiB, which no text of ours nor of a login comes near; then
+// nothing is appended.
+func encoded(dst []byte, encode func([]byte) ([]byte, error)) []byte {
+	if b, err := encode(dst); err == nil {
+		return b
+	}
 	return dst
 }
 
 func (e *Error) message() pgproto3.ErrorResponse {
 	return pgproto3.ErrorResponse{
-		Severity: e.Severity, SeverityUnlocalized: e.Severity, Code: e.Code, Message: e.Message, Detail: e.Detail, Hint: e.Hint,
-		Position: e.Position, InternalPosition: e.InternalPosition, InternalQuery: e.InternalQuery, Where: e.Where,
-		SchemaName: e.Schema, TableName: e.Table, ColumnName: e.Column, DataTypeName: e.DataType, ConstraintName: e.Constrain,
-		File: e.File, Line: e.Line, Routine: e.Routine,
+		Severity: field(e.Severity), SeverityUnlocalized: field(e.Severity), Code: field(e.Code), Message: field(e.Message),
+		Detail: field(e.Detail), Hint: field(e.Hint), Position: e.Position, InternalPosition: e.InternalPosition,
+		InternalQuery: field(e.InternalQuery), Where: field(e.Where), SchemaName: field(e.Schema), TableName: field(e.Table),
+		ColumnName: field(e.Column), DataTypeName: field(e.DataType), ConstraintName: field(e.Constraint), File: field(e.File),
+		Line: e.Line, Routine: field(e.Routine),
 	}
 }
 
-// ParseError reads the body of an ErrorResponse or NoticeResponse, as much of it as is well-formed.
+// field is a text without zero bytes: one would end the field early, and what is behind it would be read as fields.
+func field(s string) string { return strings.ReplaceAll(s, "\x00", "") }
+
+// ParseError reads the body of an ErrorResponse or NoticeResponse, as much of it as is well-formed: a server is not trusted to send
+// any field, nor an end. The strings are copies.
 func ParseError(body []byte) Error {
 	var e Error
-	fields := map[byte]*string{
-		'C': &e.Code, 'M': &e.Message, 'D': &e.Detail, 'H': &e.Hint, 'q': &e.InternalQuery, 'W': &e.Where, 's': &e.Schema,
-		't': &e.Table, 'c': &e.Column, 'd': &e.DataType, 'n': &e.Constrain, 'F': &e.File, 'R': &e.Routine,
-	}
 	for len(body) > 1 && body[0] != 0 {
 		value, rest, ok := cString(body[1:])
 		if !ok {
 			break
 		}
-		switch field := body[0]; {
-		case field == 'V', field == 'S' && e.Severity == "":
-			e.Severity = value
-		case fields[field] != nil:
-			*fields[field] = value
-		}
+		e.set(body[0], value)
 		body = rest
 	}
 	return e
+}
+
+// set stores one field. Severity is that of V (never translated, PostgreSQL 9.6 and later) when there is one, else that of S.
+func (e *Error) set(name byte, value string) {
+	switch name {
+	case 'S':
+		if e.Severity == "" {
+			e.Severity = value
+		}
+	case 'V':
+		e.Severity = value
+	case 'C':
+		e.Code = value
+	case 'M':
+		e.Message = value
+	case 'D':
+		e.Detail = value
+	case 'H':
+		e.Hint = value
+	case 'P':
+		e.Position = number(value)
+	case 'p':
+		e.InternalPosition = number(value)
+	case 'q':
+		e.InternalQuery = value
+	case 'W':
+		e.Where = value
+	case 's':
+		e.Schema = value
+	case 't':
+		e.Table = value
+	case 'c':
+		e.Column = value
+	case 'd':
+		e.DataType = value
+	case 'n':
+		e.Constraint = value
+	case 'F':
+		e.File = value
+	case 'L':
+		e.Line = number(value)
+	case 'R':
+		e.Routine = value
+	}
+}
+
+// number reads a decimal field; 0 if it is none.
+func number(s string) int32 {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return int32(n)
 }
 
 // SQLState is the code of a whole ErrorResponse, nil when it has none. It points into the frame.
 func SQLState(frame []byte) []byte {
 	b := frame[min(HeaderBytes, len(frame)):]
 	for len(b) > 1 && b[0] != 0 {
-		end := 1
-		for end < len(b) && b[end] != 0 {
-			end++
+		end := bytes.IndexByte(b[1:], 0)
+		if end < 0 {
+			return nil
 		}
 		if b[0] == 'C' {
-			return b[1:end]
+			return b[1 : 1+end]
 		}
-		b = b[min(end+1, len(b)):]
+		b = b[end+2:]
 	}
 	return nil
 }

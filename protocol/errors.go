@@ -2,48 +2,54 @@ package protocol
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
-// The errors a client can meet, one constructor each (DESIGN: "Errors a client can meet"). Wording is PostgreSQL's where it has one; the
-// setting that matters is in the text; the hint says what to do.
+// The errors a client can meet that are the pooler's own, one constructor each; errorsdoc.go has a row for each of them. Wording is
+// PostgreSQL's where it has one, so that clients who look for it find it; what is ours is added behind it, with the setting that
+// matters; the hint says what to do.
 
-// ErrQueryWaitTimeout: no server became free in time. Nothing of the client's has reached a server.
+// ErrQueryWaitTimeout: no server became free in time. Nothing of the client's has reached a server, so the connection is kept. oldest
+// is the age of the oldest transaction in the pool, 0 if not known.
 func ErrQueryWaitTimeout(waited, timeout time.Duration, busy, size int, oldest time.Duration, oldestApplication string) *Error {
 	e := &Error{
 		Severity: "ERROR", Code: "53300",
-		Message: fmt.Sprintf("no server became free within query_wait_timeout (%s): %d of %d busy", timeout, busy, size),
+		Message: fmt.Sprintf("no server became free within query_wait_timeout (%s): %d of %d busy", span(timeout), busy, size),
+		Detail:  fmt.Sprintf("Waited %s; nothing was sent to PostgreSQL.", span(waited)),
 		Hint:    "Raise default_pool_size, or move long transactions to the session listener.",
-		Detail:  fmt.Sprintf("Waited %s.", waited.Round(time.Millisecond)),
 	}
 	if oldest > 0 {
-		e.Detail += fmt.Sprintf(" The oldest transaction is %s old, by application_name %q.", oldest.Round(time.Millisecond), oldestApplication)
+		e.Message += fmt.Sprintf(", oldest transaction %s old by %s", span(oldest), application(oldestApplication))
 	}
 	return e
 }
 
-// NoticeQueryWait tells a waiting client that it waits (query_wait_notify).
+// NoticeQueryWait tells a waiting client that it waits.
 func NoticeQueryWait(waited time.Duration) *Error {
 	return &Error{
-		Severity: "NOTICE", Code: "00000", Message: fmt.Sprintf("no server is free yet; queued for %s", waited.Round(100*time.Millisecond)),
+		Severity: "NOTICE", Code: "00000", Message: fmt.Sprintf("no server is free yet; queued for %s", span(waited)),
 		Hint: "query_wait_notify sets when this is said, query_wait_timeout when waiting ends.",
 	}
 }
 
-// ErrTooManyClients: a limit of clients is reached.
+// ErrTooManyClients: a limit of clients is reached; setting is its key.
 func ErrTooManyClients(setting string, limit int) *Error {
 	return &Error{
 		Severity: "FATAL", Code: "53300", Message: "sorry, too many clients already",
-		Detail: fmt.Sprintf("%s = %d is reached.", setting, limit), Hint: "Raise " + setting + ", or close clients that are idle.",
+		Detail: fmt.Sprintf("%s = %d is reached.", setting, limit), Hint: "Raise " + setting + ", or close connections that are idle.",
 	}
 }
 
-// ErrAuthFailed: wrong password or unknown user; nobody can tell which.
+// ErrAuthFailed: wrong password or unknown user. It must tell nobody which.
 func ErrAuthFailed(user string) *Error {
-	return &Error{Severity: "FATAL", Code: "28P01", Message: fmt.Sprintf("password authentication failed for user %q", user)}
+	return &Error{
+		Severity: "FATAL", Code: "28P01", Message: "password authentication failed for user " + quoted(user),
+		Hint: "The pooler checks passwords itself, against the file that user_file in [auth] names.",
+	}
 }
 
-// ErrNotAuthorized: the client may not come in at all.
+// ErrNotAuthorized: the client may not come in at all; text says why.
 func ErrNotAuthorized(text string) *Error {
 	return &Error{Severity: "FATAL", Code: "28000", Message: text}
 }
@@ -51,16 +57,16 @@ func ErrNotAuthorized(text string) *Error {
 // ErrNoSuchDatabase: the configuration has no such database.
 func ErrNoSuchDatabase(database string) *Error {
 	return &Error{
-		Severity: "FATAL", Code: "3D000", Message: fmt.Sprintf("database %q does not exist", database),
+		Severity: "FATAL", Code: "3D000", Message: "database " + quoted(database) + " does not exist",
 		Hint: "Name it under [databases], or add [databases.\"*\"] to pass every name on.",
 	}
 }
 
-// ErrServerUnreachable: PostgreSQL cannot be reached.
+// ErrServerUnreachable: PostgreSQL cannot be reached. detail may be empty.
 func ErrServerUnreachable(detail string) *Error {
 	return &Error{
 		Severity: "FATAL", Code: "08006", Message: "PostgreSQL cannot be reached", Detail: detail,
-		Hint: "Is it running where [server] host and port say? The pooler's log has the reason; server_login_retry sets how often it tries.",
+		Hint: "Is it running where host and port in [server] say? The pooler's log has the reason; server_login_retry sets how often it tries.",
 	}
 }
 
@@ -68,22 +74,31 @@ func ErrServerUnreachable(detail string) *Error {
 func ErrServerLost() *Error {
 	return &Error{
 		Severity: "FATAL", Code: "08006", Message: "the connection to PostgreSQL was lost",
-		Hint: "Whether the last statement took effect is not known.",
+		Hint: "Connect again. Whether the last statement took effect is not known: look before repeating it.",
 	}
 }
 
-// ErrServerLogin passes PostgreSQL's own refusal on.
+// ErrServerLogin passes PostgreSQL's own refusal of the pool's login on. A server is not trusted to send any field.
 func ErrServerLogin(e Error) *Error {
 	e.Severity = "FATAL"
 	if e.Code == "" {
 		e.Code = "08006"
 	}
+	if e.Message == "" {
+		e.Message = "PostgreSQL refused the login without saying why"
+	}
 	return &e
 }
 
-// ErrSettingRefused: PostgreSQL refused a startup parameter.
+// ErrSettingRefused passes on what PostgreSQL said to one of the client's startup parameters, as it would have said it at a login.
 func ErrSettingRefused(e Error) *Error {
 	e.Severity = "FATAL"
+	if e.Code == "" {
+		e.Code = "22023"
+	}
+	if e.Message == "" {
+		e.Message = "PostgreSQL refused a startup parameter without saying why"
+	}
 	if e.Hint == "" {
 		e.Hint = "It came with the client's startup parameters."
 	}
@@ -94,20 +109,24 @@ func ErrSettingRefused(e Error) *Error {
 func ErrShutdown() *Error {
 	return &Error{
 		Severity: "FATAL", Code: "57P01", Message: "terminating connection due to administrator command",
-		Detail: "The pooler is shutting down.", Hint: "Connect again.",
+		Detail: "The pooler is shutting down; open transactions have shutdown_timeout to end.", Hint: "Connect again.",
 	}
 }
 
 // ErrAdminKill: an administrator closed the client.
 func ErrAdminKill() *Error {
-	return &Error{Severity: "FATAL", Code: "57P01", Message: "terminating connection due to administrator command"}
+	return &Error{
+		Severity: "FATAL", Code: "57P01", Message: "terminating connection due to administrator command",
+		Detail: "An administrator of the pooler closed this client.", Hint: "Connect again.",
+	}
 }
 
-// ErrClientIdle: the client was idle for too long.
+// ErrClientIdle: the client was idle for too long; setting is the key of the limit.
 func ErrClientIdle(setting string, limit time.Duration) *Error {
 	return &Error{
-		Severity: "FATAL", Code: "57P05", Message: fmt.Sprintf("terminating connection due to idle-session timeout (%s = %s)", setting, limit),
-		Hint: "Raise " + setting + ", or let the client's own pool drop idle connections.",
+		Severity: "FATAL", Code: "57P05",
+		Message: fmt.Sprintf("terminating connection due to idle-session timeout (%s = %s)", setting, span(limit)),
+		Hint:    "Raise " + setting + ", or let the client's own pool drop idle connections earlier.",
 	}
 }
 
@@ -115,8 +134,8 @@ func ErrClientIdle(setting string, limit time.Duration) *Error {
 func ErrIdleTransaction(limit time.Duration) *Error {
 	return &Error{
 		Severity: "FATAL", Code: "25P03",
-		Message: fmt.Sprintf("terminating connection due to idle-in-transaction timeout (idle_transaction_timeout = %s)", limit),
-		Hint:    "End transactions before waiting for anything else, or use the session listener.",
+		Message: fmt.Sprintf("terminating connection due to idle-in-transaction timeout (idle_transaction_timeout = %s)", span(limit)),
+		Hint:    "End transactions before waiting for anything else, use the session listener, or raise idle_transaction_timeout.",
 	}
 }
 
@@ -124,30 +143,35 @@ func ErrIdleTransaction(limit time.Duration) *Error {
 func ErrTransactionTimeout(limit time.Duration) *Error {
 	return &Error{
 		Severity: "FATAL", Code: "25P04",
-		Message: fmt.Sprintf("terminating connection due to transaction timeout (transaction_timeout = %s)", limit),
-		Hint:    "Raise transaction_timeout, or split the transaction.",
+		Message: fmt.Sprintf("terminating connection due to transaction timeout (transaction_timeout = %s)", span(limit)),
+		Hint:    "Make several transactions of it, or raise transaction_timeout.",
 	}
 }
 
 // ErrQueryTimeout: a query took too long.
 func ErrQueryTimeout(limit time.Duration) *Error {
 	return &Error{
-		Severity: "FATAL", Code: "57014", Message: fmt.Sprintf("canceling statement due to query_timeout (%s)", limit),
-		Hint: "Raise query_timeout.",
+		Severity: "FATAL", Code: "57014",
+		Message: fmt.Sprintf("canceling statement due to statement timeout (query_timeout = %s)", span(limit)),
+		Hint:    "Raise query_timeout, or set statement_timeout for the statement: PostgreSQL's own keeps the connection.",
 	}
 }
 
-// ErrCanceledWaiting: the client canceled while it waited for a server.
+// ErrCanceledWaiting: the client canceled while it waited for a server. Nothing of it has reached one, so the connection is kept.
 func ErrCanceledWaiting() *Error {
 	return &Error{Severity: "ERROR", Code: "57014", Message: "canceling statement due to user request"}
 }
 
 // ErrLoginTimeout: the login took too long.
 func ErrLoginTimeout(limit time.Duration) *Error {
-	return &Error{Severity: "FATAL", Code: "08006", Message: fmt.Sprintf("canceling authentication due to timeout (client_login_timeout = %s)", limit)}
+	return &Error{
+		Severity: "FATAL", Code: "08006",
+		Message: fmt.Sprintf("canceling authentication due to timeout (client_login_timeout = %s)", span(limit)),
+		Hint:    "A login also waits for PostgreSQL when the pool has no server yet: see the pooler's log. Or raise client_login_timeout.",
+	}
 }
 
-// ErrProtocol: the client broke the protocol.
+// ErrProtocol: the client broke the protocol; text says how, in PostgreSQL's words where it has some.
 func ErrProtocol(text string) *Error {
 	return &Error{Severity: "FATAL", Code: "08P01", Message: text}
 }
@@ -160,15 +184,49 @@ func ErrStatementMode() *Error {
 	}
 }
 
-// ErrOutOfMemory: a memory budget is used up.
+// ErrOutOfMemory: a memory budget is used up; setting is its key.
 func ErrOutOfMemory(setting string) *Error {
-	return &Error{Severity: "FATAL", Code: "53200", Message: "out of memory", Detail: setting + " is reached."}
+	return &Error{
+		Severity: "FATAL", Code: "53200", Message: "out of memory", Detail: setting + " is reached.",
+		Hint: "Raise " + setting + ", or send less before reading the replies.",
+	}
 }
 
-// ErrReplication: a replication connection where none can be had.
+// ErrReplication: a replication connection, which no pool can lend.
 func ErrReplication() *Error {
 	return &Error{
 		Severity: "FATAL", Code: "0A000", Message: "replication connections are not supported by this pooler",
 		Hint: "Connect to PostgreSQL directly for replication.",
 	}
+}
+
+// quoted is a name as PostgreSQL's messages quote it: not escaped.
+func quoted(name string) string { return `"` + name + `"` }
+
+// application names a client by its application_name.
+func application(name string) string {
+	if name == "" {
+		return "a client without application_name"
+	}
+	return quoted(name)
+}
+
+// span is a duration without digits nobody needs: 30s, 1m, 1m30s, 1.5s, 250ms.
+func span(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		d = d.Round(time.Second)
+	case d >= time.Second:
+		d = d.Round(100 * time.Millisecond)
+	case d >= time.Millisecond:
+		d = d.Round(time.Millisecond)
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -8,111 +8,114 @@ import (
 )
 
 // Settings is an immutable set of parameter values by folded name. Equal sets are == : comparing two costs a pointer, and equal ones
-// share their memory. The zero value is empty.
+// share their memory. The zero value is empty. Safe for several goroutines.
+//
+// Names are folded as PostgreSQL compares them: ASCII letters only (utils/misc/guc.c, guc_name_compare).
 type Settings struct {
 	set unique.Handle[string] // name NUL value NUL ..., sorted by name
 }
 
-// MakeSettings folds the names and interns the set.
+// MakeSettings folds the names and interns the set. Of names that differ in case only, the one last in byte order counts. A name or
+// value ends at a zero byte, as it would for PostgreSQL.
 func MakeSettings(values map[string]string) Settings {
 	folded := make(map[string]string, len(values))
-	for name, value := range values {
-		folded[strings.ToLower(name)] = value
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		folded[foldName(name)] = cText(values[name])
 	}
 	return intern(folded)
 }
 
+// intern makes the set of names that are folded and values without zero bytes.
 func intern(values map[string]string) Settings {
 	if len(values) == 0 {
 		return Settings{}
 	}
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		b.WriteString(name + "\x00" + values[name] + "\x00")
+		b.WriteString(name)
+		b.WriteByte(0)
+		b.WriteString(values[name])
+		b.WriteByte(0)
 	}
 	return Settings{set: unique.Make(b.String())}
 }
 
-// Each calls f for every parameter, by name.
-func (s Settings) Each(f func(name, value string)) {
+// text is the set as it is stored.
+func (s Settings) text() string {
 	if s == (Settings{}) {
-		return
+		return ""
 	}
-	for rest := s.set.Value(); rest != ""; {
+	return s.set.Value()
+}
+
+// cutPair takes the first name and value off the text of a set.
+func cutPair(text string) (name, value, rest string) {
+	name, text, _ = strings.Cut(text, "\x00")
+	value, rest, _ = strings.Cut(text, "\x00")
+	return name, value, rest
+}
+
+// Each calls f for every parameter, in the order of their names.
+func (s Settings) Each(f func(name, value string)) {
+	for rest := s.text(); rest != ""; {
 		var name, value string
-		name, rest, _ = strings.Cut(rest, "\x00")
-		value, rest, _ = strings.Cut(rest, "\x00")
+		name, value, rest = cutPair(rest)
 		f(name, value)
 	}
 }
 
 // Get is the value of a parameter.
 func (s Settings) Get(name string) (value string, ok bool) {
-	name = strings.ToLower(name)
-	s.Each(func(n, v string) {
+	name = foldName(name)
+	for rest := s.text(); rest != ""; {
+		var n, v string
+		n, v, rest = cutPair(rest)
 		if n == name {
-			value, ok = v, true
+			return v, true
 		}
-	})
-	return value, ok
+	}
+	return "", false
 }
 
 // With is the set with one value changed.
 func (s Settings) With(name, value string) Settings {
+	name, value = foldName(name), cText(value)
 	if old, ok := s.Get(name); ok && old == value {
 		return s
 	}
 	values := make(map[string]string)
 	s.Each(func(n, v string) { values[n] = v })
-	values[strings.ToLower(name)] = value
+	values[name] = value
 	return intern(values)
 }
 
-// AppendSettingsDiff builds the SQL that takes a server from have to want: a SET for every parameter of want whose value differs. It is
-// empty when nothing differs. Parameters that only have knows are left alone.
-func AppendSettingsDiff(dst []byte, want, have Settings) []byte {
-	if want == have {
-		return dst
-	}
-	values := make(map[string]string)
-	have.Each(func(n, v string) { values[n] = v })
-	want.Each(func(name, value string) {
-		if old, ok := values[name]; ok && old == value {
-			return
-		}
-		dst = append(dst, "SET "...)
-		for i, part := range strings.Split(name, ".") {
-			if i > 0 {
-				dst = append(dst, '.')
+// foldName is a parameter's name in lower case, up to a zero byte.
+func foldName(name string) string {
+	name = cText(name)
+	for i := range len(name) {
+		if c := name[i]; c >= 'A' && c <= 'Z' {
+			b := []byte(name)
+			for ; i < len(b); i++ {
+				if b[i] >= 'A' && b[i] <= 'Z' {
+					b[i] += 'a' - 'A'
+				}
 			}
-			dst = append(dst, `"`+strings.ReplaceAll(part, `"`, `""`)+`"`...)
+			return string(b)
 		}
-		dst = append(dst, " = "...)
-		dst = appendLiteral(dst, name, value)
-		dst = append(dst, "; "...)
-	})
-	return dst
-}
-
-// listParameters take a list of identifiers: one quoted string would be one name.
-var listParameters = map[string]bool{
-	"search_path": true, "temp_tablespaces": true, "session_preload_libraries": true, "local_preload_libraries": true,
-	"datestyle": true,
-}
-
-func appendLiteral(dst []byte, name, value string) []byte {
-	if listParameters[name] && value != "" && !strings.ContainsAny(value, `'\;-/`) {
-		return append(dst, value...)
 	}
-	value = strings.ReplaceAll(value, "'", "''")
-	if strings.Contains(value, `\`) {
-		// An E string reads the same whatever standard_conforming_strings says.
-		return append(dst, `E'`+strings.ReplaceAll(value, `\`, `\\`)+`'`...)
-	}
-	return append(dst, `'`+value+`'`...)
+	return name
 }
 
-// ParseParameterStatus reads a whole ParameterStatus.
+// cText is what a C program sees of s.
+func cText(s string) string {
+	if end := strings.IndexByte(s, 0); end >= 0 {
+		return s[:end]
+	}
+	return s
+}
+
+// ParseParameterStatus reads a whole ParameterStatus. The strings are copies; name is as the server spells it. ok is false when the
+// message is malformed.
 func ParseParameterStatus(frame []byte) (name, value string, ok bool) {
 	if len(frame) < HeaderBytes {
 		return "", "", false
@@ -123,26 +126,4 @@ func ParseParameterStatus(frame []byte) (name, value string, ok bool) {
 	}
 	value, _, ok = cString(rest)
 	return name, value, ok
-}
-
-// encodings are PostgreSQL's names by how clients spell them, without punctuation and case (pg_char_to_encoding does the same).
-var encodings = map[string]string{
-	"utf8": "UTF8", "unicode": "UTF8", "latin1": "LATIN1", "iso88591": "LATIN1", "latin9": "LATIN9", "iso885915": "LATIN9",
-	"sqlascii": "SQL_ASCII", "win1252": "WIN1252", "windows1252": "WIN1252", "win1251": "WIN1251", "windows1251": "WIN1251",
-	"eucjp": "EUC_JP", "sjis": "SJIS", "shiftjis": "SJIS", "big5": "BIG5", "gbk": "GBK", "gb18030": "GB18030", "koi8r": "KOI8R",
-}
-
-// CanonicalEncoding is client_encoding as the server will report it, where that is known; otherwise the value as it is. asyncpg sends
-// 'utf-8' with the quotes inside the value.
-func CanonicalEncoding(value string) string {
-	var plain strings.Builder
-	for _, c := range strings.ToLower(value) {
-		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
-			plain.WriteRune(c)
-		}
-	}
-	if name, ok := encodings[plain.String()]; ok {
-		return name
-	}
-	return value
 }

@@ -1,6 +1,9 @@
 package protocol
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestSettings: equal sets are equal values, whatever their history.
 func TestSettings(t *testing.T) {
@@ -25,12 +28,17 @@ func TestSettingsDiff(t *testing.T) {
 	have := MakeSettings(map[string]string{"timezone": "UTC", "application_name": "a", "other": "kept"})
 	for _, c := range []struct{ name, value, want string }{
 		{"timezone", "UTC", ""},
-		{"application_name", "it's", `SET "application_name" = 'it''s'; `},
-		{"application_name", `\'; drop table t; --`, `SET "application_name" = E'\\''; drop table t; --'; `},
-		{"app.tenant_id", "7", `SET "app"."tenant_id" = '7'; `},
-		{`a"b`, "1", `SET "a""b" = '1'; `},
-		{"search_path", "a, b", `SET "search_path" = a, b; `},
-		{"search_path", "a; drop table t", `SET "search_path" = 'a; drop table t'; `},
+		{"application_name", "it's", `SET "application_name" = 'it''s';`},
+		{"application_name", `\'; drop table t; --`, `SET "application_name" = E'\\''; drop table t; --';`},
+		{"application_name", "\x83\\", `SET "application_name" = E'\x83\\';`}, // one character in SJIS
+		{"app.tenant_id", "7", `SET "app"."tenant_id" = '7';`},
+		{"Application_Name", "", `SET "application_name" = '';`},
+		{`a"b`, "1", `SELECT pg_catalog.set_config('a"b', '1', false);`},
+		{"a..b", "1", `SELECT pg_catalog.set_config('a..b', '1', false);`},
+		{"", "1", `SELECT pg_catalog.set_config('', '1', false);`},
+		{strings.Repeat("n", 64), "1", `SELECT pg_catalog.set_config('` + strings.Repeat("n", 64) + `', '1', false);`},
+		{"search_path", `"$user", public`, `SELECT pg_catalog.set_config('search_path', '"$user", public', false);`},
+		{"search_path", "a; drop table t", `SELECT pg_catalog.set_config('search_path', 'a; drop table t', false);`},
 	} {
 		want := MakeSettings(map[string]string{"timezone": "UTC", "application_name": "a"}).With(c.name, c.value)
 		if got := string(AppendSettingsDiff(nil, want, have)); got != c.want {

@@ -1,12 +1,14 @@
 package protocol
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"strings"
 )
 
-// MaxStartupBytes is MAX_STARTUP_PACKET_LENGTH of PostgreSQL (libpq/pqcomm.h).
+// MaxStartupBytes bounds a startup packet behind its length word: MAX_STARTUP_PACKET_LENGTH of PostgreSQL (libpq/pqcomm.h), which
+// counts it the same way (tcop/backend_startup.c, ProcessStartupPacket).
 const MaxStartupBytes = 10000
 
 // Codes in the place of a protocol version (manual 54.7).
@@ -27,14 +29,14 @@ const (
 	StartupCancel
 )
 
-// Param is a name and value of a startup packet.
+// Param is a name and value of a startup packet, as the client spelled them.
 type Param struct{ Name, Value string }
 
-// Startup is a client's first packet.
+// Startup is a client's first packet. Of a major version other than 3 only the version is known.
 type Startup struct {
 	Kind           StartupKind
 	Major, Minor   uint16
-	Params         []Param // in order
+	Params         []Param // in order; those of UnknownOptions are among them
 	Cancel         CancelKey
 	UnknownOptions []string // names that begin with _pq_.
 }
@@ -58,7 +60,7 @@ func ReadStartup(r io.Reader) (Startup, error) {
 		return Startup{}, err
 	}
 	length := binary.BigEndian.Uint32(head[:])
-	if length < 8 || length > MaxStartupBytes {
+	if length < 8 || length > 4+MaxStartupBytes {
 		return Startup{}, ErrProtocol("invalid length of startup packet")
 	}
 	body := make([]byte, length-4)
@@ -94,14 +96,16 @@ func ParseStartup(body []byte) (Startup, error) {
 	return s, s.parseParams(rest)
 }
 
+// parseCancel reads the process id and the secret of a CancelRequest.
 func parseCancel(rest []byte) (Startup, error) {
-	if len(rest) < 8 || len(rest) > 4+cancelSecretMax {
-		return Startup{}, ErrProtocol("invalid length of cancel request")
+	if len(rest) < 4+cancelSecretMin || len(rest) > 4+cancelSecretMax {
+		return Startup{}, ErrProtocol("invalid length of cancel key in cancel request packet")
 	}
 	key := CancelKey{ProcessID: binary.BigEndian.Uint32(rest), Secret: append([]byte(nil), rest[4:]...)}
 	return Startup{Kind: StartupCancel, Cancel: key}, nil
 }
 
+// parseParams reads names and values up to the zero byte that must be the packet's last.
 func (s *Startup) parseParams(b []byte) error {
 	for len(b) > 0 && b[0] != 0 {
 		name, rest, ok := cString(b)
@@ -126,12 +130,11 @@ func (s *Startup) parseParams(b []byte) error {
 
 // cString cuts a zero-terminated string off b.
 func cString(b []byte) (s string, rest []byte, ok bool) {
-	for i, x := range b {
-		if x == 0 {
-			return string(b[:i]), b[i+1:], true
-		}
+	end := bytes.IndexByte(b, 0)
+	if end < 0 {
+		return "", nil, false
 	}
-	return "", nil, false
+	return string(b[:end]), b[end+1:], true
 }
 
 // ReadMessage reads exactly one message during a login. A body longer than maxBodyBytes is an *Error (08P01), before anything is
@@ -142,82 +145,33 @@ func ReadMessage(r io.Reader, maxBodyBytes int) (messageType byte, body []byte, 
 		return 0, nil, err
 	}
 	length := binary.BigEndian.Uint32(head[1:])
-	if length < 4 || uint64(length) > uint64(maxBodyBytes)+4 {
+	if length < lengthMin || int64(length)-lengthMin > int64(maxBodyBytes) {
 		return 0, nil, ErrProtocol("invalid message length")
 	}
-	body = make([]byte, length-4)
-	_, err = io.ReadFull(r, body)
-	return head[0], body, err
+	body = make([]byte, length-lengthMin)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return 0, nil, err
+	}
+	return head[0], body, nil
 }
 
-// AppendNegotiateProtocolVersion tells a client the newest minor version of protocol 3 spoken here and the options not understood
-// (manual 54.7). The version is the whole number, 3 in its upper half, as PostgreSQL sends it (SendNegotiateProtocolVersion).
-func AppendNegotiateProtocolVersion(dst []byte, newestMinor uint16, unknown []string) []byte {
+// AppendNegotiateProtocolVersion tells a client which minor version of protocol 3 is spoken with it and which of its options are
+// not understood (manual 54.7). To be sent only when the client asked for a newer minor version or for such options.
+//
+// minor must not be above what the client asked for, be it for the sake of options alone: PostgreSQL answers with the lower of the
+// two (tcop/backend_startup.c: FrontendProtocol = Min(proto, PG_PROTOCOL_LATEST)), and libpq gives up on anything else. On the wire
+// it is the whole number with 3 in its upper half, not the minor version alone (SendNegotiateProtocolVersion).
+func AppendNegotiateProtocolVersion(dst []byte, minor uint16, unknown []string) []byte {
 	length := 4 + 4 + 4
 	for _, name := range unknown {
 		length += len(name) + 1
 	}
 	dst = append(dst, ServerNegotiateProtocolVersion)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(length))
-	dst = binary.BigEndian.AppendUint32(dst, 3<<16|uint32(newestMinor))
+	dst = binary.BigEndian.AppendUint32(dst, 3<<16|uint32(minor))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(unknown)))
 	for _, name := range unknown {
 		dst = append(append(dst, name...), 0)
 	}
 	return dst
-}
-
-// ParseOptions reads the startup parameter "options" as PostgreSQL's command line does (pg_split_opts): words separated by white space, a
-// backslash escapes a character; "-c name=value", "-cname=value" and "--name=value" are understood. The error is an *Error.
-func ParseOptions(options string) ([]Param, error) {
-	var params []Param
-	words := splitOptions(options)
-	for i := 0; i < len(words); i++ {
-		w := words[i]
-		setting := ""
-		switch {
-		case w == "-c" && i+1 < len(words):
-			i++
-			setting = words[i]
-		case strings.HasPrefix(w, "-c") && len(w) > 2:
-			setting = w[2:]
-		case strings.HasPrefix(w, "--"):
-			setting = w[2:]
-		}
-		name, value, ok := strings.Cut(setting, "=")
-		if !ok || name == "" {
-			return nil, &Error{
-				Severity: "FATAL", Code: "42601", Message: "invalid command-line argument for server process: " + w,
-				Hint: "In the startup parameter \"options\", -c name=value and --name=value are understood.",
-			}
-		}
-		params = append(params, Param{Name: strings.ReplaceAll(name, "-", "_"), Value: value})
-	}
-	return params, nil
-}
-
-func splitOptions(s string) []string {
-	var words []string
-	var word []byte
-	inWord := false
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == ' ' || c >= '\t' && c <= '\r':
-			if inWord {
-				words, word, inWord = append(words, string(word)), word[:0], false
-			}
-			continue
-		case c == '\\' && i+1 < len(s):
-			i++
-			word = append(word, s[i])
-		case c == '\\':
-		default:
-			word = append(word, c)
-		}
-		inWord = true
-	}
-	if inWord {
-		words = append(words, string(word))
-	}
-	return words
 }

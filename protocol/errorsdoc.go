@@ -1,0 +1,167 @@
+package protocol
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+//go:generate go test . -run TestGenerated -rewrite
+
+// errorRow is an error a client can meet, with what its fields do not say. The rest of docs/errors.md is printed from sample.
+type errorRow struct {
+	constructor string // its function in errors.go
+	sample      *Error
+	when        string   // what has happened
+	settings    []string // the keys that matter; they are in the text
+	remedy      string   // what to do, when the sample has no hint
+	unprinted   string   // why it is not in docs/errors.md yet
+}
+
+// loginErrors are those a client can meet before its first ReadyForQuery.
+var loginErrors = []errorRow{
+	{
+		constructor: "ErrTooManyClients", sample: ErrTooManyClients("max_client_conn", 1000), settings: []string{"max_client_conn"},
+		when: "A client connects and the listener has `max_client_conn` of them.",
+	},
+	{
+		constructor: "ErrAuthFailed", sample: ErrAuthFailed("web"), settings: []string{"user_file"},
+		when: "The password is wrong or nobody is called so; text and time are the same for both.",
+	},
+	{
+		constructor: "ErrNotAuthorized", sample: ErrNotAuthorized("no PostgreSQL user name specified in startup packet"),
+		when: "The client may not come in whatever its password is; the text says why.", remedy: "As the text says.",
+	},
+	{
+		constructor: "ErrNoSuchDatabase", sample: ErrNoSuchDatabase("reprots"),
+		when: "The configuration names databases, and neither this one nor `*`.",
+	},
+	{
+		constructor: "ErrReplication", sample: ErrReplication(),
+		when: "The startup packet asks for a replication connection.",
+	},
+	{
+		constructor: "ErrLoginTimeout", sample: ErrLoginTimeout(60 * time.Second), settings: []string{"client_login_timeout"},
+		when: "A client has not finished its login within `client_login_timeout`.",
+	},
+	{
+		constructor: "ErrServerUnreachable", sample: ErrServerUnreachable(""), settings: []string{"host", "port", "server_login_retry"},
+		when: "PostgreSQL does not answer and the pool has no open server to wait for.",
+	},
+	{
+		constructor: "ErrServerLogin",
+		sample:      ErrServerLogin(Error{Code: "28P01", Message: `password authentication failed for user "pool"`}),
+		when:        "PostgreSQL refuses the login of the pool. SQLSTATE, text, detail and hint are PostgreSQL's own; this is an example.",
+		remedy:      "Set `user` and `password` in `[server]` or for the database to what PostgreSQL accepts.",
+	},
+	{
+		constructor: "ErrSettingRefused",
+		sample:      ErrSettingRefused(Error{Code: "22023", Message: `invalid value for parameter "DateStyle": "mars"`}),
+		when:        "PostgreSQL does not accept one of the client's startup parameters. SQLSTATE and text are PostgreSQL's own; this is an example.",
+	},
+}
+
+// laterErrors are those after a login, in the order in which a client's work goes.
+var laterErrors = []errorRow{
+	{
+		constructor: "NoticeQueryWait", sample: NoticeQueryWait(5 * time.Second),
+		settings: []string{"query_wait_notify", "query_wait_timeout"},
+		when:     "A client has waited for a server for `query_wait_notify`. It goes on waiting.",
+	},
+	{
+		constructor: "ErrQueryWaitTimeout",
+		sample:      ErrQueryWaitTimeout(30*time.Second, 30*time.Second, 25, 25, 41*time.Second, "embedder"),
+		settings:    []string{"query_wait_timeout", "default_pool_size"},
+		when: "No server became free within `query_wait_timeout`. Nothing of the client's batch was sent; the rest of it is skipped to its " +
+			"Sync. A client that has sent more behind that batch is closed, so that nothing runs without what went before it.",
+	},
+	{
+		constructor: "ErrCanceledWaiting", sample: ErrCanceledWaiting(),
+		when: "The client canceled its query while it waited for a server.", remedy: "Nothing: the client asked for it.",
+	},
+	{
+		constructor: "ErrServerLost", sample: ErrServerLost(),
+		when: "PostgreSQL closed the connection, or said something that cannot be, while this client was using it.",
+	},
+	{
+		constructor: "ErrQueryTimeout", sample: ErrQueryTimeout(30 * time.Second), settings: []string{"query_timeout"},
+		when: "PostgreSQL has worked on a query of the client's for `query_timeout`.",
+	},
+	{
+		constructor: "ErrIdleTransaction", sample: ErrIdleTransaction(60 * time.Second), settings: []string{"idle_transaction_timeout"},
+		when: "A transaction is open, or a batch without its Sync, and the client has said nothing for `idle_transaction_timeout`.",
+	},
+	{
+		constructor: "ErrTransactionTimeout", sample: ErrTransactionTimeout(5 * time.Minute), settings: []string{"transaction_timeout"},
+		when: "A transaction has been open for `transaction_timeout`.",
+	},
+	{
+		constructor: "ErrClientIdle", sample: ErrClientIdle("client_idle_timeout", time.Hour), settings: []string{"client_idle_timeout"},
+		when: "The client has said nothing between transactions for `client_idle_timeout`.",
+	},
+	{
+		constructor: "ErrStatementMode", sample: ErrStatementMode(), settings: []string{"pool_mode"},
+		when: "The client opens a transaction block on a listener with `pool_mode = \"statement\"`.",
+	},
+	{
+		constructor: "ErrProtocol", sample: ErrProtocol("invalid message length"),
+		when:   "The client breaks the protocol: a length that cannot be, a message nobody knows, a startup packet over 10000 bytes. The text says what.",
+		remedy: "Mend the client; or it is none of PostgreSQL's.",
+	},
+	{
+		constructor: "ErrShutdown", sample: ErrShutdown(), settings: []string{"shutdown_timeout"},
+		when: "The pooler shuts down: idle clients at once, the others at the end of their transaction, all after `shutdown_timeout`.",
+	},
+	{
+		constructor: "ErrAdminKill", sample: ErrAdminKill(),
+		when: "An administrator closed the client.",
+	},
+	{
+		constructor: "ErrOutOfMemory", sample: ErrOutOfMemory("the budget"),
+		when: "A budget of memory is used up.", unprinted: "there is no setting for such a budget yet",
+	},
+}
+
+// ErrorsDoc gives docs/errors.md: every error that is the pooler's own, as a client sees it.
+func ErrorsDoc() string {
+	var b strings.Builder
+	b.WriteString(errorsIntro)
+	b.WriteString("\n## At the login\n\n")
+	printRows(&b, loginErrors)
+	b.WriteString("\n## Later\n\n")
+	printRows(&b, laterErrors)
+	return b.String()
+}
+
+const errorsIntro = `# Errors
+
+Printed from the table in ` + "`protocol/errorsdoc.go`" + ` by ` + "`go generate ./protocol`" + `; a test fails when the two differ.
+
+These are the errors that are the pooler's own, or that it passes on in its own name. All others are PostgreSQL's and go through unchanged. The wording is PostgreSQL's where it has one; the names and numbers in it are examples here.
+
+- **ERROR** keeps the connection, **FATAL** ends it. A **NOTICE** is no error.
+- The severity is in both fields that a client may look at, S and V.
+- What to do is also the HINT that the client gets, unless it is in italics.
+- At the end of a connection the pooler's log has the same text, with the client's user, database and address.
+`
+
+func printRows(b *strings.Builder, rows []errorRow) {
+	b.WriteString("| SQLSTATE | severity | text | when | what to do | settings |\n|---|---|---|---|---|---|\n")
+	for i := range rows {
+		r := &rows[i]
+		if r.unprinted != "" {
+			continue
+		}
+		text, remedy, settings := r.sample.Message, r.sample.Hint, ""
+		if r.sample.Detail != "" {
+			text += "<br>DETAIL: " + r.sample.Detail
+		}
+		if r.remedy != "" {
+			remedy = "_" + r.remedy + "_"
+		}
+		if len(r.settings) > 0 {
+			settings = "`" + strings.Join(r.settings, "`, `") + "`"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", r.sample.Code, r.sample.Severity, text, r.when, remedy, settings)
+	}
+}

@@ -1,0 +1,141 @@
+package protocol
+
+// AppendSettingsDiff builds the SQL that takes a server from have to want: a statement for every parameter of want whose value
+// differs. It appends nothing when nothing differs, and then allocates nothing. Parameters that only have knows are left alone.
+//
+// The SQL holds any name and value safely, whatever the server's standard_conforming_strings and client_encoding are at the moment:
+// it is plain ASCII, and a backslash occurs only in E strings. A name or value that PostgreSQL does not like comes to PostgreSQL as it
+// is, to be refused in its own words. Some of the statements are SELECT: rows may be among the replies.
+func AppendSettingsDiff(dst []byte, want, have Settings) []byte {
+	if want == have {
+		return dst
+	}
+	late := false
+	for w, h := want.text(), have.text(); w != ""; {
+		var name, value string
+		name, value, w = cutPair(w)
+		if h = skipTo(h, name); h != "" {
+			if n, v, _ := cutPair(h); n == name && v == value {
+				continue
+			}
+		}
+		if name == "session_authorization" || name == "role" {
+			late = true
+			continue
+		}
+		dst = appendSet(dst, name, value)
+	}
+	if late {
+		dst = appendIdentity(dst, want, have)
+	}
+	return dst
+}
+
+// skipTo drops the pairs whose names are before name.
+func skipTo(text, name string) string {
+	for text != "" {
+		n, _, rest := cutPair(text)
+		if n >= name {
+			return text
+		}
+		text = rest
+	}
+	return ""
+}
+
+// appendIdentity sets who the session acts as, behind all else: the new identity might not be allowed the rest. Setting
+// session_authorization resets role (PostgreSQL manual, SET SESSION AUTHORIZATION), so that role is set anew behind it.
+func appendIdentity(dst []byte, want, have Settings) []byte {
+	authorization, ok := want.Get("session_authorization")
+	old, known := have.Get("session_authorization")
+	resets := ok && !(known && old == authorization)
+	if resets {
+		dst = appendSet(dst, "session_authorization", authorization)
+	}
+	role, ok := want.Get("role")
+	old, known = have.Get("role")
+	if ok && (resets || !known || old != role) {
+		dst = appendSet(dst, "role", role)
+	}
+	return dst
+}
+
+// quotedLists are the parameters that are lists of names (GUC_LIST_QUOTE in utils/misc/guc_tables.c; extensions may not make any). SET
+// takes each string for one name of the list, and would quote '"$user", public' as a whole.
+var quotedLists = map[string]bool{
+	"search_path": true, "temp_tablespaces": true, "session_preload_libraries": true, "local_preload_libraries": true,
+	"shared_preload_libraries": true, "unix_socket_directories": true,
+}
+
+// appendSet builds one statement. set_config takes any name and, unlike SET, the very text that SHOW and ParameterStatus give for a
+// list. SET costs the server less (no plan, no row).
+func appendSet(dst []byte, name, value string) []byte {
+	if quotedLists[name] || !isPlainName(name) {
+		dst = append(dst, "SELECT pg_catalog.set_config("...)
+		dst = appendLiteral(dst, name)
+		dst = append(dst, ", "...)
+		dst = appendLiteral(dst, value)
+		return append(dst, ", false);"...)
+	}
+	dst = append(dst, `SET "`...)
+	for i := range len(name) {
+		if name[i] == '.' {
+			dst = append(dst, `"."`...)
+		} else {
+			dst = append(dst, name[i])
+		}
+	}
+	dst = append(dst, `" = `...)
+	return append(appendLiteral(dst, value), ';')
+}
+
+// identifierMax is the length, in bytes, from which PostgreSQL cuts identifiers off (NAMEDATALEN - 1).
+const identifierMax = 63
+
+// isPlainName tells whether a folded name is one or more identifiers with dots between them.
+func isPlainName(name string) bool {
+	part := 0 // its length so far
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c == '_', part > 0 && (c >= '0' && c <= '9' || c == '$'):
+			part++
+		case c == '.' && part > 0:
+			part = 0
+		default:
+			return false
+		}
+		if part > identifierMax {
+			return false
+		}
+	}
+	return part > 0
+}
+
+// appendLiteral quotes any text without zero bytes as a string. Bytes above ASCII go as \x escapes, which PostgreSQL takes for bytes
+// in its own encoding, as it does those of a startup packet; sent plainly they would be converted from the client_encoding of the
+// server's last client, in some of which a backslash or quote can be part of a character.
+func appendLiteral(dst []byte, s string) []byte {
+	plain := true
+	for i := range len(s) {
+		plain = plain && s[i] != '\\' && s[i] < 0x80
+	}
+	if !plain {
+		dst = append(dst, 'E')
+	}
+	dst = append(dst, '\'')
+	const hex = "0123456789abcdef"
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\'':
+			dst = append(dst, '\'', '\'')
+		case c == '\\':
+			dst = append(dst, '\\', '\\')
+		case c >= 0x80:
+			dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '\'')
+}
+
