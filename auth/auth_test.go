@@ -1,0 +1,256 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// users is a file with the password "secret" in each form.
+func users(t *testing.T) *UserFile {
+	t.Helper()
+	scramSecret, err := BuildSCRAMSecret("secret", iterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf("; comment\n\n\"plain\" \"secret\"\n\"md5\" \"md5%s\" ignored\n\"scram\" \"%s\"\n\"quo\"\"te\" \"a\"\"b\"\n",
+		hexMD5("secretmd5"), scramSecret)
+	path := filepath.Join(t.TempDir(), "userlist.txt")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u, err := LoadUserFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// gate is a server that speaks the login and nothing else.
+func gate(t *testing.T, v *Verifier) (port int) {
+	t.Helper()
+	sock, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sock.Close() })
+	go func() {
+		for {
+			nc, err := sock.Accept()
+			if err != nil {
+				return
+			}
+			go admit(nc, v)
+		}
+	}()
+	return sock.Addr().(*net.TCPAddr).Port
+}
+
+func admit(nc net.Conn, v *Verifier) {
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	s, err := protocol.ReadStartup(nc)
+	if err != nil {
+		return
+	}
+	e := v.Begin(s.Get("user"))
+	request, done := e.Start()
+	for {
+		if len(request) > 0 {
+			_, _ = nc.Write(request)
+		}
+		if done {
+			b, _ := (&pgproto3.AuthenticationOk{}).Encode(nil)
+			b = protocol.AppendBackendKeyData(b, protocol.CancelKey{ProcessID: 1, Secret: make([]byte, 4)})
+			_, _ = nc.Write(append(b, protocol.ServerReadyForQuery, 0, 0, 0, 5, 'I'))
+			_, _ = nc.Read(make([]byte, 1))
+			return
+		}
+		kind, body, err := protocol.ReadMessage(nc, 65535)
+		if err != nil {
+			return
+		}
+		if request, done, err = e.Respond(kind, body); err != nil {
+			var told *protocol.Error
+			if errors.As(err, &told) {
+				_, _ = nc.Write(told.Append(nil))
+			}
+			return
+		}
+	}
+}
+
+func login(t *testing.T, port int, user, password string) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c, err := pgconn.Connect(ctx, fmt.Sprintf("host=127.0.0.1 port=%d user='%s' password='%s' dbname=d sslmode=disable", port, user, password))
+	if err == nil {
+		_ = c.Close(ctx)
+	}
+	return err
+}
+
+// TestMethods: each method with each form of secret, the right and the wrong password, by a real driver.
+func TestMethods(t *testing.T) {
+	for _, c := range []struct {
+		method  Method
+		secrets []string // users that can log in
+		not     []string // users whose form of secret cannot serve the method
+	}{
+		{Password, []string{"plain", "md5", "scram"}, nil},
+		{MD5, []string{"plain", "md5", "scram"}, nil},
+		{SCRAM, []string{"plain", "scram"}, []string{"md5"}},
+	} {
+		v, err := NewVerifier(c.method, users(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := gate(t, v)
+		for _, user := range c.secrets {
+			if err := login(t, port, user, "secret"); err != nil {
+				t.Errorf("method %d, user %s: %v", c.method, user, err)
+			}
+			if err := login(t, port, user, "wrong"); err == nil {
+				t.Errorf("method %d, user %s: a wrong password is let in", c.method, user)
+			}
+		}
+		for _, user := range append(c.not, "nobody", "") {
+			var pe *pgconn.PgError
+			if err := login(t, port, user, "secret"); user != "" && (!errors.As(err, &pe) || pe.Code != "28P01") {
+				t.Errorf("method %d, user %q: %v", c.method, user, err)
+			}
+		}
+	}
+}
+
+// TestKeysAreDerivedOnce: a login costs HMACs, not PBKDF2.
+func TestKeysAreDerivedOnce(t *testing.T) {
+	v, err := NewVerifier(SCRAM, users(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := gate(t, v)
+	for range 5 {
+		if err := login(t, port, "plain", "secret"); err != nil {
+			t.Fatal(err)
+		}
+		if err := login(t, port, "nobody", "x"); err == nil {
+			t.Fatal("nobody was let in")
+		}
+	}
+	if v.keys.derivations != 1 {
+		t.Errorf("%d derivations", v.keys.derivations)
+	}
+}
+
+// TestUnknownUserLooksAlike: the same messages of the same length, the same salt at each try, the same refusal.
+func TestUnknownUserLooksAlike(t *testing.T) {
+	v, err := NewVerifier(SCRAM, users(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	talk := func(user string) (start, first []byte, refusal string) {
+		e := v.Begin(user)
+		start, _ = e.Start()
+		initial, err := (&pgproto3.SASLInitialResponse{AuthMechanism: mechanism, Data: []byte("n,,n=,r=abcdefgh")}).Encode(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _, err = e.Respond('p', initial[5:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce := string(bytes.Split(bytes.TrimPrefix(first[9:], []byte("r=")), []byte(","))[0])
+		_, _, err = e.Respond('p', []byte("c=biws,r="+nonce+",p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="))
+		return start, first, strings.ReplaceAll(err.Error(), user, "USER")
+	}
+	salt := func(first []byte) string { return string(bytes.Split(first, []byte(","))[1]) }
+	s1, f1, r1 := talk("plain")
+	s2, f2, r2 := talk("nobody")
+	_, f3, _ := talk("nobody")
+	if !bytes.Equal(s1, s2) || len(f1) != len(f2) || r1 != r2 {
+		t.Errorf("%q %q\n%q %q\n%s %s", s1, s2, f1, f2, r1, r2)
+	}
+	if salt(f2) != salt(f3) || salt(f1) == salt(f2) {
+		t.Error("the salt tells that a user does not exist")
+	}
+}
+
+// TestOutOfOrder: a message out of place ends the login.
+func TestOutOfOrder(t *testing.T) {
+	v, err := NewVerifier(Password, users(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := v.Begin("plain")
+	if _, _, err := e.Respond('p', []byte("secret\x00")); err == nil {
+		t.Error("a password before it was asked for")
+	}
+	e.Start()
+	if _, _, err := e.Respond('Q', []byte("secret\x00")); err == nil {
+		t.Error("a query in the place of a password")
+	}
+	if _, done, err := e.Respond('p', []byte("secret\x00")); !done || err != nil {
+		t.Error(err)
+	}
+	if _, _, err := e.Respond('p', []byte("secret\x00")); err == nil {
+		t.Error("a second password")
+	}
+}
+
+// FuzzRespond: no client can make the exchange panic, nor get in without the password.
+func FuzzRespond(f *testing.F) {
+	u, err := ParseUserFile(`"u" "a rather long password"`)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint8(1), []byte("x\x00"), []byte(""))
+	f.Add(uint8(3), []byte("SCRAM-SHA-256\x00\x00\x00\x00\x10n,,n=,r=abcdefgh"), []byte("c=biws,r=abcdefgh,p=AAAA"))
+	f.Add(uint8(3), []byte("SCRAM-SHA-256\x00\xff\xff\xff\xff"), []byte(""))
+	f.Fuzz(func(t *testing.T, method uint8, a, b []byte) {
+		v, err := NewVerifier(1+Method(method%3), u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := v.Begin("u")
+		e.Start()
+		for _, body := range [][]byte{a, b} {
+			if _, done, _ := e.Respond('p', body); done {
+				t.Fatal("let in")
+			}
+		}
+	})
+}
+
+// FuzzUserFile must not panic.
+func FuzzUserFile(f *testing.F) {
+	f.Add("\"a\" \"b\"\n;x\n")
+	f.Fuzz(func(_ *testing.T, text string) { _, _ = ParseUserFile(text) })
+}
+
+// TestUserFileFaults name the line and no secret.
+func TestUserFileFaults(t *testing.T) {
+	for text, line := range map[string]string{"\"a\" \"b\"\nc \"hidden\"\n": "line 2", "\"a\" \"hidden": "line 1", "\"a\"": "line 1"} {
+		_, err := ParseUserFile(text)
+		if err == nil || !strings.Contains(err.Error(), line) || strings.Contains(err.Error(), "hidden") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	u := users(t)
+	if s, ok := u.Secret(`quo"te`); !ok || s.Text != `a"b` {
+		t.Error(s, ok)
+	}
+}
