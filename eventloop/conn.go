@@ -114,25 +114,23 @@ func (c *Conn) queue() {
 }
 
 // guarded handles readiness and contains a handler's panic.
-func (c *Conn) guarded(f Flags) {
-	l := c.loop
-	if l == nil {
-		return
-	}
+func (l *Loop) guarded(c *Conn, f Flags) {
+	l.current = c
 	defer l.recovered(c)
-	c.handle(f)
+	c.handle(l, f)
+	l.current = nil
 }
 
-func (c *Conn) handle(f Flags) {
-	gen := c.gen
-	alive := func() bool { return c.loop != nil && c.gen == gen }
+// handle deals with readiness. After each call of the handler it asks the loop, not the Conn, whether the Conn is still there: it may
+// have been closed, or may live on another loop by now.
+func (c *Conn) handle(l *Loop, f Flags) {
 	if f == 0 {
 		c.due()
 		return
 	}
 	if f&Writable != 0 {
 		c.flush()
-		if !alive() {
+		if l.current != c {
 			return
 		}
 	}
@@ -140,7 +138,7 @@ func (c *Conn) handle(f Flags) {
 		return
 	}
 	if c.state&paused != 0 {
-		c.silence(f)
+		c.silence(l, f)
 		return
 	}
 	if c.state&ended == 0 {
@@ -172,11 +170,11 @@ func (c *Conn) due() {
 
 // silence is called when something arrives although reads are paused. Pausing itself costs no system call: only now is the kernel
 // asked to say no more of it.
-func (c *Conn) silence(f Flags) {
+func (c *Conn) silence(l *Loop, f Flags) {
 	if f&(HalfClosed|HungUp) != 0 && c.state&hangTold == 0 {
 		c.state |= hangTold
 		c.handler.OnHangup()
-		if c.loop == nil {
+		if l.current != c {
 			return
 		}
 	}
@@ -253,10 +251,10 @@ func (c *Conn) read() {
 
 // deliver hands b, which is in the loop's buffer, to the handler and keeps what it leaves.
 func (c *Conn) deliver(b []byte) {
-	l, gen, old := c.loop, c.gen, c.kept
+	l, old := c.loop, c.kept
 	c.kept = nil
 	consumed := c.handler.OnRead(b)
-	if c.loop != l || c.gen != gen {
+	if l.current != c {
 		if old != nil {
 			l.give(old)
 		}
@@ -364,6 +362,9 @@ func (c *Conn) ResumeReads() {
 // leave takes the Conn off its loop.
 func (c *Conn) leave() {
 	l := c.loop
+	if l.current == c {
+		l.current = nil
+	}
 	if c.want != 0 {
 		_ = l.kernel.Remove(int(c.fd))
 	}

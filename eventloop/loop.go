@@ -40,6 +40,7 @@ type Loop struct {
 	later   []func()
 	ready   []*Conn // with kept bytes to deliver again, or broken
 	spare   [][]byte
+	current *Conn // whose handler is running; nil once it has left this loop
 
 	// atomic
 	count  atomic.Int64
@@ -128,7 +129,7 @@ func (l *Loop) dispatch(e Event) {
 		return
 	}
 	if c := l.conns[fd]; c != nil && c.gen == gen {
-		c.guarded(e.Flags)
+		l.guarded(c, e.Flags)
 	}
 }
 
@@ -138,7 +139,7 @@ func (l *Loop) settle() {
 		for i := 0; i < len(l.ready); i++ {
 			if c := l.ready[i]; c != nil {
 				c.queued = false
-				c.guarded(0)
+				l.guarded(c, 0)
 			}
 		}
 		l.ready = l.ready[:0]
@@ -166,9 +167,10 @@ func (l *Loop) recovered(c *Conn) {
 		panic(v)
 	}
 	l.onPanic(v, debug.Stack())
-	if c != nil && c.loop == l {
+	if c != nil && l.current == c {
 		c.fail(errPanic)
 	}
+	l.current = nil
 }
 
 // Post runs f on the loop in its next turn, in the order of the calls. Any goroutine. After Stop it does nothing.

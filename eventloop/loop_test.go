@@ -423,3 +423,30 @@ func TestDescriptors(t *testing.T) {
 		t.Errorf("%d descriptors, %d before", after, before)
 	}
 }
+
+// TestMoveInHandler: a Conn that is handed to another loop from its own handler is not touched by the first any more. The race
+// detector is the judge.
+func TestMoveInHandler(t *testing.T) {
+	a, b := running(t, Options{}), running(t, Options{})
+	nc, src := pair(t)
+	var r *recorder
+	r = newRecorder(func(_ *recorder, p []byte) int {
+		to := b
+		if r.Loop() == b {
+			to = a
+		}
+		r.Send(p)
+		moved := r.Detach()
+		to.Post(func() {
+			if err := to.Adopt(&r.Conn, moved, r); err != nil {
+				t.Error(err)
+			}
+		})
+		return len(p)
+	})
+	adopt(t, a, r, src)
+	for range 500 {
+		write(t, nc, "x")
+		expectBytes(t, nc, "x")
+	}
+}
