@@ -35,7 +35,7 @@ func scan(d Direction, b []byte, cut func(left int) int) (seen []message, err er
 			}
 			if f.First {
 				seen = append(seen, message{f.Type, ""})
-				if f.Last != (f.Size == len(f.Data)) {
+				if f.Last != (int(f.Size) == len(f.Data)) {
 					return seen, errors.New("a first part that is not what it says")
 				}
 			}

@@ -138,4 +138,3 @@ func appendLiteral(dst []byte, s string) []byte {
 	}
 	return append(dst, '\'')
 }
-
