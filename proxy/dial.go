@@ -180,6 +180,15 @@ func connect(ctx context.Context, target DialTarget) (Dialed, error) {
 	}, nil
 }
 
+// checkSSLMode refuses what cannot be had yet: servers on TLS. allow and prefer, which leave the choice open, mean plain connections.
+func checkSSLMode(mode string) error {
+	switch mode {
+	case "require", "verify-ca", "verify-full":
+		return fmt.Errorf("[server] sslmode = %q: TLS to PostgreSQL is not supported yet; use disable, allow or prefer on a trusted network", mode)
+	}
+	return nil
+}
+
 // dialConfig is pgconn's configuration for a target. Everything is said explicitly, so that no PG* variable of the pooler's own
 // environment leaks into it.
 func dialConfig(target DialTarget) (*pgconn.Config, error) {
@@ -191,7 +200,7 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 		{"user", r.ServerUser},
 		{"dbname", r.DBName},
 		{"password", r.ServerPassword},
-		{"sslmode", sv.SSLMode},
+		{"sslmode", "disable"},
 		{"sslrootcert", sv.SSLRootCert},
 		{"sslcert", sv.SSLCert},
 		{"sslkey", sv.SSLKey},
