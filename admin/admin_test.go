@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -210,6 +211,24 @@ func TestCloseFreesThePort(t *testing.T) {
 	}
 }
 
+// An endpoint that can no longer accept says so in the log, and Close hands the reason on.
+func TestServeFails(t *testing.T) {
+	logged := &logBuffer{}
+	e := New("127.0.0.1:0", &fakeSource{snapshot: busySnapshot}, slog.New(slog.NewTextHandler(logged, nil)))
+	if err := e.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = e.listening.Close()
+	for begun := time.Now(); !strings.Contains(logged.String(), "stopped answering"); runtime.Gosched() {
+		if time.Since(begun) > testPatience {
+			t.Fatalf("the log does not say that the endpoint stopped: %s", logged)
+		}
+	}
+	if err := e.Close(); err == nil || !strings.Contains(err.Error(), "admin.listen 127.0.0.1:0: ") {
+		t.Errorf("Close: %v, want why it stopped", err)
+	}
+}
+
 // A scrape under way gets its answer; Close waits for it, and whoever comes later is refused.
 func TestCloseDuringSlowScrape(t *testing.T) {
 	s := start(t, busySnapshot())
@@ -240,6 +259,21 @@ func TestCloseDuringSlowScrape(t *testing.T) {
 	if have := <-answered; have != "200 true" {
 		t.Errorf("the scrape under way got %q", have)
 	}
+}
+
+// A Source that hangs for good neither hangs Close nor goes unnoticed.
+func TestCloseWithHangingSource(t *testing.T) {
+	t.Parallel()
+	s := start(t, busySnapshot())
+	release := make(chan struct{})
+	s.source.set(func() proxy.Snapshot { <-release; return busySnapshot() })
+	if status, _, _ := s.get("/healthz"); status != http.StatusServiceUnavailable {
+		t.Errorf("/healthz: %d", status)
+	}
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "the source has not answered") {
+		t.Errorf("Close: %v, want a word about the source", err)
+	}
+	close(release)
 }
 
 // refusedSoon waits until nobody listens at the address any more.
@@ -315,6 +349,7 @@ func TestHostileRequests(t *testing.T) {
 
 // A client that sends its header byte by byte, or nothing, is cut off by the server's own time-outs: they must all be set.
 func TestSlowClientsAreCut(t *testing.T) {
+	t.Parallel()
 	s := start(t, busySnapshot())
 	h := s.server
 	for name, d := range map[string]time.Duration{
@@ -343,6 +378,9 @@ func TestSocketsAreBounded(t *testing.T) {
 	}
 	s.seen(socketsMax)
 	over := s.dial()
+	if err := over.SetDeadline(time.Now().Add(readHeaderTimeout / 2)); err != nil { // sooner than any silent socket is closed
+		t.Fatal(err)
+	}
 	if _, err := over.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !isReset(err) {
 		t.Errorf("socket %d: %v, want it closed", socketsMax+1, err)
 	}

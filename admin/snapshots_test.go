@@ -55,14 +55,17 @@ func TestLateSnapshotIsRefused(t *testing.T) {
 		if s.wait(time.Second) {
 			t.Error("wait says that nothing is under way")
 		}
-		late := *s.current
+		late := s.current
 		close(release)
 		synctest.Wait()
 		if !s.wait(0) {
 			t.Error("wait says that a snapshot is still under way")
 		}
-		if <-late.done; s.current != nil {
+		if s.current != nil {
 			t.Error("the flight that ended is still the current one")
+		}
+		if late.snap != nil || !errors.Is(late.err, errLoops) {
+			t.Errorf("whoever still waited got %v, %v; want %v", late.snap, late.err, errLoops)
 		}
 	})
 }
