@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"reflect"
@@ -27,8 +28,15 @@ func TestStartupReadsExactly(t *testing.T) {
 	}
 }
 
-// TestStartupBounds: lengths are judged before anything is allocated or read.
+// TestStartupBounds: lengths are judged before anything is allocated or read. The longest packet is that of PostgreSQL.
 func TestStartupBounds(t *testing.T) {
+	longest := "\x00\x03\x00\x00a\x00" + strings.Repeat("x", MaxStartupBytes-8) + "\x00\x00"
+	if s, err := ReadStartup(strings.NewReader("\x00\x00\x27\x14" + longest)); err != nil || len(s.Get("a")) != MaxStartupBytes-8 {
+		t.Errorf("a packet of %d bytes: %v", len(longest), err)
+	}
+	if _, err := ReadStartup(strings.NewReader("\x00\x00\x27\x14" + longest[1:])); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a packet that is cut off: %v", err)
+	}
 	for _, b := range []string{"\x00\x00\x00\x07", "\x00\x00\x27\x15", "\xff\xff\xff\xff", "\x00\x00\x00\x00"} {
 		_, err := ReadStartup(strings.NewReader(b))
 		var e *Error
@@ -41,111 +49,117 @@ func TestStartupBounds(t *testing.T) {
 	}
 }
 
-// FuzzParseStartup must not panic, and what it accepts it has understood.
+// FuzzParseStartup must not panic; what it accepts is what ReadStartup reads, and all of a login's bytes are in its parameters.
 func FuzzParseStartup(f *testing.F) {
 	f.Add([]byte("\x00\x03\x00\x00user\x00me\x00\x00"))
 	f.Add([]byte("\x04\xd2\x16\x2e\x00\x00\x00\x01abcd"))
 	f.Add([]byte("\x04\xd2\x16\x2f"))
+	f.Add([]byte("\x00\x03\x27\x0fuser\x00me\x00_pq_.x\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := ParseStartup(b)
-		if err == nil && s.Kind == StartupCancel && len(s.Cancel.Secret) < 4 {
-			t.Fatal("a cancel request without a secret")
+		if len(b) <= MaxStartupBytes {
+			r := bytes.NewReader(append(binary.BigEndian.AppendUint32(nil, uint32(4+len(b))), b...))
+			read, readErr := ReadStartup(r)
+			if !reflect.DeepEqual(read, s) || (err == nil) != (readErr == nil) {
+				t.Fatalf("parsed %+v, %v; read %+v, %v", s, err, read, readErr)
+			}
 		}
-	})
-}
-
-// TestOptions are split as PostgreSQL's pg_split_opts does.
-func TestOptions(t *testing.T) {
-	for options, want := range map[string][]Param{
-		"":                              nil,
-		"-c a=b":                        {{"a", "b"}},
-		"-ca=b --statement-timeout=5":   {{"a", "b"}, {"statement_timeout", "5"}},
-		`-c search_path=a,\ b  -c x=\\`: {{"search_path", "a, b"}, {"x", `\`}},
-		"-c a=b=c\t-c\nd=":              {{"a", "b=c"}, {"d", ""}},
-	} {
-		got, err := ParseOptions(options)
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: %v %v", options, got, err)
-		}
-	}
-	for _, options := range []string{"-c=", "-c a", "-c", "x", "--", "-c =b"} {
-		if got, err := ParseOptions(options); err == nil {
-			t.Errorf("%q: %v", options, got)
-		}
-	}
-}
-
-// FuzzParseOptions must end and not panic.
-func FuzzParseOptions(f *testing.F) {
-	f.Add(`-c a=b --x=\ y`)
-	f.Fuzz(func(t *testing.T, s string) {
-		params, err := ParseOptions(s)
-		for _, p := range params {
-			if err == nil && p.Name == "" {
-				t.Fatal("a parameter without a name")
+		switch {
+		case err != nil:
+		case s.Kind == StartupCancel && !bytes.Equal(AppendCancelRequest(nil, s.Cancel)[4:], b):
+			t.Fatalf("another cancel request: %+v", s.Cancel)
+		case s.Kind == StartupLogin && s.Major == 3:
+			again := b[:4:4]
+			for _, p := range s.Params {
+				again = append(append(append(append(again, p.Name...), 0), p.Value...), 0)
+			}
+			if !bytes.Equal(append(again, 0), b) {
+				t.Fatalf("bytes are lost: %+v", s)
 			}
 		}
 	})
 }
 
-// FuzzParseError must not panic; an error that we build is read again as it was.
-func FuzzParseError(f *testing.F) {
-	f.Add([]byte("SERROR\x00C22012\x00Mdivision by zero\x00\x00"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		e := ParseError(b)
-		frame := (&Error{Severity: "FATAL", Code: "08006", Message: e.Message}).Append(nil)
-		if again := ParseError(frame[HeaderBytes:]); again.Message != strings.ReplaceAll(e.Message, "\x00", "") || !again.Fatal() {
-			t.Fatalf("%q became %q", e.Message, again.Message)
-		}
-		_ = SQLState(append([]byte("E\x00\x00\x00\x00"), b...))
-	})
-}
-
-// TestSQLState finds the code without an allocation.
-func TestSQLState(t *testing.T) {
-	frame := ErrClientIdle("client_idle_timeout", 1).Append(nil)
-	if string(SQLState(frame)) != "57P05" {
-		t.Error(string(SQLState(frame)))
-	}
-	if n := testing.AllocsPerRun(100, func() { SQLState(frame) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
-// TestErrorsHaveBothSeverities: clients read S or V.
-func TestErrorsHaveBothSeverities(t *testing.T) {
-	for _, e := range []*Error{ErrShutdown(), ErrAuthFailed("u"), ErrQueryWaitTimeout(1, 1, 1, 1, 1, "app"), ErrProtocol("x")} {
-		var m pgproto3.ErrorResponse
-		if err := m.Decode(e.Append(nil)[HeaderBytes:]); err != nil || m.Severity != e.Severity || m.SeverityUnlocalized != e.Severity || m.Code != e.Code {
-			t.Errorf("%+v: %v", m, err)
-		}
-	}
-}
-
-// TestNegotiate is read by a library.
+// TestNegotiate: byte by byte as PostgreSQL 18 sends it (tcop/backend_startup.c, SendNegotiateProtocolVersion), and as a library
+// reads it. libpq 18 takes a version without the 3 in its upper half for an attempt to go below 3.0.
 func TestNegotiate(t *testing.T) {
-	b := AppendNegotiateProtocolVersion(nil, 2, []string{"_pq_.a"})
-	m, err := pgproto3.NewFrontend(bytes.NewReader(b), io.Discard).Receive()
+	b := AppendNegotiateProtocolVersion([]byte("before"), 2, []string{"_pq_.a", "_pq_.bc"})
+	want := "beforev\x00\x00\x00\x1b\x00\x03\x00\x02\x00\x00\x00\x02_pq_.a\x00_pq_.bc\x00"
+	if string(b) != want {
+		t.Fatalf("have %q\nwant %q", b, want)
+	}
+	m, err := pgproto3.NewFrontend(bytes.NewReader(b[len("before"):]), io.Discard).Receive()
 	n, ok := m.(*pgproto3.NegotiateProtocolVersion)
-	if err != nil || !ok || len(n.UnrecognizedOptions) != 1 {
+	if err != nil || !ok || !reflect.DeepEqual(n.UnrecognizedOptions, []string{"_pq_.a", "_pq_.bc"}) || n.NewestMinorProtocol != 3<<16|2 {
 		t.Fatalf("%#v %v", m, err)
 	}
 }
 
-// TestCancelKeys of both protocol versions make the round trip.
-func TestCancelKeys(t *testing.T) {
-	for _, n := range []int{4, 32, 256} {
-		k, err := NewCancelKey(7, n)
-		if err != nil {
-			t.Fatal(err)
+// TestParseStartup: the packets of the manual, 54.7, and PostgreSQL's refusals.
+func TestParseStartup(t *testing.T) {
+	login := func(minor uint16, params ...Param) Startup {
+		s := Startup{Kind: StartupLogin, Major: 3, Minor: minor}
+		s.Params = append(s.Params, params...)
+		return s
+	}
+	const layout = "invalid startup packet layout: expected terminator as last byte"
+	grease := login(9999, Param{"user", "u"}, Param{"_pq_.test_protocol_negotiation", ""})
+	grease.UnknownOptions = []string{"_pq_.test_protocol_negotiation"}
+	for _, c := range []struct {
+		body string
+		want Startup
+		err  string
+	}{
+		{"\x04\xd2\x16\x2f", Startup{Kind: StartupSSL}, ""},
+		{"\x04\xd2\x16\x30", Startup{Kind: StartupGSS}, ""},
+		{"\x04\xd2\x16\x2fmore", Startup{}, "invalid length of encryption request"},
+		{"\x00\x03\x00\x00\x00", login(0), ""},
+		{"\x00\x03\x00\x00user\x00u\x00user\x00v\x00\x00", login(0, Param{"user", "u"}, Param{"user", "v"}), ""},
+		{"\x00\x03\x00\x02user\x00u\x00empty\x00\x00\x00", login(2, Param{"user", "u"}, Param{"empty", ""}), ""},
+		{"\x00\x03\x27\x0fuser\x00u\x00_pq_.test_protocol_negotiation\x00\x00\x00", grease, ""},
+		{"\x00\x02\x00\x00anything", Startup{Kind: StartupLogin, Major: 2}, ""},
+		{"", Startup{}, "invalid length of startup packet"},
+		{"\x00\x03\x00", Startup{}, "invalid length of startup packet"},
+		{"\x00\x03\x00\x00", Startup{}, layout},
+		{"\x00\x03\x00\x00user\x00u\x00", Startup{}, layout},
+		{"\x00\x03\x00\x00user\x00u\x00\x00behind", Startup{}, layout},
+		{"\x00\x03\x00\x00user\x00u", Startup{}, layout},
+		{"\x00\x03\x00\x00user\x00\x00", Startup{}, layout},
+		{"\x00\x03\x00\x00user", Startup{}, layout},
+		{"\x04\xd2\x16\x2e\x00\x00\x00\x07abc", Startup{}, "invalid length of cancel key in cancel request packet"},
+		{"\x04\xd2\x16\x2e\x00\x00\x00\x07" + strings.Repeat("x", 257), Startup{}, "invalid length of cancel key in cancel request packet"},
+	} {
+		s, err := ParseStartup([]byte(c.body))
+		var e *Error
+		switch {
+		case c.err == "" && (err != nil || !reflect.DeepEqual(s, c.want)):
+			t.Errorf("%q: have %+v, %v\nwant %+v", c.body, s, err, c.want)
+		case c.err != "" && (!errors.As(err, &e) || e.Code != "08P01" || e.Message != c.err):
+			t.Errorf("%q: %v, want %s", c.body, err, c.err)
 		}
-		s, err := ReadStartup(bytes.NewReader(AppendCancelRequest(nil, k)))
-		if err != nil || s.Kind != StartupCancel || !s.Cancel.Equal(k) {
-			t.Fatalf("%d bytes: %+v %v", n, s, err)
+	}
+	twice := login(0, Param{"user", "u"}, Param{"user", "v"})
+	if twice.Get("user") != "v" || twice.Get("User") != "" {
+		t.Error("the last one counts, and names are not folded: ", twice.Get("user"), twice.Get("User"))
+	}
+}
+
+// TestReadMessage reads exactly one message.
+func TestReadMessage(t *testing.T) {
+	r := strings.NewReader("p\x00\x00\x00\x08passrest")
+	kind, body, err := ReadMessage(r, 4)
+	if err != nil || kind != 'p' || string(body) != "pass" || r.Len() != len("rest") {
+		t.Fatalf("%c %q %v, %d left", kind, body, err, r.Len())
+	}
+	var e *Error
+	for _, b := range []string{"p\x00\x00\x00\x09passs", "p\x00\x00\x00\x03", "p\xff\xff\xff\xff"} {
+		if _, _, err := ReadMessage(strings.NewReader(b), 4); !errors.As(err, &e) || e.Code != "08P01" {
+			t.Errorf("%q: %v", b, err)
 		}
-		k.Secret[0] ^= 1
-		if s.Cancel.Equal(k) {
-			t.Error("another secret is equal")
+	}
+	for b, want := range map[string]error{"": io.EOF, "p\x00": io.ErrUnexpectedEOF, "p\x00\x00\x00\x08pas": io.ErrUnexpectedEOF} {
+		if _, body, err := ReadMessage(strings.NewReader(b), 4); !errors.Is(err, want) || body != nil {
+			t.Errorf("%q: %q %v", b, body, err)
 		}
 	}
 }
