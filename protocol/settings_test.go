@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -47,22 +48,167 @@ func TestSettingsDiff(t *testing.T) {
 	}
 }
 
-// FuzzSettings: whatever the values, a set gives them back.
+// TestSettingsDiffOrder: who the session acts as comes last, and a new session_authorization takes the role along.
+func TestSettingsDiffOrder(t *testing.T) {
+	of := func(pairs ...string) Settings {
+		var s Settings
+		for i := 0; i < len(pairs); i += 2 {
+			s = s.With(pairs[i], pairs[i+1])
+		}
+		return s
+	}
+	for _, c := range []struct {
+		want, have Settings
+		sql        string
+	}{
+		{of("a", "1", "z", "2"), Settings{}, `SET "a" = '1';SET "z" = '2';`},
+		{of("role", "r", "session_authorization", "u", "z", "2"), Settings{}, `SET "z" = '2';SET "session_authorization" = 'u';SET "role" = 'r';`},
+		{of("role", "r", "session_authorization", "u"), of("role", "r", "session_authorization", "v"), `SET "session_authorization" = 'u';SET "role" = 'r';`},
+		{of("role", "r", "session_authorization", "u"), of("role", "q", "session_authorization", "u"), `SET "role" = 'r';`},
+		{of("b", "1"), of("a", "1", "b", "2", "c", "3"), `SET "b" = '1';`},
+		{Settings{}, of("a", "1"), ``},
+	} {
+		if have := string(AppendSettingsDiff([]byte("x"), c.want, c.have)); have != "x"+c.sql {
+			t.Errorf("have %s\nwant %s", have, c.sql)
+		}
+	}
+}
+
+// TestSettingsAllocateNothing on the way of a query: at a checkout they are compared, nearly always equal where it matters.
+func TestSettingsAllocateNothing(t *testing.T) {
+	values := map[string]string{"timezone": "UTC", "application_name": "a", "search_path": `"$user", public`, "client_encoding": "UTF8"}
+	want, same := MakeSettings(values), MakeSettings(values)
+	more := want.With("a.custom", "1").With("z.custom", "2")
+	dst := make([]byte, 0, 100)
+	if n := testing.AllocsPerRun(100, func() {
+		value, ok := want.Get("timezone")
+		if !ok || value != "UTC" || want != same || len(AppendSettingsDiff(dst, want, same)) > 0 || len(AppendSettingsDiff(dst, want, more)) > 0 {
+			t.Fatal("equal settings differ")
+		}
+		want.Each(func(name, value string) { ok = ok && name != value })
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestSettingsOddNames: zero bytes end a text, and only ASCII is folded: other letters are bytes to PostgreSQL.
+func TestSettingsOddNames(t *testing.T) {
+	s := MakeSettings(map[string]string{"a\x00b": "1\x002", "\xc4": "3", "B": "4", "b": "5", "": "6"})
+	for name, want := range map[string]string{"a": "1", "\xc4": "3", "b": "5", "B\x00x": "5", "": "6"} {
+		if have, ok := s.Get(name); !ok || have != want {
+			t.Errorf("%q = %q %v", name, have, ok)
+		}
+	}
+	if _, ok := s.Get("\xe4"); ok {
+		t.Error("a byte above ASCII is folded")
+	}
+}
+
+// FuzzSettings: whatever the values, a set gives them back, and the SQL that brings them to a server is one plain statement for each.
 func FuzzSettings(f *testing.F) {
 	f.Add("timezone", "UTC", "x", "y'\\")
+	f.Add("search_path", "\"", "a\"b", "\\'")
+	f.Add("role", "\xe4'", "Session_Authorization", "\x83\\")
 	f.Fuzz(func(t *testing.T, n1, v1, n2, v2 string) {
-		for _, s := range []string{n1, v1, n2, v2} {
-			for _, c := range s {
-				if c == 0 {
-					return // no C string can hold it
-				}
-			}
+		if strings.Contains(n1+v1+n2+v2, "\x00") {
+			return // no C string can hold it
 		}
 		s := Settings{}.With(n1, v1).With(n2, v2)
 		if v, ok := s.Get(n2); !ok || v != v2 {
 			t.Fatalf("%q = %q came back as %q", n2, v2, v)
 		}
+		if s != MakeSettings(map[string]string{n2: v2}).With(n1, v1).With(n2, v2) {
+			t.Fatal("the order of making matters")
+		}
+		sql := string(AppendSettingsDiff(nil, s, Settings{}))
+		set := make(map[string]string)
+		for _, c := range statements(t, sql) {
+			set[c.Name] = c.Value
+		}
+		if MakeSettings(set) != s {
+			t.Fatalf("%q sets %q", sql, set)
+		}
 	})
+}
+
+// statements reads SQL of AppendSettingsDiff as PostgreSQL's lexer would, and fails for what does not look like it.
+func statements(t *testing.T, sql string) (all []Param) {
+	t.Helper()
+	rest := sql
+	take := func(text string) {
+		t.Helper()
+		if !strings.HasPrefix(rest, text) {
+			t.Fatalf("%q: not %q at %q", sql, text, rest)
+		}
+		rest = rest[len(text):]
+	}
+	for rest != "" {
+		var p Param
+		if strings.HasPrefix(rest, "SET") {
+			take(`SET "`)
+			end := strings.Index(rest, `" = `)
+			if end < 0 {
+				t.Fatalf("%q: no name at %q", sql, rest)
+			}
+			p.Name = strings.ReplaceAll(rest[:end], `"."`, ".")
+			rest = rest[end:]
+			take(`" = `)
+			p.Value, rest = literal(t, rest)
+			take(";")
+		} else {
+			take("SELECT pg_catalog.set_config(")
+			p.Name, rest = literal(t, rest)
+			take(", ")
+			p.Value, rest = literal(t, rest)
+			take(", false);")
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// literal reads a string constant, plain or E (PostgreSQL manual, 4.1.2.1 and 4.1.2.2), with either value of
+// standard_conforming_strings.
+func literal(t *testing.T, sql string) (value, rest string) {
+	t.Helper()
+	text, escapes := strings.CutPrefix(sql, "E")
+	text, ok := strings.CutPrefix(text, "'")
+	var b []byte
+	for i := 0; ok && i < len(text); i++ {
+		switch c := text[i]; {
+		case c >= 0x80, c == '\\' && !escapes:
+			t.Fatalf("%q: %q depends on the server's settings", sql, c)
+		case c == '\'' && i+1 < len(text) && text[i+1] == '\'':
+			b, i = append(b, c), i+1
+		case c == '\'':
+			return string(b), text[i+1:]
+		case c == '\\' && text[i+1] == 'x':
+			n, err := strconv.ParseUint(text[i+2:i+4], 16, 8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, i = append(b, byte(n)), i+3
+		case c == '\\':
+			b, i = append(b, text[i+1]), i+1
+		default:
+			b = append(b, c)
+		}
+	}
+	t.Fatalf("%q: no string", sql)
+	return "", ""
+}
+
+// TestParseParameterStatus: a server is not trusted to end its strings.
+func TestParseParameterStatus(t *testing.T) {
+	for frame, want := range map[string]string{
+		"S\x00\x00\x00\x12TimeZone\x00UTC\x00": "TimeZone=UTC", "S\x00\x00\x00\x07a\x00\x00": "a=",
+		"S\x00\x00\x00\x06a\x00": "", "S\x00\x00\x00\x05a": "", "S\x00\x00\x00\x04": "", "S": "",
+	} {
+		name, value, ok := ParseParameterStatus([]byte(frame))
+		if ok != (want != "") || ok && name+"="+value != want {
+			t.Errorf("%q: %q %q %v", frame, name, value, ok)
+		}
+	}
 }
 
 // TestCanonicalEncoding knows what drivers send.
