@@ -73,7 +73,8 @@ func (p *Proxy) Snapshot() Snapshot {
 		p.addCounters(&snap, w)
 	}
 	for i := range snap.Pools {
-		snap.Pools[i].ClientsIdle -= snap.Pools[i].ClientsWaiting
+		// Counted a moment apart: never below zero.
+		snap.Pools[i].ClientsIdle = max(0, snap.Pools[i].ClientsIdle-snap.Pools[i].ClientsWaiting)
 	}
 	p.addListeners(&snap)
 	return snap

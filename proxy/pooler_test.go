@@ -1,0 +1,119 @@
+package proxy_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+	"github.com/hybridbouncer/hybridbouncer/proxy"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// pooler is a proxy under test in front of a real PostgreSQL.
+type pooler struct {
+	*proxy.Proxy
+	transaction, session string // addresses
+	postgres             *pgtest.Cluster
+}
+
+// start runs a pooler in front of c. listener lines are put into both listeners, more goes to the end of the file.
+func start(t *testing.T, c *pgtest.Cluster, listener, more string) *pooler {
+	t.Helper()
+	text := fmt.Sprintf("[server]\nhost = %q\nport = %d\n", c.Host, c.Port)
+	if !strings.Contains(more, "[auth]") {
+		text += "[auth]\ntype = \"trust\"\n"
+	}
+	for _, l := range []string{"transaction", "session"} {
+		text += fmt.Sprintf("[[listener]]\nname = %q\nlisten = [\"127.0.0.1:0\"]\npool_mode = %q\n%s\n", l, l, listener)
+	}
+	path := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(path, []byte(text+more), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := proxy.New(cfg, slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	addresses := p.Addresses()
+	return &pooler{Proxy: p, transaction: addresses["transaction"][0], session: addresses["session"][0], postgres: c}
+}
+
+// testWriter shows the pooler's errors with the test.
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Logf("pooler: %s", b)
+	return len(b), nil
+}
+
+func (p *pooler) login(t *testing.T, address string) *pgtest.Wire {
+	t.Helper()
+	return pgtest.Login(t, address, "postgres", "postgres", "")
+}
+
+// one is the single value that a query gives.
+func one(t *testing.T, w *pgtest.Wire, sql string) string {
+	t.Helper()
+	rows := w.Rows(sql)
+	if len(rows) != 1 || len(rows[0]) != 1 {
+		t.Fatalf("%s: %v", sql, rows)
+	}
+	return rows[0][0]
+}
+
+// run sends a query and waits for its end.
+func run(t *testing.T, w *pgtest.Wire, sql string) {
+	t.Helper()
+	w.Query(sql)
+	w.ReceiveReady()
+}
+
+// pool is the snapshot of a listener's only pool.
+func (p *pooler) pool(t *testing.T, listener string) proxy.PoolSnapshot {
+	t.Helper()
+	for _, ps := range p.Snapshot().Pools {
+		if ps.Listener == listener {
+			return ps
+		}
+	}
+	t.Fatalf("no pool on %s", listener)
+	return proxy.PoolSnapshot{}
+}
+
+func waitFor(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	pgtest.WaitFor(t, 20*time.Second, what, condition)
+}
+
+func drain(p *pooler, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return p.Drain(ctx)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
