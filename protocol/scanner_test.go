@@ -126,13 +126,13 @@ func TestScannerAgainstPgproto3(t *testing.T) {
 			if err != nil || len(seen) != 500 {
 				t.Fatalf("%d messages of 500, %v", len(seen), err)
 			}
-			frontend, backend := pgproto3.NewFrontend(bytes.NewReader(stream), io.Discard), pgproto3.NewBackend(bytes.NewReader(stream), io.Discard)
+			fromServer, fromClient := pgproto3.NewFrontend(bytes.NewReader(stream), io.Discard), pgproto3.NewBackend(bytes.NewReader(stream), io.Discard)
 			for i := range seen {
 				var m encoder
 				if d == FromServer {
-					m, err = frontend.Receive()
+					m, err = fromServer.Receive()
 				} else {
-					m, err = backend.Receive()
+					m, err = fromClient.Receive()
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -157,7 +157,7 @@ func TestFrames(t *testing.T) {
 	const size = 14
 	for cut := range size + 1 {
 		s := NewScanner(FromClient)
-		f, err := s.Next(b[:cut])
+		f, err := s.Next(b[:cut:len(b)])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -169,6 +169,9 @@ func TestFrames(t *testing.T) {
 		}
 		if !f.First || f.Last != (cut == size) || f.Size != size || f.Type != 'Q' || len(f.Data) != cut {
 			t.Fatalf("cut at %d: first part %+v", cut, f)
+		}
+		if cap(f.Data) != len(f.Data) {
+			t.Fatal("an append to a part would write over what is behind it")
 		}
 		if s.Left() != size-cut || s.MidMessage() != (cut < size) {
 			t.Fatalf("cut at %d: %d left", cut, s.Left())
@@ -183,9 +186,6 @@ func TestFrames(t *testing.T) {
 		}
 		if f, err = s.Next(b[size:]); err != nil || !f.First || !f.Last || f.Type != 'S' || len(f.Data) != HeaderBytes {
 			t.Fatalf("cut at %d: next message %+v, %v", cut, f, err)
-		}
-		if cap(f.Data) != len(f.Data) {
-			t.Fatal("an append to a part would write over what is behind it")
 		}
 	}
 }

@@ -93,8 +93,17 @@ func TestSettingsAllocateNothing(t *testing.T) {
 
 // TestSettingsOddNames: zero bytes end a text, and only ASCII is folded: other letters are bytes to PostgreSQL.
 func TestSettingsOddNames(t *testing.T) {
-	s := MakeSettings(map[string]string{"a\x00b": "1\x002", "\xc4": "3", "B": "4", "b": "5", "": "6"})
-	for name, want := range map[string]string{"a": "1", "\xc4": "3", "b": "5", "B\x00x": "5", "": "6"} {
+	odd := map[string]string{"a\x00b": "1\x002", "\xc4": "3", "B": "4", "b": "5", "": "6", "Z": "7"}
+	s := MakeSettings(odd)
+	for range 20 { // a map's order changes
+		if MakeSettings(odd) != s {
+			t.Fatal("the same map makes different sets")
+		}
+	}
+	if (Settings{}).With("a\x00b", "1\x002") != (Settings{}).With("a", "1") {
+		t.Error("With does not end texts at a zero byte")
+	}
+	for name, want := range map[string]string{"a": "1", "\xc4": "3", "b": "5", "B\x00x": "5", "": "6", "z": "7"} {
 		if have, ok := s.Get(name); !ok || have != want {
 			t.Errorf("%q = %q %v", name, have, ok)
 		}
