@@ -142,7 +142,7 @@ These are the errors that are the pooler's own, or that it passes on in its own 
 - **ERROR** keeps the connection, **FATAL** ends it. A **NOTICE** is no error.
 - The severity is in both fields that a client may look at, S and V.
 - What to do is also the HINT that the client gets, unless it is in italics.
-- At the end of a connection the pooler's log has the same text, with the client's user, database and address.
+- The pooler's log has the text of every refused login and, with ` + "`log_pooler_errors`" + `, of every error that ended a connection, with the client's user, database and address.
 `
 
 func printRows(b *strings.Builder, rows []errorRow) {

@@ -180,7 +180,7 @@ func TestFrames(t *testing.T) {
 			if f, err = s.Next(nil); err != nil || len(f.Data) != 0 || f.Last {
 				t.Fatalf("cut at %d: of nothing %+v, %v", cut, f, err)
 			}
-			if f, err = s.Next(b[cut:]); err != nil || f.First || !f.Last || f.Type != 'Q' || f.Size != 0 || len(f.Data) != size-cut {
+			if f, err = s.Next(b[cut:]); err != nil || f.First || !f.Last || f.Type != 'Q' || f.Size != 0 || len(f.Data) != size-cut || cap(f.Data) != len(f.Data) {
 				t.Fatalf("cut at %d: second part %+v, %v", cut, f, err)
 			}
 		}
