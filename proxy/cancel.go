@@ -112,14 +112,12 @@ func (s *Server) canceled() {
 	if s.cancels > 0 || s.closing || s.client != nil {
 		return
 	}
-	w.proxy.mu.Lock()
-	if s.ps.State() != pool.ServerBeingCanceled {
-		w.proxy.mu.Unlock()
-		return
-	}
-	out := s.ps.Pool().CancelDone(s.ps, s.facts(), w.loop.Now())
-	w.collect()
-	w.proxy.mu.Unlock()
+	out := pool.Outcome{Kind: pool.Idle}
+	w.pools(func() {
+		if s.ps.State() == pool.ServerBeingCanceled {
+			out = s.ps.Pool().CancelDone(s.ps, s.facts(), w.loop.Now())
+		}
+	})
 	w.follow(s, out)
 	w.act()
 }

@@ -108,10 +108,10 @@ func (w *worker) dialed(s *Server, d Dialed) {
 		p.log.Info("server opened", "listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User,
 			"pid", s.key.ProcessID)
 	}
-	p.mu.Lock()
-	out := s.ps.Pool().Dialed(s.ps, w.index, w.loop.Now())
-	w.collect()
-	p.mu.Unlock()
+	var out pool.Outcome
+	w.pools(func() {
+		out = s.ps.Pool().Dialed(s.ps, w.index, w.loop.Now())
+	})
 	w.follow(s, out)
 }
 
@@ -121,10 +121,9 @@ func (w *worker) dialFailed(s *Server, err error) {
 	p.reachable.failed(err)
 	p.log.Warn("PostgreSQL could not be reached or refused the login; the pool tries again after a pause (server_login_retry)",
 		"listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", err)
-	p.mu.Lock()
-	s.ps.Pool().DialFailed(s.ps, err, w.loop.Now())
-	w.collect()
-	p.mu.Unlock()
+	w.pools(func() {
+		s.ps.Pool().DialFailed(s.ps, err, w.loop.Now())
+	})
 }
 
 // dial is the real one: pgconn logs in (SCRAM, MD5, TLS, several hosts), then the connection is taken from it.

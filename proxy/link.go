@@ -12,12 +12,11 @@ import (
 // checkout takes a server for a client and links them. It reports false when the client has to wait: reads stop, what it has sent is
 // kept, and the grant resumes it.
 func (w *worker) checkout(c *Client) bool {
-	p := w.proxy
 	wt := w.newWaiter(c)
-	p.mu.Lock()
-	ps := c.pool.pool.Checkout(wt, w.loop.Now())
-	w.collect()
-	p.mu.Unlock()
+	var ps *pool.Server
+	w.pools(func() {
+		ps = c.pool.pool.Checkout(wt, w.loop.Now())
+	})
 	defer w.act()
 	if ps != nil && ps.Loop == w.index {
 		w.freeWaiter(wt)
@@ -193,10 +192,10 @@ func (w *worker) checkin(s *Server) {
 	facts := s.facts()
 	s.relay.Released()
 	s.deadline = 0
-	w.proxy.mu.Lock()
-	out := s.ps.Pool().Checkin(s.ps, facts, w.loop.Now())
-	w.collect()
-	w.proxy.mu.Unlock()
+	var out pool.Outcome
+	w.pools(func() {
+		out = s.ps.Pool().Checkin(s.ps, facts, w.loop.Now())
+	})
 	w.follow(s, out)
 }
 
@@ -278,12 +277,11 @@ func (w *worker) closeServer(s *Server, reason string) {
 	s.closing = true
 	s.closeReason = reason
 	now := w.loop.Now()
-	w.proxy.mu.Lock()
-	if s.ps.State() != pool.ServerClosing {
-		s.ps.Pool().Close(s.ps, pool.CloseDoubt, now)
-		w.collect()
-	}
-	w.proxy.mu.Unlock()
+	w.pools(func() {
+		if s.ps.State() != pool.ServerClosing {
+			s.ps.Pool().Close(s.ps, pool.CloseDoubt, now)
+		}
+	})
 	if !s.relay.Quiet() {
 		w.proxy.cancelServer(s)
 	}

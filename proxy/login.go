@@ -99,7 +99,7 @@ func (l *listener) enter(nc net.Conn, startup *protocol.Startup) error {
 		}
 	}()
 	if startup.Minor > newestMinor || len(startup.UnknownOptions) > 0 {
-		if _, err := nc.Write(protocol.AppendNegotiateProtocolVersion(nil, newestMinor, startup.UnknownOptions)); err != nil {
+		if _, err := nc.Write(protocol.AppendNegotiateProtocolVersion(nil, min(startup.Minor, newestMinor), startup.UnknownOptions)); err != nil {
 			return err
 		}
 	}

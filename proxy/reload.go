@@ -46,11 +46,10 @@ func (w *worker) resize(s *settings) {
 			continue
 		}
 		sp.limits.Store(limits)
-		p.mu.Lock()
-		p.setBudgets(limits.resolved, sp.key)
-		p.set.SetLimits(sp.pool, limits.pool, w.loop.Now())
-		w.collect()
-		p.mu.Unlock()
+		w.pools(func() {
+			p.setBudgets(limits.resolved, sp.key)
+			p.set.SetLimits(sp.pool, limits.pool, w.loop.Now())
+		})
 	}
 	w.act()
 }

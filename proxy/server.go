@@ -233,10 +233,9 @@ func (s *Server) gone(err error) {
 	if !s.closing {
 		s.closing = true
 		s.closeReason = pool.CloseLost.String()
-		w.proxy.mu.Lock()
-		s.ps.Pool().Close(s.ps, pool.CloseLost, w.loop.Now())
-		w.collect()
-		w.proxy.mu.Unlock()
+		w.pools(func() {
+			s.ps.Pool().Close(s.ps, pool.CloseLost, w.loop.Now())
+		})
 	}
 	if c != nil {
 		c.server, s.client = nil, nil
@@ -257,10 +256,9 @@ func (w *worker) buried(s *Server, err error) {
 	w.servers.remove(s)
 	w.countersOf(s.pool).serverCloses[s.closeReason]++
 	w.proxy.logServerClose(s, err)
-	w.proxy.mu.Lock()
-	s.ps.Pool().Closed(s.ps, w.loop.Now())
-	w.collect()
-	w.proxy.mu.Unlock()
+	w.pools(func() {
+		s.ps.Pool().Closed(s.ps, w.loop.Now())
+	})
 }
 
 // serverList is an intrusive list.

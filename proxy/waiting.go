@@ -12,10 +12,10 @@ import (
 func (w *worker) leaveQueue(c *Client) {
 	wt := c.waiter
 	c.waiter = nil
-	w.proxy.mu.Lock()
-	left := c.pool.pool.Leave(wt, w.loop.Now())
-	w.collect()
-	w.proxy.mu.Unlock()
+	var left bool
+	w.pools(func() {
+		left = c.pool.pool.Leave(wt, w.loop.Now())
+	})
 	if left {
 		w.freeWaiter(wt)
 	}

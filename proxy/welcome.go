@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
@@ -60,10 +61,10 @@ func (p *Proxy) parametersFor(ctx context.Context, sp *serverPool) (map[string]s
 // queueLogin puts a login into the queue of its pool; with a server there already it is through at once.
 func (w *worker) queueLogin(l *loginWait) {
 	wt := w.newWaiter(l)
-	w.proxy.mu.Lock()
-	ps := l.pool.pool.Checkout(wt, w.loop.Now())
-	w.collect()
-	w.proxy.mu.Unlock()
+	var ps *pool.Server
+	w.pools(func() {
+		ps = l.pool.pool.Checkout(wt, w.loop.Now())
+	})
 	if ps != nil {
 		w.lend(serverOf(ps), wt)
 	}

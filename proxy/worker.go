@@ -57,16 +57,19 @@ func (w *worker) clock() time.Duration { return w.loop.Clock() }
 // startJanitor lets worker 0 drive the clock of all pools.
 func (w *worker) startJanitor() {
 	w.loop.Every(poolTickInterval, func(now time.Duration) {
-		w.proxy.mu.Lock()
-		w.proxy.set.Tick(now)
-		w.collect()
-		w.proxy.mu.Unlock()
+		w.pools(func() {
+			w.proxy.set.Tick(now)
+		})
 		w.act()
 	}).Start()
 }
 
-// collect takes over what the pools want done. The caller holds Proxy.mu and calls act after releasing it.
-func (w *worker) collect() {
+// pools calls into package pool, under the lock that guards it, and takes over what the pools want done; the caller calls act afterwards.
+// A panic in there gives the lock back: it may cost a connection, never the pooler.
+func (w *worker) pools(call func()) {
+	w.proxy.mu.Lock()
+	defer w.proxy.mu.Unlock()
+	call()
 	w.actions = append(w.actions, w.proxy.set.Actions()...)
 }
 
