@@ -96,8 +96,7 @@ func (w *worker) cancelClient(c *Client, done func()) {
 		// The server stays on this loop until canceled: the gate keeps it from being lent.
 		s := c.server
 		s.cancels++
-		w.proxy.goroutines.Go(func() {
-			w.proxy.deliverCancel(s.key, s.address, s.pool)
+		w.proxy.env.Cancel(s.cancelTarget(), func() {
 			w.loop.Post(func() { s.canceled(); done() })
 		})
 	default:
@@ -122,23 +121,36 @@ func (s *Server) canceled() {
 	w.act()
 }
 
-// cancelServer stops a query whose server is being closed, so that PostgreSQL does not work on for nobody.
-func (p *Proxy) cancelServer(s *Server) {
-	key, address, sp := s.key, s.address, s.pool
-	p.goroutines.Go(func() { p.deliverCancel(key, address, sp) })
+// CancelTarget says which server a cancel request is for.
+type CancelTarget struct {
+	Pool    pool.Key
+	Key     protocol.CancelKey
+	Address net.Addr // the very host that the server is on
 }
+
+func (s *Server) cancelTarget() CancelTarget {
+	return CancelTarget{Pool: s.pool.key, Key: s.key, Address: s.address}
+}
+
+// cancelServer stops a query whose server is being closed, so that PostgreSQL does not work on for nobody.
+func (p *Proxy) cancelServer(s *Server) { p.env.Cancel(s.cancelTarget(), func() {}) }
 
 // cancelDialMax bounds one cancel request where cancel_wait_timeout does not; PostgreSQL closes the socket when it has sent the signal.
 const cancelDialMax = 5 * time.Second
 
-// deliverCancel sends a CancelRequest to PostgreSQL and waits until it closes the socket: by then the signal has been sent, and a
+// deliverCancel is the real Environment.Cancel: done is called from a goroutine of its own.
+func (p *Proxy) deliverCancel(target CancelTarget, done func()) {
+	p.goroutines.Go(func() {
+		defer done()
+		p.requestCancel(target)
+	})
+}
+
+// requestCancel sends a CancelRequest to PostgreSQL and waits until it closes the socket: by then the signal has been sent, and a
 // query that is started afterwards is safe.
-func (p *Proxy) deliverCancel(key protocol.CancelKey, address net.Addr, sp *serverPool) {
-	if address == nil {
-		return // simulated
-	}
+func (p *Proxy) requestCancel(target CancelTarget) {
 	limit := cancelDialMax
-	if l := p.settings.Load().listener(sp.key.Listener); l != nil && l.CancelWaitTimeout > 0 {
+	if l := p.settings.Load().listener(target.Pool.Listener); l != nil && l.CancelWaitTimeout > 0 {
 		limit = l.CancelWaitTimeout
 	}
 	ctx, cancel := p.context(limit)
@@ -147,9 +159,9 @@ func (p *Proxy) deliverCancel(key protocol.CancelKey, address net.Addr, sp *serv
 		return
 	}
 	defer p.cancelSlots.free()
-	if err := sendCancel(ctx, address, key); err != nil {
-		p.log.Warn("a cancel request could not be delivered", "listener", sp.key.Listener, "database", sp.key.Database,
-			"user", sp.key.User, "error", err)
+	if err := sendCancel(ctx, target.Address, target.Key); err != nil {
+		p.log.Warn("a cancel request could not be delivered", "listener", target.Pool.Listener, "database", target.Pool.Database,
+			"user", target.Pool.User, "error", err)
 		return
 	}
 	p.counts.cancelsForwarded.Add(1)

@@ -67,6 +67,9 @@ type Environment struct {
 	NewKernel func(loop int) eventloop.Kernel
 	// Dial opens a server and calls done exactly once, from any goroutine; nil: by pgconn.
 	Dial func(target DialTarget, done func(Dialed, error))
+	// Cancel delivers a cancel request to a server and calls done exactly once, from any goroutine, when PostgreSQL has acted on it or
+	// it could not be delivered; nil: over the network.
+	Cancel func(target CancelTarget, done func())
 	// Seed makes the jitter of lifetimes repeatable; 0: from the clock.
 	Seed uint64
 }
@@ -89,6 +92,9 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	p.life, p.end = context.WithCancel(context.Background())
 	if p.env.Dial == nil {
 		p.env.Dial = p.dial
+	}
+	if p.env.Cancel == nil {
+		p.env.Cancel = p.deliverCancel
 	}
 	p.cancelSlots = make(slots, cancelSlotsMax)
 	p.cancels.clients = make(map[uint32]*Client)
