@@ -32,6 +32,7 @@ func (p *Pool) excess() bool {
 
 // grow opens servers for the waiters, as far as the budgets, the pause after failed logins and DialsMax allow.
 func (p *Pool) grow(now time.Duration) {
+	p.revive(now)
 	for p.waiters.n > p.states[ServerNew].n+p.states[ServerTested].n && p.open < p.room(now) && p.mayDial(now) {
 		if !p.shared() {
 			return

@@ -17,7 +17,8 @@ func (p *Pool) Checkout(w *Waiter, now time.Duration) *Server {
 	return nil
 }
 
-// idle finds a server to lend. One that nobody has used for CheckDelay is sent to be checked instead; it comes back through Checkin.
+// idle finds a server to lend. One that nobody has used for CheckDelay is sent to be checked and another is looked for; when all are
+// like that, grow has as many checked as there are waiters. A checked server comes back through Checkin.
 func (p *Pool) idle(loop int, now time.Duration) *Server {
 	idle := &p.states[ServerIdle]
 	for idle.n > 0 {
@@ -25,15 +26,42 @@ func (p *Pool) idle(loop int, now time.Duration) *Server {
 		switch {
 		case p.expired(s, now):
 			p.close(s, CloseLifetime)
-		case p.limits.CheckDelay > 0 && now-s.usedAt > p.limits.CheckDelay:
-			s.moveTo(ServerTested)
-			p.set.act(Action{Kind: ActCheck, Pool: p, Server: s})
-			return nil
-		default:
+		case !p.unsure(s, now):
 			return s
+		case p.unsure(idle.first, now):
+			return nil // it is the one used last
+		default:
+			p.check(s)
 		}
 	}
 	return nil
+}
+
+// unsure reports whether a server has been idle for so long that it is checked before it is lent.
+func (p *Pool) unsure(s *Server, now time.Duration) bool {
+	return p.limits.CheckDelay > 0 && now-s.usedAt > p.limits.CheckDelay
+}
+
+func (p *Pool) check(s *Server) {
+	s.moveTo(ServerTested)
+	p.set.act(Action{Kind: ActCheck, Pool: p, Server: s})
+}
+
+// revive brings idle servers to the waiters: they are there because they have to be checked first, or because a check hangs.
+func (p *Pool) revive(now time.Duration) {
+	for p.waiters.n > 0 {
+		s := p.idle(p.waiters.first.Loop, now)
+		switch {
+		case s != nil:
+			w := p.waiters.pick(s.Loop)
+			p.lend(s, w)
+			p.set.act(Action{Kind: ActGrant, Pool: p, Server: s, Waiter: w})
+		case p.states[ServerIdle].n > 0 && p.waiters.n > p.states[ServerNew].n+p.states[ServerTested].n:
+			p.check(p.choose(p.waiters.first.Loop))
+		default:
+			return
+		}
+	}
 }
 
 // choose prefers a server of the same loop, then the most recently used (or, round robin, the longest idle).

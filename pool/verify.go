@@ -53,7 +53,7 @@ func (p *Pool) verify() error {
 	if waiting != p.waiters.n {
 		return fmt.Errorf("the queue counts %d waiters and has %d", p.waiters.n, waiting)
 	}
-	if waiting > 0 && p.states[ServerIdle].n > 0 {
+	if on := p.states[ServerTested].n + p.states[ServerNew].n; waiting > on && p.states[ServerIdle].n > 0 {
 		return fmt.Errorf("%d wait while %d servers are idle", waiting, p.states[ServerIdle].n)
 	}
 	return nil

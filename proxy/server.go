@@ -92,7 +92,7 @@ func (s *Server) afterRead() {
 		s.worker.rest(s)
 	case s.relay.Settled() && !c.relay.MidMessage():
 		s.worker.settle(s)
-	case s.clientEOF && s.relay.Quiet():
+	case s.clientEOF && !s.relay.Answering() && !s.relay.MidMessage(): // what it waits for may never come: a Sync, the end of a COPY
 		c.close(closeGone, nil)
 	case s.pool.mode == relay.Statement && s.relay.TxStatus != relay.StatusIdle && s.relay.Quiet():
 		c.close(closeStatementMode, protocol.ErrStatementMode())

@@ -138,8 +138,11 @@ func (s *Server) sent(messageType byte, kind owedKind) {
 		s.sentInCopy(messageType)
 		return
 	case kind == owedNothing:
-		if messageType == protocol.ClientFlush {
+		switch messageType {
+		case protocol.ClientFlush:
 			s.unflushed = 0
+		case protocol.ClientCopyDone, protocol.ClientCopyFail:
+			s.owed.markEnded() // the server has not said yet whether it is in a COPY
 		}
 		return
 	case kind == owedSync:

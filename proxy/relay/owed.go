@@ -16,12 +16,17 @@ const (
 
 	// owedInjected marks a reply to a message of the proxy's own: no client sees it.
 	owedInjected owedKind = 0x80
+	// owedEnded marks a request behind which the client has sent CopyDone or CopyFail already: should it turn out to be a COPY, nothing
+	// that follows is read as its data.
+	owedEnded owedKind = 0x40
+
+	owedMarks = owedInjected | owedEnded
 )
 
 // endsWithReady: ReadyForQuery ends it. Query and Sync are told apart, because a server that skips to Sync after an error answers no
 // Query in between (invariant 1).
 func (k owedKind) endsWithReady() bool {
-	k &^= owedInjected
+	k &^= owedMarks
 	return k == owedQuery || k == owedFunction || k == owedSync
 }
 
@@ -95,7 +100,7 @@ func (o *Owed) pop() {
 // It reports whether there is one.
 func (o *Owed) dropToSync() bool {
 	for o.n > 0 {
-		if o.front()&^owedInjected == owedSync {
+		if o.front()&^owedMarks == owedSync {
 			return true
 		}
 		o.pop()
@@ -103,13 +108,26 @@ func (o *Owed) dropToSync() bool {
 	return false
 }
 
-// removeSyncsBehindFront forgets the Syncs that directly follow the oldest reply: COPY in has swallowed them.
-func (o *Owed) removeSyncsBehindFront() (removed int) {
-	for o.at(1)&^owedInjected == owedSync {
+// markEnded notes that the client has sent CopyDone or CopyFail behind its newest request.
+func (o *Owed) markEnded() {
+	if o.n > 0 {
 		slots := o.slots()
-		slots[(o.head+1)&(len(slots)-1)] = o.front()
-		o.pop()
-		removed++
+		slots[(o.head+o.n-1)&(len(slots)-1)] |= owedEnded
 	}
-	return removed
+}
+
+// enterCopy is called when the oldest request turns out to be a COPY in, which swallows the Syncs that follow it up to the CopyDone.
+// ended: that one has been sent already.
+func (o *Owed) enterCopy() (swallowed int, ended bool) {
+	for o.front()&owedEnded == 0 && o.at(1)&^owedMarks == owedSync {
+		slots := o.slots()
+		slots[(o.head+1)&(len(slots)-1)] = o.front() | o.at(1)&owedEnded
+		o.pop()
+		swallowed++
+	}
+	ended = o.front()&owedEnded != 0
+	if ended {
+		o.slots()[o.head] &^= owedEnded
+	}
+	return swallowed, ended
 }

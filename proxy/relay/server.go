@@ -78,7 +78,7 @@ func (s *Server) single(rest []byte) (step Step, alone bool) {
 
 // passed notes the effect of a message on what is owed. It returns what is wrong with the message, if anything is.
 func (s *Server) passed(f protocol.Frame) (wrong string) {
-	front := s.owed.front() &^ owedInjected
+	front := s.owed.front() &^ owedMarks
 	switch f.Type {
 	case protocol.ServerDataRow, protocol.ServerCopyData, protocol.ServerNoticeResponse, protocol.ServerNotificationResponse,
 		protocol.ServerParameterDescription, protocol.ServerCopyDone, protocol.ServerFunctionCallResponse,
@@ -102,11 +102,7 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 	case protocol.ServerErrorResponse:
 		s.failed(front)
 	case protocol.ServerCopyInResponse:
-		s.copying = copyIn
-		s.syncInCopy = s.owed.removeSyncsBehindFront() > 0
-		// A Sync sent ahead was swallowed by the COPY: the batch ends with the one after CopyDone.
-		s.batchOpen = front == owedExecute
-		s.unflushed = min(s.unflushed, s.owed.Len())
+		s.enterCopy(front)
 	case protocol.ServerCopyOutResponse:
 		s.copying = copyOut
 	case protocol.ServerCopyBothResponse:
@@ -115,6 +111,19 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 		return "unknown message type " + itoa(int(f.Type))
 	}
 	return ""
+}
+
+// enterCopy notes that the server reads COPY data now. A Sync sent ahead of it was swallowed: the batch ends with the one after CopyDone,
+// which may have been sent ahead too.
+func (s *Server) enterCopy(front owedKind) {
+	swallowed, ended := s.owed.enterCopy()
+	s.syncInCopy = swallowed > 0
+	s.copying = copyIn
+	if ended {
+		s.copying = copyInDone
+	}
+	s.batchOpen = front == owedExecute && !(ended && s.owed.at(1)&^owedMarks == owedSync)
+	s.unflushed = min(s.unflushed, s.owed.Len())
 }
 
 // answered takes the reply that is due from the queue. A Query has any number of them.
