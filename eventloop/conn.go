@@ -29,15 +29,15 @@ type Handler interface {
 type Conn struct {
 	loop    *Loop // nil: not on a loop
 	handler Handler
-	kept    []byte // delivered and not consumed
-	out     []byte // the backlog: what the socket would not take
+	tls     *Transport // nil: plain. Then everything above the socket calls is in tls.go
+	kept    []byte     // delivered and not consumed
+	out     []byte     // the backlog: what the socket would not take
 	fd      int32
 	gen     uint32
 	readMax int32
 	errno   int16
 	state   connState
 	want    Interest // as the kernel knows it; 0: not watched
-	queued  bool     // in loop.ready
 }
 
 type connState uint8
@@ -49,6 +49,7 @@ const (
 	maybeMore                       // the last read filled its buffer
 	broken                          // OnBroken is due or has been called
 	resumed                         // kept bytes are due
+	queued                          // in loop.ready
 )
 
 var errPanic = errors.New("a handler panicked")
@@ -68,9 +69,12 @@ func (l *Loop) Adopt(c *Conn, src Source, h Handler) error {
 	}
 	if len(src.Unread) > 0 {
 		c.kept = append(l.take(len(src.Unread)), src.Unread...)
-		c.state |= resumed
-		c.queue()
 	}
+	if src.TLS != nil {
+		l.bufferTLS()
+		c.tls = src.TLS
+	}
+	c.redeliver()
 	c.want = c.wanted()
 	if err := l.kernel.Add(src.FD, c.token(), c.want); err != nil {
 		c.want = 0
@@ -102,14 +106,25 @@ func (c *Conn) SetReadMax(bytes int) { c.readMax = int32(bytes) }
 
 // Unread reports whether bytes may be waiting in the socket. After a read that did not fill its buffer it costs nothing.
 func (c *Conn) Unread() bool {
-	return c.loop != nil && c.state&maybeMore != 0 && c.loop.kernel.Peek(int(c.fd))
+	if c.loop == nil {
+		return false
+	}
+	return c.tls != nil && c.tls.undelivered() || c.state&maybeMore != 0 && c.loop.kernel.Peek(int(c.fd))
 }
 
 // queue asks the loop to call handle when the current handler has returned.
 func (c *Conn) queue() {
-	if !c.queued {
-		c.queued = true
+	if c.state&queued == 0 {
+		c.state |= queued
 		c.loop.ready = append(c.loop.ready, c)
+	}
+}
+
+// redeliver has what was kept delivered again, when the current handler has returned.
+func (c *Conn) redeliver() {
+	if len(c.kept) > 0 || c.tls != nil && c.tls.more {
+		c.state |= resumed
+		c.queue()
 	}
 }
 
@@ -162,6 +177,10 @@ func (c *Conn) due() {
 		return
 	}
 	c.state &^= resumed
+	if c.tls != nil && c.tls.more {
+		c.readTLS()
+		return
+	}
 	if len(c.kept) > 0 {
 		n := copy(c.loop.buffer, c.kept)
 		c.deliver(c.loop.buffer[:n])
@@ -219,6 +238,10 @@ func (c *Conn) watch() {
 
 // read takes what the socket has, up to a buffer full, and delivers it behind the kept bytes.
 func (c *Conn) read() {
+	if c.tls != nil {
+		c.readTLS()
+		return
+	}
 	l := c.loop
 	start := copy(l.buffer, c.kept)
 	end := len(l.buffer)
@@ -229,24 +252,34 @@ func (c *Conn) read() {
 		c.deliver(l.buffer[:end])
 		return
 	}
-	n, errno := l.kernel.Recv(int(c.fd), l.buffer[start:end])
+	if n := c.recv(l.buffer[start:end]); n > 0 {
+		c.deliver(l.buffer[:start+n])
+	}
+}
+
+// recv fills room from the socket. With 0 there is nothing to deliver, and what there is to say has been said.
+func (c *Conn) recv(room []byte) int {
+	n, errno := c.loop.kernel.Recv(int(c.fd), room)
+	c.state &^= maybeMore
 	switch {
 	case errno == 0 && n > 0:
-		c.state &^= maybeMore
-		if start+n == end {
+		if n == len(room) {
 			c.state |= maybeMore
 		}
-		c.deliver(l.buffer[:start+n])
+		return n
 	case errno == 0:
-		c.state |= ended
-		c.state &^= maybeMore
-		c.watch()
-		c.handler.OnEOF()
-	case errno == syscall.EAGAIN || errno == syscall.EINTR:
-		c.state &^= maybeMore
-	default:
+		c.end()
+	case errno != syscall.EAGAIN && errno != syscall.EINTR:
 		c.fail(errno)
 	}
+	return 0
+}
+
+// end: the other side sends no more.
+func (c *Conn) end() {
+	c.state |= ended
+	c.watch()
+	c.handler.OnEOF()
 }
 
 // deliver hands b, which is in the loop's buffer, to the handler and keeps what it leaves.
@@ -278,6 +311,15 @@ func (c *Conn) deliver(b []byte) {
 
 // Send sends what the socket takes at once; the rest becomes the backlog and leaves when it can. It never calls a handler.
 func (c *Conn) Send(b []byte) {
+	if c.tls != nil {
+		c.sendTLS(b)
+		return
+	}
+	c.transmit(b)
+}
+
+// transmit is Send of bytes as they go over the network.
+func (c *Conn) transmit(b []byte) {
 	if c.loop == nil || c.state&broken != 0 || len(b) == 0 {
 		return
 	}
@@ -353,10 +395,7 @@ func (c *Conn) ResumeReads() {
 		return
 	}
 	c.watch()
-	if len(c.kept) > 0 {
-		c.state |= resumed
-		c.queue()
-	}
+	c.redeliver()
 }
 
 // leave takes the Conn off its loop.
@@ -368,13 +407,13 @@ func (c *Conn) leave() {
 	if c.want != 0 {
 		_ = l.kernel.Remove(int(c.fd))
 	}
-	if c.queued {
+	if c.state&queued != 0 {
 		for i, other := range l.ready {
 			if other == c {
 				l.ready[i] = nil
 			}
 		}
-		c.queued = false
+		c.state &^= queued
 	}
 	l.conns[c.fd] = nil
 	l.count.Add(-1)
@@ -395,14 +434,17 @@ func (c *Conn) Close() {
 	if c.out != nil {
 		l.give(c.out)
 	}
-	c.kept, c.out = nil, nil
+	if c.tls != nil {
+		l.give(c.tls.sealed)
+	}
+	c.kept, c.out, c.tls = nil, nil, nil
 }
 
 // Detach takes the Conn off its loop with everything that belongs to it, for another loop's Adopt. Ownership passes to the caller.
 func (c *Conn) Detach() Source {
-	src := Source{FD: int(c.fd), Unread: c.kept, Backlog: c.out}
+	src := Source{FD: int(c.fd), TLS: c.tls, Unread: c.kept, Backlog: c.out}
 	c.leave()
-	c.kept, c.out = nil, nil
+	c.kept, c.out, c.tls = nil, nil, nil
 	return src
 }
 
@@ -437,6 +479,9 @@ func (c *Conn) CloseAfterDrain(limit time.Duration) {
 		}
 	})
 	g.ticker.Start()
+	if c.tls != nil {
+		c.closeTLS()
+	}
 	if len(c.out) == 0 {
 		g.OnDrained()
 	}

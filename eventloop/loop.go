@@ -4,7 +4,7 @@
 // A Loop is one locked operating-system thread. Everything that belongs to it (its Conns, tickers, buffers) is touched by that thread
 // only; Post, Stop, Connections and BusyTotal may be called from any goroutine. Handlers run on the loop and must not block.
 //
-// Read loop.go (a turn), then conn.go (a socket); kernel.go is the small interface to epoll and kqueue.
+// Read loop.go (a turn), then conn.go (a socket); tls.go and transport.go for one that speaks TLS; kernel.go is the small interface to epoll and kqueue.
 package eventloop
 
 import (
@@ -33,6 +33,8 @@ type Loop struct {
 	// owned by the loop's thread
 	events  [maxEvents]Event
 	buffer  []byte // shared by all reads
+	sealed  []byte // the same for what TLS has still to decrypt; nil until the first TLS connection
+	sealing []byte // and for what it has encrypted
 	conns   []*Conn
 	gen     uint32
 	now     time.Duration
@@ -138,7 +140,7 @@ func (l *Loop) settle() {
 	for len(l.ready) > 0 || len(l.later) > 0 {
 		for i := 0; i < len(l.ready); i++ {
 			if c := l.ready[i]; c != nil {
-				c.queued = false
+				c.state &^= queued
 				l.guarded(c, 0)
 			}
 		}

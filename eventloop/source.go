@@ -1,6 +1,7 @@
 package eventloop
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,40 +13,53 @@ import (
 // Source is a socket between two owners, with the bytes that were read and not used, and those that were not sent.
 type Source struct {
 	FD              int
+	TLS             *Transport // nil: plain
 	Unread, Backlog []byte
 }
 
 // Close gives the socket up.
 func (s Source) Close() { _ = unix.Close(s.FD) }
 
-// Transport wraps a socket that a library is to log in on, so that Take can find it again.
-type Transport struct{ net.Conn }
-
-// NewTransport wraps nc.
-func NewTransport(nc net.Conn) *Transport { return &Transport{nc} }
-
-// NetConn is the socket itself.
-func (t *Transport) NetConn() net.Conn { return t.Conn }
-
-var errNoSocket = errors.New("not a plain socket")
+var errNoSocket = errors.New("not a socket that can be taken over")
 
 // Take takes the socket out of nc for a loop: its descriptor is duplicated, nc is closed. Ownership passes to the caller; on an error nc
-// is still the caller's. nc is a *net.TCPConn, a *net.UnixConn or a Transport around one.
+// is still the caller's. nc is a *net.TCPConn, a *net.UnixConn, a Transport around one, or a *tls.Conn around a Transport that has
+// finished its handshake.
 func Take(nc net.Conn) (Source, error) {
-	for {
-		t, ok := nc.(*Transport)
-		if !ok {
-			break
-		}
-		nc = t.Conn
+	socket := nc
+	session, _ := nc.(*tls.Conn)
+	if session != nil {
+		socket = session.NetConn()
 	}
-	raw, ok := nc.(syscall.Conn)
+	transport, _ := socket.(*Transport)
+	switch {
+	case transport != nil:
+		socket = transport.Conn
+	case session != nil:
+		return Source{}, fmt.Errorf("taking over TLS on %T: %w", socket, errNoSocket)
+	}
+	fd, err := duplicate(socket)
+	if err != nil {
+		return Source{}, err
+	}
+	_ = socket.Close() // the duplicate lives on
+	src := Source{FD: fd}
+	if session != nil {
+		transport.enterLoop(session)
+		src.TLS = transport
+	}
+	return src, nil
+}
+
+// duplicate makes a second descriptor of a socket, one that the Go scheduler does not know.
+func duplicate(socket net.Conn) (int, error) {
+	raw, ok := socket.(syscall.Conn)
 	if !ok {
-		return Source{}, fmt.Errorf("taking over %T: %w", nc, errNoSocket)
+		return 0, fmt.Errorf("taking over %T: %w", socket, errNoSocket)
 	}
 	control, err := raw.SyscallConn()
 	if err != nil {
-		return Source{}, err
+		return 0, err
 	}
 	fd, dupErr := -1, error(nil)
 	err = control.Control(func(old uintptr) {
@@ -57,8 +71,7 @@ func Take(nc net.Conn) (Source, error) {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
-		return Source{}, fmt.Errorf("taking over a socket: %w", err)
+		return 0, fmt.Errorf("taking over a socket: %w", err)
 	}
-	_ = nc.Close() // the duplicate lives on
-	return Source{FD: fd}, nil
+	return fd, nil
 }
