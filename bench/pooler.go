@@ -43,6 +43,7 @@ func (p *pooler) target(user, password, database string) (*target, error) {
 type product struct {
 	name, version string
 	fresh         bool // start gives a new process: memory and logins can be measured again
+	loadOnly      bool // it is no pooler: only the load can be measured
 	start         func(ctx context.Context, s settings) (*pooler, error)
 }
 
@@ -163,6 +164,40 @@ log_disconnections = 0
 		return 0, 0, nil, err
 	}
 	return process.command.Process.Pid, port, stop, nil
+}
+
+// floorProduct builds the relay of bench/floor, which only forwards: what every pooler has to pay.
+func floorProduct(ctx context.Context) (_ product, cleanUp func(), err error) {
+	folder, err := scratch("bench-floor-*", nil)
+	if err != nil {
+		return product{}, nil, err
+	}
+	cleanUp = func() { _ = os.RemoveAll(folder) }
+	path := filepath.Join(folder, "relay")
+	if output, err := exec.CommandContext(ctx, "cc", "-O2", "-o", path, "bench/floor/relay.c").CombinedOutput(); err != nil {
+		cleanUp()
+		return product{}, nil, fmt.Errorf("build the floor (it needs a C compiler, and the repository as working directory): %w\n%s", err, output)
+	}
+	return product{name: "bare relay", version: "bench/floor, cc -O2", loadOnly: true, start: func(ctx context.Context, s settings) (*pooler, error) {
+		return startFloor(ctx, path, folder, s)
+	}}, cleanUp, nil
+}
+
+func startFloor(ctx context.Context, path, folder string, s settings) (*pooler, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	process, err := startChild("floor", folder, nil, path, strconv.Itoa(port), strconv.Itoa(s.server.port), strconv.Itoa(s.poolSize))
+	if err != nil {
+		return nil, err
+	}
+	running := &pooler{name: "bare relay", transactionPort: port, pids: []int{process.command.Process.Pid}, stop: func() { process.stop(syscall.SIGTERM) }}
+	if err := process.waitListening(ctx, address(port)); err != nil {
+		running.stop()
+		return nil, err
+	}
+	return running, nil
 }
 
 // hybridbouncerProduct starts our pooler from the program at path; empty: builds it from this repository first.

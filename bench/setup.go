@@ -19,6 +19,7 @@ type setup struct {
 	pgbouncer, hybridbouncer string
 	given                    listFlag
 	loops                    int
+	floor                    bool
 }
 
 // listFlag is a flag that may be given several times.
@@ -44,12 +45,12 @@ func (s *setup) addFlags(flags *flag.FlagSet) {
 	flags.StringVar(&s.pgbouncer, "pgbouncer", "", "`path` of a PgBouncer to start; default: the one on PATH, if any; \"none\": without it")
 	flags.StringVar(&s.hybridbouncer, "hybridbouncer", "", "`path` of our pooler to start; default: built from this repository; \"none\": without it")
 	flags.Var(&s.given, "pooler", "`name=port:pid` of a pooler that runs on 127.0.0.1 in front of -server; more processes as port:pid,pid; may be given again")
+	flags.BoolVar(&s.floor, "floor", false, "measure a bare relay in C too (bench/floor; simple protocol only): what the system calls alone cost")
 	flags.IntVar(&s.loops, "loops", 0, "event loops of our pooler; 0: as it decides")
 }
 
 // products are those to compare, the reference first: PgBouncer, the given ones, ours. cleanUp removes what was built.
 func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), err error) {
-	cleanUp = func() {}
 	path := s.pgbouncer
 	if path == "" {
 		if path, err = exec.LookPath("pgbouncer"); err != nil {
@@ -74,12 +75,27 @@ func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), e
 		}
 		list = append(list, one)
 	}
-	if s.hybridbouncer != none {
-		ours, remove, err := hybridbouncerProduct(ctx, s.hybridbouncer)
+	var removes []func()
+	cleanUp = func() {
+		for _, remove := range removes {
+			remove()
+		}
+	}
+	if s.floor {
+		floor, remove, err := floorProduct(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
-		cleanUp = remove
+		removes = append(removes, remove)
+		list = append(list, floor)
+	}
+	if s.hybridbouncer != none {
+		ours, remove, err := hybridbouncerProduct(ctx, s.hybridbouncer)
+		if err != nil {
+			cleanUp()
+			return nil, nil, err
+		}
+		removes = append(removes, remove)
 		list = append(list, ours)
 	}
 	if len(list) == 0 {

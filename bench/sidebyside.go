@@ -217,7 +217,7 @@ func (c *comparison) measureLogins(ctx context.Context) error {
 func (c *comparison) eachRound(ctx context.Context, authType string, measure func(p *pooler, to *target, round int) error) error {
 	for round := range c.rounds {
 		for _, one := range c.list {
-			if round > 0 && !one.fresh {
+			if round > 0 && !one.fresh || one.loadOnly {
 				continue
 			}
 			p, err := one.start(ctx, c.settings(authType))

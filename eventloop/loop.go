@@ -2,7 +2,7 @@
 // nor anything else of this program.
 //
 // A Loop is one locked operating-system thread. Everything that belongs to it (its Conns, tickers, buffers) is touched by that thread
-// only; Post, Stop, Connections and BusyTotal may be called from any goroutine. Handlers run on the loop and must not block.
+// only; Post, Stop, Connections, BusyTotal and ThreadTime may be called from any goroutine. Handlers run on the loop and must not block.
 //
 // Read loop.go (a turn), then conn.go (a socket); tls.go and transport.go for one that speaks TLS; kernel.go is the small interface to epoll and kqueue.
 package eventloop
@@ -230,6 +230,15 @@ func (l *Loop) Connections() int { return int(l.count.Load()) }
 
 // BusyTotal is the time spent handling, not waiting. Any goroutine.
 func (l *Loop) BusyTotal() time.Duration { return time.Duration(l.busy.Load()) }
+
+// ThreadTime is the processor time that the loop's thread has used: what BusyTotal is on a machine that has a processor free for it. Any
+// goroutine.
+func (l *Loop) ThreadTime() time.Duration {
+	if used, ok := threadTime(l.thread.Load()); ok && l.thread.Load() != 0 {
+		return used
+	}
+	return l.BusyTotal()
+}
 
 // OnLoop reports whether the caller runs on the loop's thread. A loop that is turned by hand says yes to everybody.
 func (l *Loop) OnLoop() bool {

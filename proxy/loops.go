@@ -9,10 +9,11 @@ import (
 func autoLoops() int { return max(1, runtime.GOMAXPROCS(0)) }
 
 // How loops = 0 packs clients. One loop is cheaper per query than two at equal load (cross-loop wake-ups, servers that change loops), so
-// a second one opens only when the first has hardly any time left, and closes when the rest could carry its load easily.
+// a second one opens only when the first has hardly any time left, and closes when the rest could carry its load easily. What counts is
+// processor time: a loop that has to share its processor with PostgreSQL does not get more of it by being two.
 const (
 	loopsLookEvery  = 500 * time.Millisecond
-	loopsBusyShare  = 0.85 // all open loops are this busy: open one more
+	loopsBusyShare  = 0.85 // all open loops use this much of a processor: open one more
 	loopsIdleShare  = 0.35 // together the open loops would keep one loop less this busy: close one
 	loopsBusyLooks  = 4    // so many looks in a row
 	loopsIdleLooks  = 60
@@ -37,7 +38,7 @@ func (p *Proxy) watchLoops() {
 		open := int(p.openLoops.Load())
 		least, sum := 1.0, 0.0
 		for i, w := range p.workers[:open] {
-			busy := w.loop.BusyTotal()
+			busy := w.loop.ThreadTime()
 			share := float64(busy-last[i]) / float64(loopsLookEvery)
 			last[i] = busy
 			least, sum = min(least, share), sum+share
@@ -46,7 +47,7 @@ func (p *Proxy) watchLoops() {
 		switch {
 		case busyLooks >= loopsBusyLooks && open < len(p.workers):
 			p.openLoops.Store(int32(open + 1))
-			last[open] = p.workers[open].loop.BusyTotal()
+			last[open] = p.workers[open].loop.ThreadTime()
 			busyLooks = 0
 			p.log.Info("the event loops are busy: one more is opened", "loops", open+1)
 		case idleLooks >= loopsIdleLooks:
