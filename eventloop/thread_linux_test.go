@@ -9,6 +9,7 @@ import (
 func TestThreadTime(t *testing.T) {
 	l := running(t, Options{})
 	free := make(chan struct{})
+	call(l, func() {}) // it has its thread
 	used, busy := l.ThreadTime(), l.BusyTotal()
 	blocked := make(chan struct{})
 	l.Post(func() { close(blocked); <-free })
