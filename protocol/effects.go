@@ -1,0 +1,109 @@
+package protocol
+
+import "strings"
+
+// Effects is what the text of a statement says it does to the session beyond its own transaction: a set. Empty for the statements of
+// most applications. What a function does inside, no text tells.
+type Effects uint32
+
+// The effects.
+const (
+	// Assigns: parameters are set or reset for the session; Lexer.Assignment tells which. SET LOCAL and SET TRANSACTION do not count.
+	Assigns Effects = 1 << iota
+	// ResetsAll: RESET ALL. It touches neither role nor session_authorization.
+	ResetsAll
+	// DiscardsAll: DISCARD ALL.
+	DiscardsAll
+	// DiscardsTemp: DISCARD TEMP.
+	DiscardsTemp
+	// Prepares: PREPARE of a statement.
+	Prepares
+	// Deallocates: DEALLOCATE of a name or ALL.
+	Deallocates
+	// Executes: EXECUTE of a prepared statement.
+	Executes
+	// Listens: LISTEN.
+	Listens
+	// Unlistens: UNLISTEN.
+	Unlistens
+	// Notifies: NOTIFY.
+	Notifies
+	// HoldsCursor: DECLARE ... WITH HOLD.
+	HoldsCursor
+	// MakesTemp: a temporary object that outlives its transaction is made, or pg_temp is named.
+	MakesTemp
+	// LocksAdvisory: a session-level advisory lock may be taken.
+	LocksAdvisory
+	// UnlocksAdvisory: pg_advisory_unlock and its kin.
+	UnlocksAdvisory
+	// HoldsOther: something else that only a connection can hold, of dblink or a replication origin.
+	HoldsOther
+	// Loads: LOAD.
+	Loads
+	// Begins: BEGIN, START TRANSACTION.
+	Begins
+	// Commits: COMMIT, END. With ...AND CHAIN also Chains.
+	Commits
+	// RollsBack: ROLLBACK, ABORT of the whole transaction.
+	RollsBack
+	// PreparesTransaction: PREPARE TRANSACTION, which ends it.
+	PreparesTransaction
+	// Chains: COMMIT or ROLLBACK AND CHAIN.
+	Chains
+	// Savepoints: SAVEPOINT, RELEASE, ROLLBACK TO.
+	Savepoints
+	// Opaque: DO and CALL, whose effects are not in the text.
+	Opaque
+	// Unreadable: nobody can tell from the text alone: see Dialect, and the bounds of Lexer. Other effects are then a guess.
+	Unreadable
+)
+
+var effectNames = [...]string{
+	"assigns", "resets_all", "discards_all", "discards_temp", "prepares", "deallocates", "executes", "listens", "unlistens", "notifies",
+	"holds_cursor", "makes_temp", "locks_advisory", "unlocks_advisory", "holds_other", "loads", "begins", "commits", "rolls_back",
+	"prepares_transaction", "chains", "savepoints", "opaque", "unreadable",
+}
+
+// String is the set as words, for tests and logs.
+func (e Effects) String() string {
+	var words []string
+	for i, name := range effectNames {
+		if e&(1<<i) != 0 {
+			words = append(words, name)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// Assignment is one parameter that a text sets or resets for the session.
+type Assignment struct {
+	// Name is folded, with its quotes taken off; nil when the text does not say it. Valid until the Lexer's next Begin.
+	Name []byte
+	// Value is the value set, when Exact; valid as long as Name.
+	Value []byte
+	// NameParam and ValueParam are n when it is the bound parameter $n instead.
+	NameParam, ValueParam int
+	// Reset: it goes back to its default.
+	Reset bool
+	// Exact: when the statement succeeds the parameter has this value, or is Reset. Otherwise the server has to be asked.
+	Exact bool
+}
+
+// Dialect is how a server reads the text of a client: what changes the rules by which strings end.
+type Dialect struct {
+	// BackslashEscapes: standard_conforming_strings is off.
+	BackslashEscapes bool
+	// Doubtful: it is not known whether BackslashEscapes holds, because statements that may change it are on their way.
+	Doubtful bool
+	// TrailingQuotes: client_encoding is one in which a quote or backslash can be the second byte of a character.
+	TrailingQuotes bool
+}
+
+// HasTrailingQuotes reports whether ASCII bytes can be part of a longer character in an encoding (by its canonical name).
+func HasTrailingQuotes(encoding string) bool {
+	switch encoding {
+	case "SJIS", "SHIFT_JIS_2004", "BIG5", "GBK", "UHC", "GB18030", "JOHAB":
+		return true
+	}
+	return false
+}
