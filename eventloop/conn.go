@@ -57,6 +57,7 @@ var errPanic = errors.New("a handler panicked")
 // Adopt puts a socket onto the loop and delivers its unread bytes when the current handler has returned. Ownership of src passes here,
 // also on an error. The loop's thread only.
 func (l *Loop) Adopt(c *Conn, src Source, h Handler) error {
+	l.owned("Adopt")
 	l.gen++
 	*c = Conn{loop: l, handler: h, fd: int32(src.FD), gen: l.gen}
 	for len(l.conns) <= src.FD {
@@ -90,22 +91,38 @@ func (c *Conn) token() uint64 { return uint64(uint32(c.fd)) | uint64(c.gen)<<32 
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // Backlog is how many bytes the socket has not taken yet.
-func (c *Conn) Backlog() int { return len(c.out) }
+func (c *Conn) Backlog() int {
+	c.loop.owned("Conn.Backlog")
+	return len(c.out)
+}
 
 // Kept is how many bytes were delivered and not consumed.
-func (c *Conn) Kept() int { return len(c.kept) }
+func (c *Conn) Kept() int {
+	c.loop.owned("Conn.Kept")
+	return len(c.kept)
+}
 
 // KeptBytes lends them to look at.
-func (c *Conn) KeptBytes(look func(b []byte)) { look(c.kept) }
+func (c *Conn) KeptBytes(look func(b []byte)) {
+	c.loop.owned("Conn.KeptBytes")
+	look(c.kept)
+}
 
 // ReadsPaused reports whether reads are paused.
-func (c *Conn) ReadsPaused() bool { return c.state&paused != 0 }
+func (c *Conn) ReadsPaused() bool {
+	c.loop.owned("Conn.ReadsPaused")
+	return c.state&paused != 0
+}
 
 // SetReadMax bounds what one OnRead delivers beyond the kept bytes; 0: the whole read buffer.
-func (c *Conn) SetReadMax(bytes int) { c.readMax = int32(bytes) }
+func (c *Conn) SetReadMax(bytes int) {
+	c.loop.owned("Conn.SetReadMax")
+	c.readMax = int32(bytes)
+}
 
 // Unread reports whether bytes may be waiting in the socket. After a read that did not fill its buffer it costs nothing.
 func (c *Conn) Unread() bool {
+	c.loop.owned("Conn.Unread")
 	if c.loop == nil {
 		return false
 	}
@@ -311,6 +328,7 @@ func (c *Conn) deliver(b []byte) {
 
 // Send sends what the socket takes at once; the rest becomes the backlog and leaves when it can. It never calls a handler.
 func (c *Conn) Send(b []byte) {
+	c.loop.owned("Conn.Send")
 	if c.tls != nil {
 		c.sendTLS(b)
 		return
@@ -383,10 +401,14 @@ func (c *Conn) fail(err error) {
 }
 
 // PauseReads stops delivery. It costs no system call unless something arrives meanwhile.
-func (c *Conn) PauseReads() { c.state |= paused }
+func (c *Conn) PauseReads() {
+	c.loop.owned("Conn.PauseReads")
+	c.state |= paused
+}
 
 // ResumeReads starts delivery again; kept bytes are delivered when the current handler has returned.
 func (c *Conn) ResumeReads() {
+	c.loop.owned("Conn.ResumeReads")
 	if c.loop == nil || c.state&paused == 0 {
 		return
 	}
@@ -422,6 +444,7 @@ func (c *Conn) leave() {
 
 // Close ends the Conn at once; the backlog is lost. No handler is called any more.
 func (c *Conn) Close() {
+	c.loop.owned("Conn.Close")
 	l := c.loop
 	if l == nil {
 		return
@@ -442,6 +465,7 @@ func (c *Conn) Close() {
 
 // Detach takes the Conn off its loop with everything that belongs to it, for another loop's Adopt. Ownership passes to the caller.
 func (c *Conn) Detach() Source {
+	c.loop.owned("Conn.Detach")
 	src := Source{FD: int(c.fd), TLS: c.tls, Unread: c.kept, Backlog: c.out}
 	c.leave()
 	c.kept, c.out, c.tls = nil, nil, nil
@@ -462,6 +486,7 @@ const lingerLook = 100 * time.Millisecond
 // CloseAfterDrain sends the backlog and closes when the other side has taken it, at most after limit. The handler is not called any
 // more.
 func (c *Conn) CloseAfterDrain(limit time.Duration) {
+	c.loop.owned("Conn.CloseAfterDrain")
 	if c.loop == nil {
 		return
 	}

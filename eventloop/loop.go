@@ -92,6 +92,7 @@ func (l *Loop) Run() {
 // Turn waits for events (block) or only looks, and handles what there is. It reports false after Stop. Run calls it; so does a
 // simulation, which then stands for the loop's thread.
 func (l *Loop) Turn(block bool) bool {
+	l.owned("Turn")
 	n := l.kernel.Wait(l.events[:], l.patience(block))
 	start := l.kernel.Now()
 	l.now = start
@@ -217,10 +218,16 @@ func (l *Loop) Stop() {
 }
 
 // Later runs f when the current handler has returned.
-func (l *Loop) Later(f func()) { l.later = append(l.later, f) }
+func (l *Loop) Later(f func()) {
+	l.owned("Later")
+	l.later = append(l.later, f)
+}
 
 // Now is the time at which this turn began.
-func (l *Loop) Now() time.Duration { return l.now }
+func (l *Loop) Now() time.Duration {
+	l.owned("Now")
+	return l.now
+}
 
 // Clock is the time now, not that of the turn. Any goroutine.
 func (l *Loop) Clock() time.Duration { return l.kernel.Now() }

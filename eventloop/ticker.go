@@ -18,6 +18,7 @@ func (l *Loop) Every(interval time.Duration, f func(now time.Duration)) *Ticker 
 
 // Start lets it tick, first after one interval. The loop's thread only.
 func (t *Ticker) Start() {
+	t.loop.owned("Ticker.Start")
 	if t.started {
 		return
 	}
@@ -28,6 +29,7 @@ func (t *Ticker) Start() {
 
 // Stop ends it. The loop's thread only.
 func (t *Ticker) Stop() {
+	t.loop.owned("Ticker.Stop")
 	if !t.started {
 		return
 	}

@@ -100,6 +100,7 @@ func (s *Set) feed(p *Pool, now time.Duration) {
 
 // Dialed says that a new server is ready; it goes to the first waiter, or is idle.
 func (p *Pool) Dialed(s *Server, loop int, now time.Duration) Outcome {
+	p.set.guarded()
 	s.Loop = loop
 	p.pause, p.retryAt, p.lastErr = 0, 0, nil
 	if s.state == ServerClosing {
@@ -119,6 +120,7 @@ const pauseFirst = 100 * time.Millisecond
 // DialFailed says that a server could not be opened. The next try waits; the clients waiting hear of it when the pool has no server at
 // all, unless err says that it is Transient.
 func (p *Pool) DialFailed(s *Server, err error, now time.Duration) {
+	p.set.guarded()
 	p.bury(s)
 	p.pause = min(max(2*p.pause, pauseFirst), max(p.limits.LoginRetry, pauseFirst))
 	p.retryAt = now + p.pause - time.Duration(p.set.rnd.Int64N(int64(p.pause)/5+1))

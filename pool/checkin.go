@@ -35,6 +35,7 @@ type Outcome struct {
 
 // Checkin is the gate: the only way a server becomes reusable. Its conditions are invariant 1, in order.
 func (p *Pool) Checkin(s *Server, f Facts, now time.Duration) Outcome {
+	p.set.guarded()
 	switch {
 	case s.state == ServerClosing:
 		return Outcome{Kind: Closing, Reason: CloseDoubt}
@@ -91,6 +92,7 @@ func (p *Pool) refuse(s *Server, r CloseReason) Outcome {
 
 // Close says that a server is being closed, whatever it was doing. It counts until Closed.
 func (p *Pool) Close(s *Server, _ CloseReason, _ time.Duration) {
+	p.set.guarded()
 	if s.state != ServerClosing {
 		s.moveTo(ServerClosing)
 	}
@@ -104,6 +106,7 @@ func (p *Pool) close(s *Server, r CloseReason) {
 
 // Closed says that a server is gone: its place is free.
 func (p *Pool) Closed(s *Server, now time.Duration) {
+	p.set.guarded()
 	p.bury(s)
 	p.set.feed(p, now)
 }

@@ -5,6 +5,7 @@ import "time"
 // Checkout lends an idle server to w at once, or puts w into the queue and returns nil; then a grant, an expiry or a failure follows as
 // an Action, unless Leave comes first.
 func (p *Pool) Checkout(w *Waiter, now time.Duration) *Server {
+	p.set.guarded()
 	w.EnqueuedAt, w.overtaken, w.notified = now, 0, false
 	if p.waiters.n == 0 {
 		if s := p.idle(w.Loop, now); s != nil {
@@ -89,6 +90,7 @@ func (p *Pool) lend(s *Server, w *Waiter) {
 
 // Leave takes a waiter out of the queue. It reports false when w is not in it: a server has been granted, or it has expired.
 func (p *Pool) Leave(w *Waiter, _ time.Duration) bool {
+	p.set.guarded()
 	if w.queue != &p.waiters {
 		return false
 	}

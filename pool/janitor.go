@@ -5,6 +5,7 @@ import "time"
 // Tick looks at every clock: waiters that have waited long enough, the reserve, lifetimes, idle servers, the minimum size, the pause after
 // failed logins. The owner calls it several times a second.
 func (s *Set) Tick(now time.Duration) {
+	s.guarded()
 	for _, p := range s.pools {
 		p.expireWaiters(now)
 		p.retire(now)
@@ -64,6 +65,7 @@ func (p *Pool) fill(now time.Duration) {
 
 // MarkStale closes all servers as they become free, idle ones at once (RECONNECT).
 func (p *Pool) MarkStale(now time.Duration) {
+	p.set.guarded()
 	p.hadStale, p.staleAt = true, now
 	p.retire(now)
 }

@@ -30,6 +30,10 @@ type Limits struct {
 
 // Set is all pools with the budgets they share.
 type Set struct {
+	// Guard panics unless the owner holds its lock. With the build tag checks every method that reads or changes servers and waiters
+	// calls it; nil: not checked.
+	Guard func()
+
 	pools    []*Pool
 	byKey    map[Key]*Pool
 	database map[string]*budget
@@ -68,6 +72,7 @@ func NewSet(seed uint64) *Set {
 
 // Open makes a pool, or returns the one there is.
 func (s *Set) Open(k Key, l Limits, now time.Duration) *Pool {
+	s.guarded()
 	if p := s.byKey[k]; p != nil {
 		return p
 	}
@@ -86,6 +91,7 @@ func (s *Set) Pools() []*Pool { return s.pools }
 
 // SetLimits changes the settings of a pool while it lives. Servers beyond a smaller size are closed as they become free.
 func (s *Set) SetLimits(p *Pool, l Limits, now time.Duration) {
+	s.guarded()
 	p.limits = l
 	p.shrink(now)
 	p.fill(now)
@@ -100,6 +106,7 @@ func (s *Set) SetUserMax(user string, n int) { budgetOf(s.user, user).max = n }
 // Actions are what the owner must carry out, in order. They are handed over: the next call begins anew. Valid until the next call of any
 // method.
 func (s *Set) Actions() []Action {
+	s.guarded()
 	a := s.actions
 	s.actions = s.actions[:0]
 	return a
@@ -136,16 +143,26 @@ type Action struct {
 func (p *Pool) Limits() Limits { return p.limits }
 
 // Count is how many servers are in a state.
-func (p *Pool) Count(st ServerState) int { return p.states[st].n }
+func (p *Pool) Count(st ServerState) int {
+	p.set.guarded()
+	return p.states[st].n
+}
 
 // Open is how many servers count against the size, those being opened and closed included.
-func (p *Pool) Open() int { return p.open }
+func (p *Pool) Open() int {
+	p.set.guarded()
+	return p.open
+}
 
 // Waiting is the length of the queue.
-func (p *Pool) Waiting() int { return p.waiters.n }
+func (p *Pool) Waiting() int {
+	p.set.guarded()
+	return p.waiters.n
+}
 
 // OldestWait is the age of the first waiter; 0 when nobody waits.
 func (p *Pool) OldestWait(now time.Duration) time.Duration {
+	p.set.guarded()
 	if p.waiters.first == nil {
 		return 0
 	}

@@ -4,6 +4,7 @@ import "fmt"
 
 // Verify walks every invariant that holds between two calls. For tests and the simulation.
 func (s *Set) Verify() error {
+	s.guarded()
 	database, user := make(map[*budget]int), make(map[*budget]int)
 	for _, p := range s.pools {
 		if err := p.verify(); err != nil {

@@ -89,6 +89,7 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 		set: pool.NewSet(env.Seed), pools: make(map[pool.Key]*serverPool),
 		started: time.Now(),
 	}
+	p.set.Guard = p.locked
 	p.life, p.end = context.WithCancel(context.Background())
 	if p.env.Dial == nil {
 		p.env.Dial = p.dial
@@ -184,4 +185,12 @@ func (p *Proxy) contained(v any, stack []byte) {
 	}
 	p.log.Error("a panic was contained; only the connection it happened on is closed. Please report it.",
 		"panic", fmt.Sprint(v), "stack", string(stack))
+}
+
+// locked panics unless mu is held. The pools ask it in tests (build tag checks).
+func (p *Proxy) locked() {
+	if p.mu.TryLock() {
+		p.mu.Unlock()
+		panic("bug: a pool was called without Proxy.mu")
+	}
 }
