@@ -4,7 +4,7 @@
 // A Verifier is shared by all logins and may be used from any goroutine; an Exchange belongs to one login. Messages go in and out as
 // bytes, so that every exchange can be tested without a socket.
 //
-// Read auth.go (the exchange), then userlist.go (secrets) and scram.go.
+// Read auth.go (the exchange), then userlist.go (secrets), scram.go and hba.go.
 package auth
 
 import (
@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -32,6 +33,10 @@ const (
 	Password
 	MD5
 	SCRAM
+	Cert       // "cert": the name of the client's certificate
+	ByHBA      // "hba": what the HBA file says for the login
+	SocketUser // "peer", in an HBA file: the operating system's user at the other end of a unix socket
+	Reject     // "reject", in an HBA file
 )
 
 // ParseMethod reads the word of the configuration file.
@@ -45,37 +50,71 @@ func ParseMethod(word string) (Method, error) {
 		return MD5, nil
 	case "scram-sha-256":
 		return SCRAM, nil
+	case "cert":
+		return Cert, nil
+	case "hba":
+		return ByHBA, nil
 	}
-	return SCRAM, fmt.Errorf("unknown authentication type %q: use trust, password, md5 or scram-sha-256", word)
+	return SCRAM, fmt.Errorf("unknown authentication type %q: use trust, password, md5, scram-sha-256, cert or hba", word)
+}
+
+// secret: the method compares something with a stored secret.
+func (m Method) secret() bool { return m == Password || m == MD5 || m == SCRAM }
+
+// Policy is what decides over logins. It is replaced as a whole; nothing in it changes.
+type Policy struct {
+	Method Method
+	Users  *UserFile // who has which secret; nil: nobody
+	HBA    *HBA      // with ByHBA
+}
+
+// check tells what a policy lacks.
+func (p *Policy) check() error {
+	asks := p.Method.secret()
+	if p.Method == ByHBA {
+		if p.HBA == nil {
+			return errors.New(`[auth] type = "hba" needs auth_hba_file`)
+		}
+		asks = p.HBA.asksSecrets()
+	}
+	if asks && p.Users == nil {
+		return errors.New("[auth] needs a user_file: who may log in, with which secret")
+	}
+	return nil
+}
+
+// Login is who wants to come in, and from where.
+type Login struct {
+	User, Database string
+	Origin         Origin
 }
 
 // Verifier decides over logins.
 type Verifier struct {
 	mu     sync.RWMutex
-	method Method
-	users  *UserFile
+	policy Policy
 	keys   *keyCache
 	mock   [32]byte // makes the salt of users that do not exist
 }
 
-// NewVerifier makes a verifier. users may be nil with Trust only.
-func NewVerifier(m Method, users *UserFile) (*Verifier, error) {
-	v := &Verifier{keys: newKeyCache()}
+// NewVerifier makes a verifier.
+func NewVerifier(p Policy) (*Verifier, error) {
+	v := &Verifier{}
 	if _, err := rand.Read(v.mock[:]); err != nil {
 		return nil, err
 	}
-	if m != Trust && users == nil {
-		return nil, fmt.Errorf("[auth] type needs a user_file: who may log in, with which secret")
-	}
-	v.Replace(m, users)
-	return v, nil
+	return v, v.Replace(p)
 }
 
-// Replace puts another method and user file in force for logins that begin from now on.
-func (v *Verifier) Replace(m Method, users *UserFile) {
+// Replace puts another policy in force for logins that begin from now on. On an error the old one stays.
+func (v *Verifier) Replace(p Policy) error {
+	if err := p.check(); err != nil {
+		return err
+	}
 	v.mu.Lock()
-	v.method, v.users, v.keys = m, users, newKeyCache()
+	v.policy, v.keys = p, newKeyCache()
 	v.mu.Unlock()
+	return nil
 }
 
 // Exchange is one login's conversation.
@@ -101,25 +140,56 @@ const (
 	over
 )
 
-// Begin starts the login of a user, who need not exist.
-func (v *Verifier) Begin(user string) *Exchange {
+// Begin starts the login of a user, who need not exist. The error says that he may not even try; it is a *protocol.Error if the client
+// may hear it.
+func (v *Verifier) Begin(l Login) (*Exchange, error) {
 	v.mu.RLock()
-	defer v.mu.RUnlock()
-	e := &Exchange{v: v, user: user, method: v.method, keys: v.keys}
-	if v.users != nil {
-		e.secret, e.known = v.users.Secret(user)
+	p, keys := v.policy, v.keys
+	v.mu.RUnlock()
+	e := &Exchange{v: v, user: l.User, method: p.Method, keys: keys}
+	if err := e.choose(&p, &l); err != nil {
+		return nil, err
 	}
+	if !e.method.secret() {
+		return e, nil
+	}
+	e.secret, e.known = p.Users.Secret(l.User)
 	if e.method == MD5 && e.known && e.secret.Kind == SecretSCRAM {
 		e.method = SCRAM // as PostgreSQL does: an md5 line serves both kinds of secret
 	}
-	return e
+	return e, nil
+}
+
+// choose finds the method for a login, and judges what can be judged without asking the client.
+func (e *Exchange) choose(p *Policy, l *Login) error {
+	rule, maps := &hbaRule{method: p.Method}, identMaps(nil)
+	switch p.Method {
+	case ByHBA:
+		var err error
+		if rule, err = p.HBA.match(l); err != nil {
+			return err
+		}
+		maps = p.HBA.maps
+	case Cert:
+		rule.cert = certNamed
+	default:
+		return nil
+	}
+	if err := rule.certified(l, maps); err != nil {
+		return err
+	}
+	e.method = rule.method
+	if rule.method == SocketUser {
+		return rule.samePerson(l, maps)
+	}
+	return nil
 }
 
 // Start returns the first message to the client; done: it is in already (AuthenticationOk is the caller's).
 func (e *Exchange) Start() (request []byte, done bool) {
 	var m pgproto3.BackendMessage
 	switch e.method {
-	case Trust:
+	case Trust, Cert, SocketUser:
 		e.stage = over
 		return nil, true
 	case Password:
@@ -129,6 +199,8 @@ func (e *Exchange) Start() (request []byte, done bool) {
 		m, e.stage = &pgproto3.AuthenticationMD5Password{Salt: e.salt}, awaitPassword
 	case SCRAM:
 		m, e.stage = &pgproto3.AuthenticationSASL{AuthMechanisms: []string{mechanism}}, awaitSASLInitial
+	case ByHBA, Reject:
+		panic("bug: no method was chosen")
 	}
 	return encode(m), false
 }
@@ -199,8 +271,5 @@ func encode(m pgproto3.BackendMessage) []byte {
 func (v *Verifier) PlainPassword(user string) (string, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if v.users == nil {
-		return "", false
-	}
-	return v.users.PlainPassword(user)
+	return v.policy.Users.PlainPassword(user)
 }

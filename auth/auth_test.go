@@ -65,7 +65,7 @@ func admit(nc net.Conn, v *Verifier) {
 	if err != nil {
 		return
 	}
-	e := v.Begin(s.Get("user"))
+	e := begin(v, s.Get("user"))
 	request, done := e.Start()
 	for {
 		if len(request) > 0 {
@@ -92,6 +92,15 @@ func admit(nc net.Conn, v *Verifier) {
 	}
 }
 
+// begin is Begin for who may try.
+func begin(v *Verifier, user string) *Exchange {
+	e, err := v.Begin(Login{User: user})
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
 func login(t *testing.T, port int, user, password string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -114,7 +123,7 @@ func TestMethods(t *testing.T) {
 		{MD5, []string{"plain", "md5", "scram"}, nil},
 		{SCRAM, []string{"plain", "scram"}, []string{"md5"}},
 	} {
-		v, err := NewVerifier(c.method, users(t))
+		v, err := NewVerifier(Policy{Method: c.method, Users: users(t)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +147,7 @@ func TestMethods(t *testing.T) {
 
 // TestKeysAreDerivedOnce: a login costs HMACs, not PBKDF2.
 func TestKeysAreDerivedOnce(t *testing.T) {
-	v, err := NewVerifier(SCRAM, users(t))
+	v, err := NewVerifier(Policy{Method: SCRAM, Users: users(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,12 +167,12 @@ func TestKeysAreDerivedOnce(t *testing.T) {
 
 // TestUnknownUserLooksAlike: the same messages of the same length, the same salt at each try, the same refusal.
 func TestUnknownUserLooksAlike(t *testing.T) {
-	v, err := NewVerifier(SCRAM, users(t))
+	v, err := NewVerifier(Policy{Method: SCRAM, Users: users(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	talk := func(user string) (start, first []byte, refusal string) {
-		e := v.Begin(user)
+		e := begin(v, user)
 		start, _ = e.Start()
 		initial, err := (&pgproto3.SASLInitialResponse{AuthMechanism: mechanism, Data: []byte("n,,n=,r=abcdefgh")}).Encode(nil)
 		if err != nil {
@@ -191,11 +200,11 @@ func TestUnknownUserLooksAlike(t *testing.T) {
 
 // TestOutOfOrder: a message out of place ends the login.
 func TestOutOfOrder(t *testing.T) {
-	v, err := NewVerifier(Password, users(t))
+	v, err := NewVerifier(Policy{Method: Password, Users: users(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := v.Begin("plain")
+	e := begin(v, "plain")
 	if _, _, err := e.Respond('p', []byte("secret\x00")); err == nil {
 		t.Error("a password before it was asked for")
 	}
@@ -221,11 +230,11 @@ func FuzzRespond(f *testing.F) {
 	f.Add(uint8(3), []byte("SCRAM-SHA-256\x00\x00\x00\x00\x10n,,n=,r=abcdefgh"), []byte("c=biws,r=abcdefgh,p=AAAA"))
 	f.Add(uint8(3), []byte("SCRAM-SHA-256\x00\xff\xff\xff\xff"), []byte(""))
 	f.Fuzz(func(t *testing.T, method uint8, a, b []byte) {
-		v, err := NewVerifier(1+Method(method%3), u)
+		v, err := NewVerifier(Policy{Method: 1 + Method(method%3), Users: u})
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := v.Begin("u")
+		e := begin(v, "u")
 		e.Start()
 		for _, body := range [][]byte{a, b} {
 			if _, done, _ := e.Respond('p', body); done {

@@ -112,15 +112,18 @@ func quoted(s string) (value, rest string, ok bool) {
 	return "", s, false
 }
 
-// Secret is a user's secret.
+// Secret is a user's secret. No file is a file without users.
 func (u *UserFile) Secret(user string) (Secret, bool) {
+	if u == nil {
+		return Secret{}, false
+	}
 	s, ok := u.secrets[user]
 	return s, ok
 }
 
 // PlainPassword is a user's password, if it is stored as such: the only kind that can log in to a server.
 func (u *UserFile) PlainPassword(user string) (string, bool) {
-	s, ok := u.secrets[user]
+	s, ok := u.Secret(user)
 	if !ok || s.Kind != SecretPlain {
 		return "", false
 	}

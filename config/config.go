@@ -67,10 +67,12 @@ type Server struct {
 
 // Auth says which clients may log in. Printing one masks its password.
 type Auth struct {
-	Type     string `toml:"type"`      // trust, password, md5, scram-sha-256
-	UserFile string `toml:"user_file"` // PgBouncer's userlist format; relative to the config file, absolute after Load
-	User     string `toml:"user"`      // the one login when there is no user file, as the PgBouncer images take it from DB_USER
-	Password string `toml:"password"`  // plain, of User
+	Type      string `toml:"type"`            // trust, password, md5, scram-sha-256, cert, hba
+	UserFile  string `toml:"user_file"`       // PgBouncer's userlist format; relative to the config file, absolute after Load
+	HBAFile   string `toml:"auth_hba_file"`   // PostgreSQL's pg_hba.conf format; path, absolute after Load
+	IdentFile string `toml:"auth_ident_file"` // PostgreSQL's pg_ident.conf format; path, absolute after Load
+	User      string `toml:"user"`            // the one login when there is no user file, as the PgBouncer images take it from DB_USER
+	Password  string `toml:"password"`        // plain, of User
 }
 
 // Listener is a port (or several addresses) with a pool mode, and the limits of its pools.

@@ -19,6 +19,8 @@ var foreignNames = map[string]string{
 	"DB_HOST":                  "server.host",
 	"DB_PORT":                  "server.port",
 	"AUTH_FILE":                "auth.user_file",
+	"AUTH_HBA_FILE":            "auth.auth_hba_file",
+	"AUTH_IDENT_FILE":          "auth.auth_ident_file",
 	"ADMIN_USERS":              "admin.users",
 	"SERVER_TLS_SSLMODE":       "server.sslmode",
 	"SERVER_TLS_CA_FILE":       "server.sslrootcert",
@@ -76,7 +78,6 @@ var foreignSpecial = map[string]func(r *envReader, name, value string){
 // foreignIgnored have no equal here; the text says why, or what to do.
 var foreignIgnored = map[string]string{
 	"POOL_MODE":                 "each port has its own pool mode here: connect to the transaction listener or to the session listener",
-	"AUTH_HBA_FILE":             "this version has no HBA file",
 	"AUTH_USER":                 "this version has no auth_query",
 	"AUTH_QUERY":                "this version has no auth_query",
 	"AUTH_DBNAME":               "this version has no auth_query",

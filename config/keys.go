@@ -127,8 +127,8 @@ var serverKeys = []Key{
 var authKeys = []Key{
 	{
 		Name: "type", When: NewLogins,
-		Allowed: []string{"trust", "password", "md5", "scram-sha-256"},
-		Doc:     "How clients prove who they are. trust lets everybody in as anybody; password sends it in clear text; md5 uses SCRAM for users whose secret in the user file is a SCRAM one.",
+		Allowed: []string{"trust", "password", "md5", "scram-sha-256", "cert", "hba"},
+		Doc:     "How clients prove who they are. trust lets everybody in as anybody; password sends it in clear text; md5 uses SCRAM for users whose secret in the user file is a SCRAM one; cert takes the name in the client's TLS certificate; hba asks auth_hba_file for each login.",
 		field:   of(func(a *Auth) any { return &a.Type }),
 	},
 	{
@@ -136,6 +136,18 @@ var authKeys = []Key{
 		Zero:  "none",
 		Doc:   "Users and their secrets, in PgBouncer's format: a line \"name\" \"secret\" each. The secret is plain, md5... or SCRAM-SHA-256$...; a plain one also serves to log in to PostgreSQL. A reload reads the file again.",
 		field: of(func(a *Auth) any { return &a.UserFile }),
+	},
+	{
+		Name: "auth_hba_file", When: NewLogins, Path: true,
+		Zero:  "none",
+		Doc:   "With type = \"hba\": who may come from where, and how he proves who he is, in the format of PostgreSQL's pg_hba.conf. The first line that fits decides. Not supported: +role, samerole, samegroup, host names, regular expressions. A reload reads the file again.",
+		field: of(func(a *Auth) any { return &a.HBAFile }),
+	},
+	{
+		Name: "auth_ident_file", When: NewLogins, Path: true,
+		Zero:  "none",
+		Doc:   "The maps that map= in auth_hba_file names, for cert and peer, in the format of PostgreSQL's pg_ident.conf. A reload reads the file again.",
+		field: of(func(a *Auth) any { return &a.IdentFile }),
 	},
 	{
 		Name: "user", When: NewLogins,

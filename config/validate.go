@@ -21,6 +21,7 @@ func (c *Config) Validate() []Problem {
 	}
 	v.server()
 	v.auth()
+	v.hba()
 	v.listeners()
 	v.databases()
 	v.addresses()
@@ -72,8 +73,10 @@ func (v *validator) number(t target, n int) {
 
 func (v *validator) word(t target, word string) {
 	text := fmt.Sprintf("must be one of %s, not %q", strings.Join(t.key.Allowed, ", "), word)
-	if t.path == "auth.type" && slices.Contains([]string{"cert", "hba", "pam", "peer", "ldap", "any"}, word) {
+	if t.path == "auth.type" && slices.Contains([]string{"pam", "ldap", "any"}, word) {
 		text = fmt.Sprintf("this version has no auth type %q; it has %s", word, strings.Join(t.key.Allowed, ", "))
+	} else if t.path == "auth.type" && word == "peer" {
+		text = "write hba, and a line with the method peer in auth_hba_file"
 	}
 	p := v.config.problem(t.path, "%s", text)
 	p.Nearest = nearest(word, t.key.Allowed)
@@ -140,6 +143,17 @@ func (v *validator) auth() {
 	}
 	if slices.Contains([]string{"password", "md5", "scram-sha-256"}, a.Type) && a.UserFile == "" && a.User == "" {
 		v.fault("auth.user_file", "auth type %s needs a user_file (lines of \"name\" \"password\"), or auth.user and auth.password", a.Type)
+	}
+}
+
+// hba: the files are read by who uses them.
+func (v *validator) hba() {
+	a := &v.config.Auth
+	if (a.Type == "hba") != (a.HBAFile != "") {
+		v.fault("auth.auth_hba_file", "type = \"hba\" and auth_hba_file belong together: set both or none")
+	}
+	if a.IdentFile != "" && a.Type != "hba" {
+		v.fault("auth.auth_ident_file", "is of use with type = \"hba\" alone, where lines of auth_hba_file name maps")
 	}
 }
 

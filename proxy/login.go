@@ -4,11 +4,11 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
@@ -103,7 +103,7 @@ func (l *listener) enter(nc net.Conn, startup *protocol.Startup) error {
 			return err
 		}
 	}
-	if err := l.authenticate(nc, user); err != nil {
+	if err := l.authenticate(nc, auth.Login{User: user, Database: database, Origin: originOf(nc)}); err != nil {
 		return err
 	}
 	sp, ok := p.poolFor(l, database, user)
@@ -141,8 +141,11 @@ func (l *listener) admit(startup *protocol.Startup) error {
 }
 
 // authenticate carries out the exchange that package auth prescribes.
-func (l *listener) authenticate(nc net.Conn, user string) error {
-	exchange := l.proxy.verifier.Begin(user)
+func (l *listener) authenticate(nc net.Conn, who auth.Login) error {
+	exchange, err := l.proxy.verifier.Begin(who)
+	if err != nil {
+		return err
+	}
 	request, done := exchange.Start()
 	for {
 		if len(request) > 0 {
@@ -247,11 +250,4 @@ func (l *listener) turnAway(nc net.Conn, startup *protocol.Startup, err error) {
 	if err := nc.SetDeadline(time.Now().Add(time.Second)); err == nil {
 		_, _ = nc.Write(told.AsFatal().Append(nil)) // it may have gone already
 	}
-}
-
-func addressOf(nc net.Conn) netip.AddrPort {
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort()
-	}
-	return netip.AddrPort{}
 }

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 type pooler struct {
 	*proxy.Proxy
 	transaction, session string // addresses
+	config               string // path of its file
 	postgres             *pgtest.Cluster
 }
 
@@ -55,7 +56,7 @@ func start(t *testing.T, c *pgtest.Cluster, listener, more string) *pooler {
 		}
 	})
 	addresses := p.Addresses()
-	return &pooler{Proxy: p, transaction: addresses["transaction"][0], session: addresses["session"][0], postgres: c}
+	return &pooler{Proxy: p, transaction: addresses["transaction"][0], session: addresses["session"][0], config: path, postgres: c}
 }
 
 // testWriter shows the pooler's errors with the test.

@@ -12,13 +12,15 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	method, users, err := authOf(cfg)
+	policy, err := authOf(cfg)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.verifier.Replace(policy); err != nil {
 		return nil, err
 	}
 	old := p.settings.Load()
 	changes := config.Diff(old.cfg, cfg)
-	p.verifier.Replace(method, users)
 	p.settings.Store(next)
 	w := p.workers[0]
 	done := make(chan struct{})
@@ -54,23 +56,26 @@ func (w *worker) resize(s *settings) {
 	w.act()
 }
 
-// authOf reads what the configuration says about logins.
-func authOf(cfg *config.Config) (auth.Method, *auth.UserFile, error) {
-	method, err := auth.ParseMethod(cfg.Auth.Type)
-	if err != nil {
-		return method, nil, err
+// authOf reads what the configuration says about logins, and the files that it names.
+func authOf(cfg *config.Config) (policy auth.Policy, err error) {
+	if policy.Method, err = auth.ParseMethod(cfg.Auth.Type); err != nil {
+		return policy, err
 	}
-	if cfg.Auth.UserFile == "" {
-		return method, nil, nil
+	if cfg.Auth.UserFile != "" {
+		if policy.Users, err = auth.LoadUserFile(cfg.Auth.UserFile); err != nil {
+			return policy, err
+		}
 	}
-	users, err := auth.LoadUserFile(cfg.Auth.UserFile)
-	return method, users, err
+	if cfg.Auth.HBAFile != "" {
+		policy.HBA, err = auth.LoadHBA(cfg.Auth.HBAFile, cfg.Auth.IdentFile)
+	}
+	return policy, err
 }
 
 func newVerifier(cfg *config.Config) (*auth.Verifier, error) {
-	method, users, err := authOf(cfg)
+	policy, err := authOf(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return auth.NewVerifier(method, users)
+	return auth.NewVerifier(policy)
 }

@@ -1,0 +1,225 @@
+package auth
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// Origin is where a login comes from, and what its socket has proved already.
+type Origin struct {
+	Local   bool       // over a unix socket; Address is of no meaning then
+	Address netip.Addr // of the client, behind a load balancer too if that tells it
+	TLS     bool
+	// CertificateName is the common name of the client's certificate, if it sent one that an authority of ours has signed.
+	CertificateName string
+	Certified       bool // it sent such a certificate
+	// SocketUser asks the operating system who is at the other end of a unix socket.
+	SocketUser func() (string, error)
+}
+
+// HBA is a file in the format of pg_hba.conf: who may come from where to which database, and how he has to prove who he is. The first
+// rule that fits decides; if none does, the client is refused. Immutable.
+type HBA struct {
+	rules []hbaRule
+	maps  identMaps
+}
+
+// hbaRule is a line of the file.
+type hbaRule struct {
+	file      string
+	line      int
+	transport transport
+	databases []token
+	users     []token
+	from      source
+	method    Method
+	mapName   string     // map=
+	cert      clientCert // clientcert=
+}
+
+// transport is the first word of a line.
+type transport uint8
+
+const (
+	overSocket transport = iota // local
+	overAny                     // host
+	overTLS                     // hostssl
+	overNoTLS                   // hostnossl
+)
+
+// clientCert is what a rule wants of the client's certificate beside its method.
+type clientCert uint8
+
+const (
+	certUnasked clientCert = iota
+	certSigned             // verify-ca
+	certNamed              // verify-full: and its name is the user's
+)
+
+// source is the addresses that a rule is for.
+type source struct {
+	kind       sourceKind
+	addr, mask netip.Addr // of fromNetwork; a mask may have holes, as in PostgreSQL
+}
+
+type sourceKind uint8
+
+const (
+	fromAnywhere sourceKind = iota
+	fromNetwork
+	fromSameHost
+	fromSameNet
+)
+
+// asksSecrets: some rule compares something with a stored secret.
+func (h *HBA) asksSecrets() bool {
+	return slices.ContainsFunc(h.rules, func(r hbaRule) bool { return r.method.secret() })
+}
+
+// match finds the rule for a login. Who may not come in hears what PostgreSQL would say.
+func (h *HBA) match(l *Login) (*hbaRule, error) {
+	for i := range h.rules {
+		r := &h.rules[i]
+		if !r.transport.carries(&l.Origin) || !r.forDatabase(l) || !r.forUser(l) {
+			continue
+		}
+		from, err := r.from.covers(&l.Origin)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", r.file, r.line, err)
+		}
+		if !from {
+			continue
+		}
+		if r.method == Reject {
+			return nil, protocol.ErrNotAuthorized("pg_hba.conf rejects connection for " + l.described())
+		}
+		return r, nil
+	}
+	return nil, protocol.ErrNotAuthorized("no pg_hba.conf entry for " + l.described())
+}
+
+// described names a login in PostgreSQL's words.
+func (l *Login) described() string {
+	host, encryption := l.Origin.Address.String(), "no encryption"
+	if l.Origin.Local {
+		host = "[local]"
+	}
+	if l.Origin.TLS {
+		encryption = "SSL encryption"
+	}
+	return fmt.Sprintf(`host "%s", user "%s", database "%s", %s`, host, l.User, l.Database, encryption)
+}
+
+func (t transport) carries(o *Origin) bool {
+	switch t {
+	case overTLS:
+		return !o.Local && o.TLS
+	case overNoTLS:
+		return !o.Local && !o.TLS
+	case overAny:
+		return !o.Local
+	default:
+		return o.Local
+	}
+}
+
+func (r *hbaRule) forDatabase(l *Login) bool {
+	for _, name := range r.databases {
+		switch {
+		case name.is("all"), name.is("sameuser") && l.Database == l.User, name.text == l.Database && !name.reserved():
+			return true
+		}
+	}
+	return false
+}
+
+// reserved: written without quotes, such a word is not the name of a database. replication fits connections for replication alone, which
+// no pooler lends.
+func (t token) reserved() bool { return t.is("sameuser") || t.is("replication") }
+
+func (r *hbaRule) forUser(l *Login) bool {
+	for _, name := range r.users {
+		if name.is("all") || name.text == l.User {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *source) covers(o *Origin) (bool, error) {
+	switch {
+	case o.Local, s.kind == fromAnywhere:
+		return true, nil
+	case s.kind == fromNetwork:
+		return masked(o.Address, s.addr, s.mask), nil
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return false, fmt.Errorf("finding this machine's addresses: %w", err)
+	}
+	for _, a := range own {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		addr, ok := netip.AddrFromSlice(n.IP)
+		addr = addr.Unmap()
+		mask, ok2 := netip.AddrFromSlice(n.Mask)
+		if !ok || !ok2 || addr.Is4() != mask.Is4() {
+			continue
+		}
+		if s.kind == fromSameHost && o.Address.WithZone("") == addr || s.kind == fromSameNet && masked(o.Address, addr, mask) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// masked reports whether two addresses of one family agree where the mask has ones.
+func masked(a, b, mask netip.Addr) bool {
+	if a.Is4() != b.Is4() {
+		return false
+	}
+	x, y, m := a.As16(), b.As16(), mask.As16()
+	for i := len(x) - a.BitLen()/8; i < len(x); i++ {
+		if (x[i]^y[i])&m[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// certified judges what the rule wants of the client's certificate.
+func (r *hbaRule) certified(l *Login, maps identMaps) error {
+	if r.cert == certUnasked {
+		return nil
+	}
+	if !l.Origin.Certified {
+		return protocol.ErrNotAuthorized("connection requires a valid client certificate")
+	}
+	if r.cert == certNamed && !maps.allow(r.mapName, l.Origin.CertificateName, l.User) {
+		return protocol.ErrNotAuthorized(`certificate authentication failed for user "` + l.User + `"`)
+	}
+	return nil
+}
+
+// samePerson judges by the operating system's word who is at the other end of a unix socket.
+func (r *hbaRule) samePerson(l *Login, maps identMaps) error {
+	refused := protocol.ErrNotAuthorized(fmt.Sprintf("Peer authentication failed for user \"%s\"", l.User))
+	if l.Origin.SocketUser == nil {
+		return refused
+	}
+	name, err := l.Origin.SocketUser()
+	if err != nil {
+		refused.Detail = "The operating system does not say who the client is: " + err.Error()
+		return refused
+	}
+	if !maps.allow(r.mapName, name, l.User) {
+		return refused
+	}
+	return nil
+}

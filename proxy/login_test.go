@@ -1,0 +1,88 @@
+package proxy_test
+
+import (
+	"fmt"
+	"net"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+)
+
+// tryLogin starts a login and returns PostgreSQL's words if it is refused; "" if it is not.
+func tryLogin(t *testing.T, address, user, database, password string) string {
+	t.Helper()
+	w := pgtest.Dial(t, address)
+	defer w.Close()
+	w.Startup(map[string]string{"user": user, "database": database})
+	if e := w.TryAuthenticate(user, password); e != nil {
+		return e.Code + " " + e.Message
+	}
+	return ""
+}
+
+// TestHBA: the file decides by address, database and user; peer asks the operating system; a reload reads it again, and a bad one leaves
+// the old in force.
+func TestHBA(t *testing.T) {
+	dir := t.TempDir()
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hba, ident := filepath.Join(dir, "hba.conf"), filepath.Join(dir, "ident.conf")
+	write(t, filepath.Join(dir, "users.txt"), "\"postgres\" \"secret\"\n")
+	write(t, hba, "local all all peer map=me\nhost all bob 127.0.0.1/32 trust\nhost postgres postgres samehost scram-sha-256\nhost all eve all reject\n")
+	write(t, ident, fmt.Sprintf("me %q postgres\n", me.Username))
+	auth := fmt.Sprintf("[auth]\ntype = \"hba\"\nuser_file = %q\nauth_hba_file = %q\nauth_ident_file = %q\n", filepath.Join(dir, "users.txt"), hba, ident)
+	port := freePort(t)
+	p := start(t, pgtest.Shared(t), "", fmt.Sprintf("[[listener]]\nname = \"local\"\nlisten = [\"%s:%d\"]\npool_mode = \"transaction\"\n%s", dir, port, auth))
+	socket := filepath.Join(dir, ".s.PGSQL."+strconv.Itoa(port))
+	for _, c := range []struct{ address, user, database, password, want string }{
+		{p.transaction, "postgres", "postgres", "secret", ""},
+		{p.transaction, "postgres", "postgres", "wrong", "28P01 password authentication failed for user \"postgres\""},
+		{p.transaction, "postgres", "template1", "secret", `28000 no pg_hba.conf entry for host "127.0.0.1", user "postgres", database "template1", no encryption`},
+		{p.transaction, "eve", "postgres", "", `28000 pg_hba.conf rejects connection for host "127.0.0.1", user "eve", database "postgres", no encryption`},
+		{socket, "postgres", "postgres", "", ""},
+		{socket, "bob", "postgres", "", `28000 Peer authentication failed for user "bob"`},
+	} {
+		if have := tryLogin(t, c.address, c.user, c.database, c.password); have != c.want {
+			t.Errorf("%+v: %s", c, have)
+		}
+	}
+	reload := func() error {
+		cfg, err := config.Load(p.config, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Reload(cfg)
+		return err
+	}
+	write(t, hba, "host all all all trust\nhost all all nonsense trust\n")
+	if err := reload(); err == nil || !strings.Contains(err.Error(), "hba.conf:2:") {
+		t.Error(err)
+	}
+	if have := tryLogin(t, p.transaction, "postgres", "template1", "secret"); !strings.HasPrefix(have, "28000 no pg_hba.conf entry") {
+		t.Errorf("after a reload that was refused: %s", have)
+	}
+	write(t, hba, "host all all all trust\n")
+	if err := reload(); err != nil {
+		t.Error(err)
+	}
+	if have := tryLogin(t, p.transaction, "postgres", "template1", ""); have != "" {
+		t.Errorf("after a reload: %s", have)
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	sock, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sock.Close()
+	return sock.Addr().(*net.TCPAddr).Port
+}
