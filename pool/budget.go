@@ -127,10 +127,13 @@ func (p *Pool) DialFailed(s *Server, err error, now time.Duration) {
 	p.lastErr = err
 	transient, ok := err.(interface{ Transient() bool }) //nolint:errorlint // asked of the error itself
 	if p.usable() == 0 && (!ok || !transient.Transient()) {
-		for p.waiters.first != nil {
-			w := p.waiters.first
-			p.waiters.remove(w)
-			p.set.act(Action{Kind: ActFail, Pool: p, Waiter: w, Err: err, Waited: now - w.EnqueuedAt})
+		for w := p.waiters.first; w != nil; {
+			next := w.next
+			if w.promotes == nil {
+				p.waiters.remove(w)
+				p.set.act(Action{Kind: ActFail, Pool: p, Waiter: w, Err: err, Waited: now - w.EnqueuedAt})
+			}
+			w = next
 		}
 	}
 	p.set.feed(p, now)

@@ -78,7 +78,11 @@ func (p *Pool) CancelDone(s *Server, f Facts, now time.Duration) Outcome { retur
 func (p *Pool) release(s *Server, now time.Duration) Outcome {
 	s.usedAt = now
 	if w := p.waiters.pick(s.Loop); w != nil {
+		if w.promotes != nil {
+			return p.trade(s, w, now)
+		}
 		p.lend(s, w)
+		p.letIn(now)
 		return Outcome{Kind: Lent, Waiter: w}
 	}
 	s.moveTo(ServerIdle)

@@ -6,7 +6,7 @@ import "time"
 // an Action, unless Leave comes first.
 func (p *Pool) Checkout(w *Waiter, now time.Duration) *Server {
 	p.set.guarded()
-	w.EnqueuedAt, w.overtaken, w.notified = now, 0, false
+	w.EnqueuedAt, w.overtaken, w.notified, w.promotes = now, 0, false, nil
 	if p.waiters.n == 0 {
 		if s := p.idle(w.Loop, now); s != nil {
 			p.lend(s, w)
@@ -50,7 +50,10 @@ func (p *Pool) check(s *Server) {
 
 // revive brings idle servers to the waiters: they are there because they have to be checked first, or because a check hangs.
 func (p *Pool) revive(now time.Duration) {
-	for p.waiters.n > 0 {
+	for p.letIn(now); p.waiters.n > 0; p.letIn(now) {
+		if p.waiters.first.promotes != nil {
+			return
+		}
 		s := p.idle(p.waiters.first.Loop, now)
 		switch {
 		case s != nil:
@@ -89,12 +92,14 @@ func (p *Pool) lend(s *Server, w *Waiter) {
 }
 
 // Leave takes a waiter out of the queue. It reports false when w is not in it: a server has been granted, or it has expired.
-func (p *Pool) Leave(w *Waiter, _ time.Duration) bool {
+func (p *Pool) Leave(w *Waiter, now time.Duration) bool {
 	p.set.guarded()
 	if w.queue != &p.waiters {
 		return false
 	}
 	p.waiters.remove(w)
+	w.givesUp()
+	p.letIn(now)
 	return true
 }
 

@@ -22,6 +22,7 @@ func (p *Pool) expireWaiters(now time.Duration) {
 		switch {
 		case p.limits.WaitTimeout > 0 && waited >= p.limits.WaitTimeout:
 			p.waiters.remove(w)
+			w.givesUp()
 			p.set.act(Action{Kind: ActExpire, Pool: p, Waiter: w, Waited: waited})
 		case p.limits.WaitNotify > 0 && waited >= p.limits.WaitNotify && !w.notified:
 			w.notified = true

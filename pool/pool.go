@@ -60,6 +60,8 @@ type Pool struct {
 	lastErr  error
 	staleAt  time.Duration // servers born before are closed when next free
 	hadStale bool
+	promotes bool // its servers may be promoted to another pool
+	takesIn  bool // others promote to it
 }
 
 // NewSet makes an empty set. The seed decides the jitter of lifetimes and pauses.
@@ -119,13 +121,15 @@ type ActionKind uint8
 
 // The actions.
 const (
-	ActDial   ActionKind = iota // open Server (state new); answer with Dialed or DialFailed
-	ActGrant                    // Server is Waiter's now
-	ActClose                    // close Server (state closing), then call Closed
-	ActCheck                    // send the check query to Server (state tested), then Checkin
-	ActExpire                   // Waiter has waited WaitTimeout and left the queue
-	ActFail                     // Waiter left the queue: the pool cannot log in, Err says why
-	ActNotify                   // Waiter has waited WaitNotify and goes on waiting
+	ActDial     ActionKind = iota // open Server (state new); answer with Dialed or DialFailed
+	ActGrant                      // Server is Waiter's now
+	ActClose                      // close Server (state closing), then call Closed
+	ActCheck                      // send the check query to Server (state tested), then Checkin
+	ActExpire                     // Waiter has waited WaitTimeout and left the queue
+	ActFail                       // Waiter left the queue: the pool cannot log in, Err says why
+	ActNotify                     // Waiter has waited WaitNotify and goes on waiting
+	ActPromoted                   // Waiter's own Server counts in Pool now; it is still lent
+	ActMoved                      // Server, which nobody has, counts in Pool now
 )
 
 // Action is something the owner must do.

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ type world struct {
 	canceled []*Server
 	closing  []*Server
 	queued   map[*Pool][]*Waiter // in the order of their coming
+	moving   map[*Server]*Waiter // waits to be promoted
 	loops    int
 	dbMax    int
 }
@@ -33,7 +35,7 @@ var limits = Limits{
 
 func newWorld(t *rapid.T) *world {
 	w := &world{
-		t: t, set: NewSet(1), holder: map[*Server]*Waiter{}, queued: map[*Pool][]*Waiter{},
+		t: t, set: NewSet(1), holder: map[*Server]*Waiter{}, queued: map[*Pool][]*Waiter{}, moving: map[*Server]*Waiter{},
 		loops: rapid.IntRange(1, 2).Draw(t, "loops"), dbMax: rapid.SampledFrom([]int{0, 4}).Draw(t, "max_db_connections"),
 	}
 	w.set.SetDatabaseMax("db", w.dbMax)
@@ -62,11 +64,22 @@ func (w *world) carryOut() {
 				w.t.Fatalf("expired after %v", a.Waited)
 			}
 			w.dequeue(a.Pool, a.Waiter, false)
+			maps.DeleteFunc(w.moving, func(_ *Server, wt *Waiter) bool { return wt == a.Waiter })
 		case ActFail:
 			if a.Err == nil {
 				w.t.Fatal("failed without an error")
 			}
 			w.dequeue(a.Pool, a.Waiter, false)
+		case ActPromoted:
+			if a.Server.pool != a.Pool || w.moving[a.Server] != a.Waiter || a.Pool != w.pools[1] {
+				w.t.Fatal("promoted in vain")
+			}
+			w.dequeue(a.Pool, a.Waiter, true)
+			delete(w.moving, a.Server)
+		case ActMoved:
+			if a.Server.pool != a.Pool || w.holder[a.Server] != nil {
+				w.t.Fatal("a server that somebody has was swapped")
+			}
 		case ActNotify:
 			if a.Waited < limits.WaitNotify || !a.Waiter.Waiting() {
 				w.t.Fatal("notified too early, or when it no longer waits")
@@ -107,6 +120,16 @@ func (w *world) forget(s *Server) {
 		}
 	}
 	delete(w.holder, s)
+	if wt := w.moving[s]; wt != nil {
+		w.unqueue(w.pools[1], wt)
+		delete(w.moving, s)
+	}
+}
+
+func (w *world) unqueue(p *Pool, wt *Waiter) {
+	if i := slices.Index(w.queued[p], wt); i >= 0 {
+		w.queued[p] = slices.Delete(w.queued[p], i, i+1)
+	}
 }
 
 func (w *world) outcome(s *Server, o Outcome) {
@@ -271,8 +294,37 @@ func TestRandomOperations(t *testing.T) {
 				if !p.Leave(wt, w.now) || wt.Waiting() || p.Leave(wt, w.now) {
 					t.Fatal("a waiter could not leave, or could leave twice")
 				}
-				i := slices.Index(w.queued[p], wt)
-				w.queued[p] = slices.Delete(w.queued[p], i, i+1)
+				w.unqueue(p, wt)
+				maps.DeleteFunc(w.moving, func(_ *Server, other *Waiter) bool { return other == wt })
+				w.carryOut()
+			},
+			"promote": func(t *rapid.T) {
+				s := pick(w.active, "server")
+				if s == nil || s.pool != w.pools[0] || w.moving[s] != nil {
+					return
+				}
+				from, to := w.pools[0], w.pools[1]
+				opened, there, idle, queue := from.Open(), to.Open(), to.Count(ServerIdle), len(w.queued[to])
+				var wt *Waiter
+				if rapid.Bool().Draw(t, "waits") {
+					wt = &Waiter{Loop: rapid.IntRange(0, w.loops-1).Draw(t, "loop")}
+					w.queued[to] = append(w.queued[to], wt)
+					w.moving[s] = wt
+				}
+				if from.Promote(s, to, wt, w.now) {
+					if queue > 0 {
+						t.Fatal("promoted before those who wait")
+					}
+					if wt != nil {
+						w.unqueue(to, wt)
+						delete(w.moving, s)
+					}
+					if s.pool != to || w.holder[s] == nil {
+						t.Fatal("promoted, and not in the other pool")
+					}
+				} else if queue == 0 && (there < limits.Size || idle > 0) && to.retryAt == 0 && to.Count(ServerClosing) == 0 {
+					t.Fatalf("not promoted, with %d servers there, %d idle, and %d here", there, idle, opened)
+				}
 				w.carryOut()
 			},
 			"time": func(t *rapid.T) {

@@ -10,6 +10,7 @@ type Server struct {
 	pool     *Pool
 	state    ServerState
 	borrower *Waiter // for Verify: whom it was lent to; nil for one lent without a queue
+	wants    *Waiter // in the queue of another pool, to be promoted; nil otherwise
 	bornAt   time.Duration
 	usedAt   time.Duration // when it last became idle
 	expireAt time.Duration // lifetime with its jitter; 0: never

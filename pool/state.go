@@ -43,6 +43,7 @@ func (s *Server) moveTo(to ServerState) {
 	if !edges[s.state][to] {
 		panic(fmt.Sprintf("bug: a server may not go from %s to %s", s.state, to))
 	}
+	s.stays()
 	p := s.pool
 	p.states[s.state].remove(s)
 	s.state = to

@@ -47,6 +47,9 @@ func (p *Pool) verify() error {
 	waiting := 0
 	for w := p.waiters.first; w != nil; w = w.next {
 		waiting++
+		if s := w.promotes; s != nil && (s.wants != w || s.state != ServerActive || s.pool == p) {
+			return fmt.Errorf("a waiter brings a server that is %s and does not know of it", s.state)
+		}
 		if w.next != nil && w.next.EnqueuedAt < w.EnqueuedAt {
 			return fmt.Errorf("the queue is out of order")
 		}
@@ -56,6 +59,9 @@ func (p *Pool) verify() error {
 	}
 	if on := p.states[ServerTested].n + p.states[ServerNew].n; waiting > on && p.states[ServerIdle].n > 0 {
 		return fmt.Errorf("%d wait while %d servers are idle", waiting, p.states[ServerIdle].n)
+	}
+	if w := p.waiters.first; w != nil && w.promotes != nil && p.open < p.limits.Size {
+		return fmt.Errorf("a server waits for a place although there are %d of %d", p.open, p.limits.Size)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ type Waiter struct {
 	EnqueuedAt time.Duration
 
 	queue      *waiterQueue // nil: not queued
+	promotes   *Server      // it brings a server of its own and wants a place for it; nil: it wants a server
 	next, prev *Waiter
 	overtaken  int
 	notified   bool
@@ -68,7 +69,7 @@ func (q *waiterQueue) pick(loop int) *Waiter {
 	chosen := head
 	if head.Loop != loop && head.overtaken < overtakenMax {
 		for w, i := head.next, 0; w != nil && i < searchMax && w.EnqueuedAt-head.EnqueuedAt <= overtakenAge; w, i = w.next, i+1 {
-			if w.Loop == loop {
+			if w.Loop == loop && w.promotes == nil {
 				chosen = w
 				break
 			}
