@@ -2,6 +2,7 @@ package pool
 
 import (
 	"errors"
+	"flag"
 	"maps"
 	"slices"
 	"testing"
@@ -26,6 +27,7 @@ type world struct {
 	moving   map[*Server]*Waiter // waits to be promoted
 	loops    int
 	dbMax    int
+	limits   Limits
 }
 
 var limits = Limits{
@@ -38,9 +40,13 @@ func newWorld(t *rapid.T) *world {
 		t: t, set: NewSet(1), holder: map[*Server]*Waiter{}, queued: map[*Pool][]*Waiter{}, moving: map[*Server]*Waiter{},
 		loops: rapid.IntRange(1, 2).Draw(t, "loops"), dbMax: rapid.SampledFrom([]int{0, 4}).Draw(t, "max_db_connections"),
 	}
+	w.limits = limits
+	w.limits.Size = rapid.IntRange(1, 3).Draw(t, "default_pool_size")
+	w.limits.MinSize = rapid.IntRange(0, 1).Draw(t, "min_pool_size")
+	w.limits.Reserve = rapid.IntRange(0, 1).Draw(t, "reserve_pool_size")
 	w.set.SetDatabaseMax("db", w.dbMax)
 	for _, l := range []string{"transactional", "session"} {
-		w.pools = append(w.pools, w.set.Open(Key{l, "db", "user"}, limits, 0))
+		w.pools = append(w.pools, w.set.Open(Key{l, "db", "user"}, w.limits, 0))
 		w.carryOut()
 	}
 	return w
@@ -60,7 +66,7 @@ func (w *world) carryOut() {
 		case ActCheck:
 			w.tested = append(w.tested, a.Server)
 		case ActExpire:
-			if a.Waited < limits.WaitTimeout {
+			if a.Waited < w.limits.WaitTimeout {
 				w.t.Fatalf("expired after %v", a.Waited)
 			}
 			w.dequeue(a.Pool, a.Waiter, false)
@@ -81,7 +87,7 @@ func (w *world) carryOut() {
 				w.t.Fatal("a server that somebody has was swapped")
 			}
 		case ActNotify:
-			if a.Waited < limits.WaitNotify || !a.Waiter.Waiting() {
+			if a.Waited < w.limits.WaitNotify || !a.Waiter.Waiting() {
 				w.t.Fatal("notified too early, or when it no longer waits")
 			}
 		}
@@ -156,13 +162,13 @@ func (w *world) check() {
 	total := 0
 	for _, p := range w.pools {
 		total += p.Open()
-		if p.Open() > limits.Size+limits.Reserve {
-			w.t.Fatalf("%d servers, size %d and reserve %d", p.Open(), limits.Size, limits.Reserve)
+		if p.Open() > w.limits.Size+w.limits.Reserve {
+			w.t.Fatalf("%d servers, size %d and reserve %d", p.Open(), w.limits.Size, w.limits.Reserve)
 		}
 		if p.Waiting() != len(w.queued[p]) {
 			w.t.Fatalf("%d wait, the model has %d", p.Waiting(), len(w.queued[p]))
 		}
-		if p.Count(ServerNew) > limits.DialsMax {
+		if p.Count(ServerNew) > w.limits.DialsMax {
 			w.t.Fatalf("%d logins at once", p.Count(ServerNew))
 		}
 		// No lost wake-up: somebody waits, there is room, nothing is on its way, and no pause runs.
@@ -186,6 +192,14 @@ func (w *world) idle() (n int) {
 }
 
 var clean = Facts{TxStatus: 'I'}
+
+// TestMain asks for many runs, each long enough that both pools fill up; the command line has the last word.
+func TestMain(m *testing.M) {
+	if err := errors.Join(flag.Set("rapid.steps", "120"), flag.Set("rapid.checks", "2000")); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
 
 // TestRandomOperations: invariants 1, 3 and 5 after each of any sequence of operations.
 func TestRandomOperations(t *testing.T) {
@@ -322,7 +336,7 @@ func TestRandomOperations(t *testing.T) {
 					if s.pool != to || w.holder[s] == nil {
 						t.Fatal("promoted, and not in the other pool")
 					}
-				} else if queue == 0 && (there < limits.Size || idle > 0) && to.retryAt == 0 && to.Count(ServerClosing) == 0 {
+				} else if queue == 0 && (there < w.limits.Size || idle > 0) && to.retryAt == 0 && to.Count(ServerClosing) == 0 {
 					t.Fatalf("not promoted, with %d servers there, %d idle, and %d here", there, idle, opened)
 				}
 				w.carryOut()
@@ -332,7 +346,7 @@ func TestRandomOperations(t *testing.T) {
 				w.set.Tick(w.now)
 				w.carryOut()
 				for _, p := range w.pools {
-					if p.OldestWait(w.now) >= limits.WaitTimeout {
+					if p.OldestWait(w.now) >= w.limits.WaitTimeout {
 						t.Fatal("somebody waits beyond query_wait_timeout")
 					}
 				}
