@@ -103,6 +103,12 @@ type Listener struct {
 	ServerResetQuery  string        `toml:"server_reset_query"` // after a session
 	ServerRoundRobin  bool          `toml:"server_round_robin"`
 	UnixSocketMode    string        `toml:"unix_socket_mode"` // octal
+
+	ClientTLSMode      string `toml:"client_tls_sslmode"`   // disable, allow, prefer, require, verify-ca, verify-full
+	ClientTLSKeyFile   string `toml:"client_tls_key_file"`  // path, absolute after Load
+	ClientTLSCertFile  string `toml:"client_tls_cert_file"` // path, absolute after Load
+	ClientTLSCAFile    string `toml:"client_tls_ca_file"`   // path, absolute after Load
+	ClientTLSProtocols string `toml:"client_tls_protocols"` // secure, tlsv1.2, tlsv1.3
 }
 
 // Database overrides, for one database name, where it is and how large its pools are. Zero values mean "as the listener says"

@@ -63,5 +63,7 @@ func DefaultListener() Listener {
 		ServerCheckQuery:   ";",
 		ServerResetQuery:   "DISCARD ALL",
 		UnixSocketMode:     "0777",
+		ClientTLSMode:      "disable",
+		ClientTLSProtocols: "secure",
 	}
 }

@@ -77,7 +77,7 @@ The names of edoburu/pgbouncer are understood, also with ` + "`PGBOUNCER_`" + ` 
 - ` + "`DATABASE_URL`" + ` sets host, port, user, password, ` + "`sslmode`" + ` and the database. ` + "`DATABASE_URLS`" + `, separated by commas, makes one database of each.
 - ` + "`DB_USER` and `DB_PASSWORD`" + ` log servers in, and are the login of clients when there is no user file. ` + "`DB_NAME`" + ` lets clients ask for this database only; ` + "`*`" + ` or nothing: for any.
 - ` + "`LISTEN_ADDR`" + ` is for all listeners, ` + "`LISTEN_PORT`" + ` for the transaction listener, ` + "`UNIX_SOCKET_DIR`" + ` adds a socket to each.
-- ` + "`AUTH_TYPE`" + ` is auth.type (plain: password), ` + "`VERBOSE`" + ` other than 0 sets the log level to debug. ` + "`CLIENT_TLS_SSLMODE`" + ` that asks for TLS is an error.
+- ` + "`AUTH_TYPE`" + ` is auth.type (plain: password), ` + "`VERBOSE`" + ` other than 0 sets the log level to debug.
 `
 
 // meaning is the doc with what 0 or nothing means.

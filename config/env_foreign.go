@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -48,6 +47,11 @@ var foreignNames = map[string]string{
 	"SESSION_MAX_CLIENT_CONN":  "listener.session.max_client_conn",
 	"QUERY_WAIT_TIMEOUT":       "listener.*.query_wait_timeout",
 	"CLIENT_LOGIN_TIMEOUT":     "listener.*.client_login_timeout",
+	"CLIENT_TLS_SSLMODE":       "listener.*.client_tls_sslmode",
+	"CLIENT_TLS_KEY_FILE":      "listener.*.client_tls_key_file",
+	"CLIENT_TLS_CERT_FILE":     "listener.*.client_tls_cert_file",
+	"CLIENT_TLS_CA_FILE":       "listener.*.client_tls_ca_file",
+	"CLIENT_TLS_PROTOCOLS":     "listener.*.client_tls_protocols",
 	"CANCEL_WAIT_TIMEOUT":      "listener.*.cancel_wait_timeout",
 	"SERVER_LIFETIME":          "listener.*.server_lifetime",
 	"SERVER_IDLE_TIMEOUT":      "listener.*.server_idle_timeout",
@@ -62,17 +66,16 @@ var foreignNames = map[string]string{
 
 // foreignSpecial need more than one assignment.
 var foreignSpecial = map[string]func(r *envReader, name, value string){
-	"DATABASE_URL":       (*envReader).databaseURL,
-	"DATABASE_URLS":      (*envReader).databaseURLs,
-	"DB_NAME":            (*envReader).databaseName,
-	"DB_USER":            func(*envReader, string, string) {}, // with DB_PASSWORD, see login
-	"DB_PASSWORD":        func(*envReader, string, string) {},
-	"LISTEN_ADDR":        func(*envReader, string, string) {}, // with LISTEN_PORT, see listen
-	"LISTEN_PORT":        func(*envReader, string, string) {},
-	"UNIX_SOCKET_DIR":    (*envReader).socketDirectory,
-	"AUTH_TYPE":          (*envReader).authType,
-	"VERBOSE":            (*envReader).verbose,
-	"CLIENT_TLS_SSLMODE": (*envReader).clientTLS,
+	"DATABASE_URL":    (*envReader).databaseURL,
+	"DATABASE_URLS":   (*envReader).databaseURLs,
+	"DB_NAME":         (*envReader).databaseName,
+	"DB_USER":         func(*envReader, string, string) {}, // with DB_PASSWORD, see login
+	"DB_PASSWORD":     func(*envReader, string, string) {},
+	"LISTEN_ADDR":     func(*envReader, string, string) {}, // with LISTEN_PORT, see listen
+	"LISTEN_PORT":     func(*envReader, string, string) {},
+	"UNIX_SOCKET_DIR": (*envReader).socketDirectory,
+	"AUTH_TYPE":       (*envReader).authType,
+	"VERBOSE":         (*envReader).verbose,
 }
 
 // foreignIgnored have no equal here; the text says why, or what to do.
@@ -99,13 +102,9 @@ var foreignIgnored = map[string]string{
 	"AUTODB_IDLE_TIMEOUT":       "no equal here",
 	"DNS_MAX_TTL":               "names are looked up at each connection",
 	"DNS_NXDOMAIN_TTL":          "names are looked up at each connection",
-	"CLIENT_TLS_KEY_FILE":       "this version has no TLS for clients",
-	"CLIENT_TLS_CERT_FILE":      "this version has no TLS for clients",
-	"CLIENT_TLS_CA_FILE":        "this version has no TLS for clients",
-	"CLIENT_TLS_PROTOCOLS":      "this version has no TLS for clients",
-	"CLIENT_TLS_CIPHERS":        "this version has no TLS for clients",
-	"CLIENT_TLS_ECDHCURVE":      "this version has no TLS for clients",
-	"CLIENT_TLS_DHEPARAMS":      "this version has no TLS for clients",
+	"CLIENT_TLS_CIPHERS":        "Go's choice of ciphers is used",
+	"CLIENT_TLS_ECDHCURVE":      "Go's choice of curves is used",
+	"CLIENT_TLS_DHEPARAMS":      "key exchange without elliptic curves is not spoken",
 	"SERVER_TLS_PROTOCOLS":      "TLS 1.2 and 1.3 are used",
 	"SERVER_TLS_CIPHERS":        "Go's choice of ciphers is used",
 	"PKT_BUF":                   "no equal here",
@@ -326,15 +325,5 @@ func (r *envReader) authType(name, value string) {
 func (r *envReader) verbose(name, value string) {
 	if value != "0" {
 		r.assignForeign("log.level", name, "debug")
-	}
-}
-
-// clientTLS must not be ignored when it asks for encryption: clients would talk in the clear.
-func (r *envReader) clientTLS(name, value string) {
-	switch value {
-	case "disable", "allow", "prefer":
-		r.warn("%s is ignored: this version has no TLS for clients", name)
-	default:
-		r.fault(name, fmt.Sprintf("asks for TLS from clients (%s), which this version does not have; unset it to accept connections in the clear", value), "")
 	}
 }

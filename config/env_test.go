@@ -107,7 +107,11 @@ func TestEnvironment(t *testing.T) {
 		{"URLs", []string{"DATABASE_URLS=postgres://a:hunter2@one:1/x, postgres://b:hunter2@two/y"}, map[string]string{
 			"databases.x.host": `"one"`, "databases.x.port": "1", "databases.y.host": `"two"`, "databases.y.port": "0", "databases.y.password": `"hunter2"`,
 		}},
-		{"TLS that is only preferred", []string{"CLIENT_TLS_SSLMODE=prefer"}, nil},
+		{
+			"TLS for clients",
+			[]string{"CLIENT_TLS_SSLMODE=require", "CLIENT_TLS_KEY_FILE=/dev/null", "CLIENT_TLS_CERT_FILE=/dev/null"},
+			map[string]string{"listener.transactional.client_tls_sslmode": `"require"`, "listener.session.client_tls_cert_file": `"/dev/null"`},
+		},
 		{"service link of another", []string{"DB_PORT=tcp://10.0.0.1:5432", "PGBOUNCER_PORT=tcp://10.0.0.1:5432"}, map[string]string{"server.port": "1111", "listener.transactional.listen": `["127.0.0.1:6432"]`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -147,7 +151,6 @@ func TestEnvironmentFaults(t *testing.T) {
 		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=/does/not/exist"}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: read the secret: open /does/not/exist: no such file or directory"},
 		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=" + big}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: the secret's file is larger than 65536 bytes; is it the right one?"},
 		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=" + big, "HYBRIDBOUNCER_SERVER_PASSWORD=x", "HYBRIDBOUNCER_SERVER_USER=x"}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: is set together with HYBRIDBOUNCER_SERVER_PASSWORD; keep one of them"},
-		{[]string{"CLIENT_TLS_SSLMODE=require"}, "environment: CLIENT_TLS_SSLMODE: asks for TLS from clients (require), which this version does not have; unset it to accept connections in the clear"},
 		{[]string{"AUTH_TYPE=any"}, "environment: AUTH_TYPE: any is not supported: it forgets who the client is; use trust and server.user"},
 		{[]string{"DATABASE_URL=mysql://h/x"}, "environment: DATABASE_URL: " + errURL.Error()},
 	} {

@@ -135,6 +135,33 @@ var listenerKeys = []Key{
 		Doc:   "Permissions of the unix socket, in octal.",
 		field: of(func(l *Listener) any { return &l.UnixSocketMode }),
 	},
+	{
+		Name: "client_tls_sslmode", When: NewLogins,
+		Allowed: []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
+		Doc:     "TLS with clients. allow and prefer, which mean the same, leave the choice to the client; require refuses plain connections over the network (28000); verify-ca and verify-full, the same again, also want a certificate of the client's. Unix sockets are always plain.",
+		field:   of(func(l *Listener) any { return &l.ClientTLSMode }),
+	},
+	{
+		Name: "client_tls_key_file", When: NewLogins, Path: true, Zero: "none",
+		Doc:   "File of the private key of client_tls_cert_file. A change of these files is noticed within seconds; new logins see it.",
+		field: of(func(l *Listener) any { return &l.ClientTLSKeyFile }),
+	},
+	{
+		Name: "client_tls_cert_file", When: NewLogins, Path: true, Zero: "none",
+		Doc:   "File of the certificate shown to clients, followed by those between it and the root.",
+		field: of(func(l *Listener) any { return &l.ClientTLSCertFile }),
+	},
+	{
+		Name: "client_tls_ca_file", When: NewLogins, Path: true, Zero: "none",
+		Doc:   "File of the authorities that may have signed a client's certificate. With it, a certificate that a client shows is checked in every mode, and lines of auth_hba_file may ask for one.",
+		field: of(func(l *Listener) any { return &l.ClientTLSCAFile }),
+	},
+	{
+		Name: "client_tls_protocols", When: NewLogins,
+		Allowed: []string{"secure", "tlsv1.2", "tlsv1.3", "tlsv1.2,tlsv1.3"},
+		Doc:     "Versions of TLS spoken with clients; secure is both that are left, 1.2 and 1.3.",
+		field:   of(func(l *Listener) any { return &l.ClientTLSProtocols }),
+	},
 }
 
 const (

@@ -180,6 +180,19 @@ func (v *validator) listeners() {
 		if mode, err := strconv.ParseUint(l.UnixSocketMode, 8, 32); err != nil || fs.FileMode(mode) > fs.ModePerm {
 			v.fault(group+".unix_socket_mode", "must be an octal number such as \"0777\"")
 		}
+		v.clientTLS(l, group)
+	}
+}
+
+func (v *validator) clientTLS(l *Listener, group string) {
+	if l.ClientTLSMode == "disable" {
+		return
+	}
+	if l.ClientTLSKeyFile == "" || l.ClientTLSCertFile == "" {
+		v.fault(group+".client_tls_sslmode", "%s needs client_tls_key_file and client_tls_cert_file", l.ClientTLSMode)
+	}
+	if strings.HasPrefix(l.ClientTLSMode, "verify-") && l.ClientTLSCAFile == "" {
+		v.fault(group+".client_tls_sslmode", "%s needs client_tls_ca_file: the authorities that sign the certificates of clients", l.ClientTLSMode)
 	}
 }
 

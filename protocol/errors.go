@@ -54,6 +54,14 @@ func ErrNotAuthorized(text string) *Error {
 	return &Error{Severity: "FATAL", Code: "28000", Message: text}
 }
 
+// ErrTLSRequired: a plain connection where TLS is required.
+func ErrTLSRequired() *Error {
+	return &Error{
+		Severity: "FATAL", Code: "28000", Message: "connection requires TLS (client_tls_sslmode)",
+		Hint: "Connect with sslmode=require or better.",
+	}
+}
+
 // ErrNoSuchDatabase: the configuration has no such database.
 func ErrNoSuchDatabase(database string) *Error {
 	return &Error{

@@ -62,7 +62,7 @@ func TestSQLStates(t *testing.T) {
 		"ErrClientIdle": "FATAL 57P05", "ErrIdleTransaction": "FATAL 25P03", "ErrTransactionTimeout": "FATAL 25P04",
 		"ErrQueryTimeout": "FATAL 57014", "ErrCanceledWaiting": "ERROR 57014", "ErrLoginTimeout": "FATAL 08006",
 		"ErrProtocol": "FATAL 08P01", "ErrStatementMode": "FATAL 08P01", "ErrOutOfMemory": "FATAL 53200",
-		"ErrReplication": "FATAL 0A000", "NoticeQueryWait": "NOTICE 00000", "ErrSettingRefused": "FATAL 22023",
+		"ErrReplication": "FATAL 0A000", "ErrTLSRequired": "FATAL 28000", "NoticeQueryWait": "NOTICE 00000", "ErrSettingRefused": "FATAL 22023",
 	}
 	for _, r := range errorRows() {
 		if have := r.sample.Severity + " " + r.sample.Code; have != want[r.constructor] {

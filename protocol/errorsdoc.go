@@ -33,6 +33,10 @@ var loginErrors = []errorRow{
 		when: "The client may not come in whatever its password is; the text says why.", remedy: "As the text says.",
 	},
 	{
+		constructor: "ErrTLSRequired", sample: ErrTLSRequired(), settings: []string{"client_tls_sslmode"},
+		when: "The client comes without TLS over the network, to a listener that wants it.",
+	},
+	{
 		constructor: "ErrNoSuchDatabase", sample: ErrNoSuchDatabase("reprots"),
 		when: "The configuration names databases, and neither this one nor `*`.",
 	},

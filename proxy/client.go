@@ -36,6 +36,7 @@ type clientInfo struct {
 	id          uint32 // process id in its BackendKeyData
 	key         protocol.CancelKey
 	address     netip.AddrPort // zero for a unix socket
+	tls         string         // version; "" on a plain connection
 	application string
 	// extra are startup parameters that no server reports: applied to a session's server, accepted and unused elsewhere.
 	extra protocol.Settings

@@ -60,10 +60,14 @@ func (p *Proxy) logClose(c *Client, why closeReason, err *protocol.Error) {
 }
 
 func (c *Client) logAttrs() []any {
-	return []any{
+	attrs := []any{
 		"listener", c.pool.key.Listener, "client", addressText(c.info.address), "database", c.pool.key.Database,
 		"user", c.pool.key.User, "application_name", c.info.application,
 	}
+	if c.info.tls != "" {
+		attrs = append(attrs, "tls", c.info.tls)
+	}
+	return attrs
 }
 
 // logServerClose writes the one line of a server's end.

@@ -25,7 +25,8 @@ type listener struct {
 	mode  relay.Mode
 	socks []net.Listener
 
-	clients atomic.Int64 // logged in or logging in, for max_client_conn
+	clients atomic.Int64              // logged in or logging in, for max_client_conn
+	tls     atomic.Pointer[clientTLS] // replaced with its settings and files; nil: no TLS
 
 	logins struct {
 		sync.Mutex
@@ -40,6 +41,11 @@ func listen(p *Proxy, cfg *config.Listener) (*listener, error) {
 		return nil, fmt.Errorf("listener %q: unknown pool_mode %q: use session, transaction or statement", cfg.Name, cfg.PoolMode)
 	}
 	l := &listener{proxy: p, name: cfg.Name, mode: mode}
+	secure, err := loadClientTLS(cfg)
+	if err != nil {
+		return nil, err
+	}
+	l.tls.Store(secure)
 	l.logins.open = make(map[net.Conn]struct{})
 	for _, address := range cfg.Listen {
 		sock, err := bind(address, cfg.UnixSocketMode)

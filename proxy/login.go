@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -35,7 +37,7 @@ func (l *listener) login(nc net.Conn) {
 		closeQuietly(nc)
 		return
 	}
-	startup, err := l.startup(nc)
+	nc, startup, err := l.startup(nc)
 	if err != nil {
 		l.turnAway(nc, nil, err)
 		return
@@ -59,21 +61,84 @@ func (l *listener) loginDeadline() time.Time {
 	return time.Now().Add(limit.ClientLoginTimeout)
 }
 
-// startup reads the first packet, answering requests for encryption that is not offered.
-func (l *listener) startup(nc net.Conn) (protocol.Startup, error) {
-	for range 3 { // SSLRequest, GSSENCRequest, then the real one
-		startup, err := protocol.ReadStartup(nc)
-		if err != nil {
-			return startup, err
+// startup reads the first packet that is not about encryption. The connection it gives is the one to go on with: a *tls.Conn if the
+// client asked for that and the listener can.
+func (l *listener) startup(nc net.Conn) (net.Conn, protocol.Startup, error) {
+	offer := l.tls.Load()
+	if isUnix(nc) {
+		offer = nil
+	}
+	var head [1]byte
+	if _, err := io.ReadFull(nc, head[:]); err != nil {
+		return nc, protocol.Startup{}, err
+	}
+	if head[0] == tlsHandshake && offer != nil {
+		return l.startupDirect(nc, offer, head[:])
+	}
+	startup, err := protocol.ReadStartup(io.MultiReader(bytes.NewReader(head[:]), nc))
+	for range 2 { // SSLRequest, GSSENCRequest
+		if err != nil || startup.Kind != protocol.StartupSSL && startup.Kind != protocol.StartupGSS {
+			break
 		}
-		if startup.Kind != protocol.StartupSSL && startup.Kind != protocol.StartupGSS {
-			return startup, nil
+		if unread(nc) {
+			return nc, startup, protocol.ErrProtocol("received unencrypted data after a request for encryption").
+				WithDetail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
+		}
+		if startup.Kind == protocol.StartupSSL && offer != nil {
+			return l.startupSecure(nc, offer)
 		}
 		if _, err := nc.Write([]byte{'N'}); err != nil {
-			return startup, err
+			return nc, startup, err
 		}
+		startup, err = protocol.ReadStartup(nc)
 	}
-	return protocol.Startup{}, protocol.ErrProtocol("more than one request for encryption of each kind")
+	if err == nil && startup.Kind == protocol.StartupLogin {
+		err = offer.admit(nil)
+	}
+	return nc, startup, onlyOnce(startup, err)
+}
+
+// tlsHandshake is the first byte of a client that begins with TLS at once: no startup packet is that long.
+const tlsHandshake = 22
+
+// startupDirect is for a client that begins with TLS at once, as PostgreSQL 17 allows (sslnegotiation=direct).
+func (l *listener) startupDirect(nc net.Conn, offer *clientTLS, head []byte) (net.Conn, protocol.Startup, error) {
+	secure, err := offer.secureClient(nc, head)
+	if err == nil && secure.ConnectionState().NegotiatedProtocol != alpn {
+		err = &handshakeError{errNoALPN} // another protocol's client must not be talked into speaking this one
+	}
+	if err != nil {
+		return nc, protocol.Startup{}, err
+	}
+	return startupWithin(secure, offer)
+}
+
+// startupSecure is for a client that has asked for TLS.
+func (l *listener) startupSecure(nc net.Conn, offer *clientTLS) (net.Conn, protocol.Startup, error) {
+	if _, err := nc.Write([]byte{'S'}); err != nil {
+		return nc, protocol.Startup{}, err
+	}
+	secure, err := offer.secureClient(nc, nil)
+	if err != nil {
+		return nc, protocol.Startup{}, err
+	}
+	return startupWithin(secure, offer)
+}
+
+func startupWithin(secure *tls.Conn, offer *clientTLS) (net.Conn, protocol.Startup, error) {
+	startup, err := protocol.ReadStartup(secure)
+	if err == nil && startup.Kind == protocol.StartupLogin {
+		err = offer.admit(secure)
+	}
+	return secure, startup, onlyOnce(startup, err)
+}
+
+// onlyOnce refuses a client that asks for encryption where it cannot any more.
+func onlyOnce(startup protocol.Startup, err error) error {
+	if err == nil && (startup.Kind == protocol.StartupSSL || startup.Kind == protocol.StartupGSS) {
+		return protocol.ErrProtocol("more than one request for encryption of each kind")
+	}
+	return err
 }
 
 // enter authenticates a client, welcomes it and hands it to a loop.
@@ -185,7 +250,7 @@ func (l *listener) prepare(nc net.Conn, sp *serverPool, startup *protocol.Startu
 	}
 	c := &Client{relay: relay.NewClient(), pool: sp, settings: reported}
 	c.info = &clientInfo{
-		address: addressOf(nc), application: startup.Get("application_name"), extra: extra, since: time.Now(),
+		address: addressOf(nc), tls: tlsVersion(nc), application: startup.Get("application_name"), extra: extra, since: time.Now(),
 	}
 	secretBytes := 4
 	if startup.Minor >= 2 {
@@ -226,7 +291,12 @@ func (l *listener) turnAway(nc net.Conn, startup *protocol.Startup, err error) {
 	p := l.proxy
 	var told *protocol.Error
 	var netErr net.Error
+	var handshake *handshakeError
 	switch {
+	case errors.As(err, &handshake):
+		p.refused("tls")
+		p.log.Warn("login refused", "listener", l.name, "client", addressText(addressOf(nc)), "error", err)
+		return
 	case errors.As(err, &told):
 	case p.draining.Load():
 		told = protocol.ErrShutdown()

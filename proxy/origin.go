@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"os/user"
@@ -23,7 +24,12 @@ func addressOf(nc net.Conn) netip.AddrPort {
 func originOf(nc net.Conn) auth.Origin {
 	socket, local := rawSocket(nc).(*net.UnixConn)
 	if !local {
-		return auth.Origin{Address: addressOf(nc).Addr()}
+		o := auth.Origin{Address: addressOf(nc).Addr()}
+		if secure, ok := nc.(*tls.Conn); ok {
+			o.TLS = true
+			o.CertificateName, o.Certified = certifiedName(secure)
+		}
+		return o
 	}
 	return auth.Origin{Local: true, SocketUser: func() (string, error) { return socketUser(socket) }}
 }

@@ -28,6 +28,26 @@ type pooler struct {
 // start runs a pooler in front of c. listener lines are put into both listeners, more goes to the end of the file.
 func start(t *testing.T, c *pgtest.Cluster, listener, more string) *pooler {
 	t.Helper()
+	cfg := configuration(t, c, listener, more)
+	p, err := proxy.New(cfg, slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	addresses := p.Addresses()
+	return &pooler{Proxy: p, transaction: addresses["transaction"][0], session: addresses["session"][0], config: cfg.File, postgres: c}
+}
+
+// configuration is that of start.
+func configuration(t *testing.T, c *pgtest.Cluster, listener, more string) *config.Config {
+	t.Helper()
 	text := fmt.Sprintf("[server]\nhost = %q\nport = %d\n", c.Host, c.Port)
 	if !strings.Contains(more, "[auth]") {
 		text += "[auth]\ntype = \"trust\"\n"
@@ -43,20 +63,7 @@ func start(t *testing.T, c *pgtest.Cluster, listener, more string) *pooler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := proxy.New(cfg, slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	addresses := p.Addresses()
-	return &pooler{Proxy: p, transaction: addresses["transaction"][0], session: addresses["session"][0], config: path, postgres: c}
+	return cfg
 }
 
 // testWriter shows the pooler's errors with the test.

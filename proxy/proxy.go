@@ -146,6 +146,7 @@ func (p *Proxy) Start() error {
 	}
 	p.workers[0].loop.Post(p.workers[0].startJanitor)
 	p.goroutines.Go(p.watchLoops)
+	p.goroutines.Go(p.watchCertificates)
 	p.goroutines.Go(p.warnOfBudget)
 	return nil
 }

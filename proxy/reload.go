@@ -16,12 +16,19 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	secure, err := p.loadTLS(cfg)
+	if err != nil {
+		return nil, err
+	}
 	if err := p.verifier.Replace(policy); err != nil {
 		return nil, err
 	}
 	old := p.settings.Load()
 	changes := config.Diff(old.cfg, cfg)
 	p.settings.Store(next)
+	for l, t := range secure {
+		l.tls.Store(t)
+	}
 	w := p.workers[0]
 	done := make(chan struct{})
 	w.loop.Post(func() {
@@ -36,6 +43,24 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 		w.loop.Post(w.watch) // a time-out may have been switched on
 	}
 	return changes, nil
+}
+
+// loadTLS reads the certificates of all listeners that the configuration still has.
+func (p *Proxy) loadTLS(cfg *config.Config) (map[*listener]*clientTLS, error) {
+	all := make(map[*listener]*clientTLS)
+	for _, l := range p.listeners {
+		for i := range cfg.Listeners {
+			if cfg.Listeners[i].Name != l.name {
+				continue
+			}
+			t, err := loadClientTLS(&cfg.Listeners[i])
+			if err != nil {
+				return nil, err
+			}
+			all[l] = t
+		}
+	}
+	return all, nil
 }
 
 // resize gives every pool its new limits. A pool whose database or listener is gone from the configuration keeps its old ones until it

@@ -2,6 +2,9 @@ package proxy
 
 import (
 	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/hybridbouncer/hybridbouncer/config"
 )
@@ -20,6 +23,25 @@ func setSocketOptions(nc net.Conn, cfg config.Server) {
 	if cfg.TCPUserTimeout > 0 {
 		_ = setUserTimeout(tcp, cfg.TCPUserTimeout)
 	}
+}
+
+// unread reports whether bytes wait in a socket, without waiting for them.
+func unread(nc net.Conn) bool {
+	socket, ok := nc.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	waiting := false
+	err = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		waiting = err == nil && n > 0
+	})
+	return err == nil && waiting
 }
 
 // tcpOf finds the TCP socket under what a dial or a TLS handshake has wrapped around it.

@@ -59,7 +59,8 @@ type Cluster struct {
 	Superuser string // always postgres
 	Password  string // of the superuser; empty if everybody is trusted
 	DataDir   string
-	CAFile    string // PEM; empty without Options.TLS
+	CAFile    string     // PEM; empty without Options.TLS
+	Authority *Authority // whose certificate that is
 
 	options Options
 	folder  string // holds data, socket and log; removed by Stop

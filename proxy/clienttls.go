@@ -1,0 +1,192 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/eventloop"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// clientTLS is how a listener speaks TLS: made from its settings and the files they name, and replaced as a whole when either changes.
+// Clients keep the one they came in with.
+type clientTLS struct {
+	config     *tls.Config
+	required   bool // plain connections over the network are refused
+	verify     bool // a certificate of the client's is wanted
+	files      []certificateFile
+	unreadable error // why the files could not be loaded when they last changed
+}
+
+// certificateFile is a file and what it was when it was read.
+type certificateFile struct {
+	path string
+	info os.FileInfo // nil: it could not be found
+}
+
+func (f certificateFile) changed() bool {
+	now, err := os.Stat(f.path)
+	if err != nil || f.info == nil {
+		return (err == nil) != (f.info != nil)
+	}
+	return !os.SameFile(now, f.info) || now.ModTime() != f.info.ModTime() || now.Size() != f.info.Size()
+}
+
+// alpn is the name that PostgreSQL's protocol has within TLS (manual 54.2.11).
+const alpn = "postgresql"
+
+// loadClientTLS reads the files of a listener. nil: it speaks no TLS.
+func loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
+	if cfg.ClientTLSMode == "disable" || cfg.ClientTLSMode == "" {
+		return nil, nil
+	}
+	t := &clientTLS{
+		verify: strings.HasPrefix(cfg.ClientTLSMode, "verify-"),
+		config: &tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13, NextProtos: []string{alpn}},
+	}
+	t.required = t.verify || cfg.ClientTLSMode == "require"
+	for _, path := range []string{cfg.ClientTLSKeyFile, cfg.ClientTLSCertFile, cfg.ClientTLSCAFile} {
+		if path != "" {
+			info, _ := os.Stat(path) // before it is read, so that no change between the two is missed
+			t.files = append(t.files, certificateFile{path, info})
+		}
+	}
+	switch cfg.ClientTLSProtocols {
+	case "tlsv1.2":
+		t.config.MaxVersion = tls.VersionTLS12
+	case "tlsv1.3":
+		t.config.MinVersion = tls.VersionTLS13
+	}
+	certificate, err := tls.LoadX509KeyPair(cfg.ClientTLSCertFile, cfg.ClientTLSKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("listener %q: client_tls_cert_file and client_tls_key_file: %w", cfg.Name, err)
+	}
+	t.config.Certificates = []tls.Certificate{certificate}
+	if cfg.ClientTLSCAFile != "" {
+		authorities, err := os.ReadFile(cfg.ClientTLSCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("listener %q: client_tls_ca_file: %w", cfg.Name, err)
+		}
+		t.config.ClientCAs = x509.NewCertPool()
+		if !t.config.ClientCAs.AppendCertsFromPEM(authorities) {
+			return nil, fmt.Errorf("listener %q: client_tls_ca_file: no certificate in %s", cfg.Name, cfg.ClientTLSCAFile)
+		}
+		// A client without a certificate is told so in words, after the handshake.
+		t.config.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	return t, nil
+}
+
+// changed reports whether one of the files is another than the one that was read.
+func (t *clientTLS) changed() bool {
+	for _, f := range t.files {
+		if f.changed() {
+			return true
+		}
+	}
+	return false
+}
+
+// certificateLook is how often the files are looked at. Certificates are replaced days before they end; a second is for whoever watches.
+const certificateLook = time.Second
+
+// watchCertificates takes up certificates that have been replaced. A goroutine of the cold world.
+func (p *Proxy) watchCertificates() {
+	look := time.NewTicker(certificateLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+			for _, l := range p.listeners {
+				l.renewTLS()
+			}
+		case <-p.life.Done():
+			return
+		}
+	}
+}
+
+// renewTLS reads the files again if they have changed. Until they fit together (the key may follow its certificate a moment later) the
+// old ones stay in force.
+func (l *listener) renewTLS() {
+	old, p := l.tls.Load(), l.proxy
+	if old == nil || !old.changed() {
+		return
+	}
+	cfg := p.settings.Load().listener(l.name)
+	if cfg == nil {
+		return
+	}
+	next, err := loadClientTLS(cfg)
+	if err != nil {
+		if old.unreadable == nil || old.unreadable.Error() != err.Error() {
+			old.unreadable = err
+			p.log.Warn("a certificate was replaced and cannot be used; the old one stays in force", "listener", l.name, "error", err)
+		}
+		return
+	}
+	if l.tls.CompareAndSwap(old, next) {
+		p.log.Info("the certificate for clients was replaced", "listener", l.name)
+	}
+}
+
+// secureClient is the handshake. head is what of it has been read.
+func (t *clientTLS) secureClient(nc net.Conn, head []byte) (*tls.Conn, error) {
+	secure := tls.Server(eventloop.NewTLSTransport(nc, head), t.config)
+	if err := secure.Handshake(); err != nil {
+		return nil, &handshakeError{err}
+	}
+	return secure, nil
+}
+
+// admit refuses a client for the way it is connected. secure is nil on a plain connection; t is nil where no TLS is offered.
+func (t *clientTLS) admit(secure *tls.Conn) error {
+	switch {
+	case t == nil:
+	case secure == nil && t.required:
+		return protocol.ErrTLSRequired()
+	case secure != nil && t.verify:
+		if _, certified := certifiedName(secure); !certified {
+			return protocol.ErrNotAuthorized("connection requires a valid client certificate")
+		}
+	}
+	return nil
+}
+
+// certifiedName is the common name in the client's certificate, if it showed one; the handshake has checked who signed it.
+func certifiedName(secure *tls.Conn) (name string, certified bool) {
+	chains := secure.ConnectionState().VerifiedChains
+	if len(chains) == 0 {
+		return "", false
+	}
+	return chains[0][0].Subject.CommonName, true
+}
+
+// handshakeError is a TLS handshake that failed. The client has its alert and can hear nothing else.
+type handshakeError struct{ cause error }
+
+func (e *handshakeError) Error() string { return "TLS handshake: " + e.cause.Error() }
+func (e *handshakeError) Unwrap() error { return e.cause }
+
+// tlsVersion is the protocol of a client's connection for the log; "" if it is plain.
+func tlsVersion(nc net.Conn) string {
+	secure, ok := nc.(*tls.Conn)
+	if !ok {
+		return ""
+	}
+	return tls.VersionName(secure.ConnectionState().Version)
+}
+
+func isUnix(nc net.Conn) bool {
+	_, is := nc.LocalAddr().(*net.UnixAddr)
+	return is
+}
+
+var errNoALPN = errors.New("direct TLS without the protocol name postgresql (ALPN)")
