@@ -52,7 +52,7 @@ func busySnapshot() proxy.Snapshot {
 				ClientsIdle: 982, ClientsActive: 18, ServersIdle: 7, ServersActive: 16, ServersTested: 1, ServersBeingCanceled: 1,
 				OldestTransaction: 41 * time.Second, Transactions: 123456, Queries: 234567, ReceivedBytes: 1 << 30, SentBytes: 1 << 33,
 				ErrorsByClass: map[string]uint64{"23": 9}, ServerConnects: 30, ServerFailures: 2,
-				ServerCloses: map[string]uint64{"lifetime": 5}, ClientCloses: map[string]uint64{"left": 70, "gone": 3},
+				ServerCloses: map[string]uint64{"lifetime": 5}, Promotions: map[string]uint64{"long_transaction": 2}, ClientCloses: map[string]uint64{"left": 70, "gone": 3},
 			},
 			{
 				Listener: "session", Database: "app", User: "jobs", PoolMode: "session", Size: 10, ReserveSize: 2,

@@ -83,6 +83,7 @@ var table = []metric{
 	{name: "server_connects_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ServerConnects) }), help: "Servers opened."},
 	{name: "server_connect_failures_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ServerFailures) }), help: "Servers that could not be opened: PostgreSQL unreachable, or it refused the login."},
 	{name: "server_closes_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *proxy.PoolSnapshot) map[string]uint64 { return p.ServerCloses }), help: "Servers closed, by reason; a reason appears with its first server."},
+	{name: "promotions_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *proxy.PoolSnapshot) map[string]uint64 { return p.Promotions }), help: "Links of a transaction pool whose server was moved to a session pool, by reason."},
 	{name: "logins_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.Logins) }), help: "Clients that finished their login."},
 	{name: "login_refusals_total", kind: counter, labels: []string{"reason"}, samples: refusals, help: "Clients that did not finish their login, by the SQLSTATE they were told, or by what happened instead."},
 	{name: "cancel_requests_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.Cancels) }), help: "Cancel requests received."},

@@ -109,6 +109,10 @@ type Listener struct {
 	ClientTLSCertFile  string `toml:"client_tls_cert_file"` // path, absolute after Load
 	ClientTLSCAFile    string `toml:"client_tls_ca_file"`   // path, absolute after Load
 	ClientTLSProtocols string `toml:"client_tls_protocols"` // secure, tlsv1.2, tlsv1.3
+
+	Promotion       string        `toml:"promotion"` // on, off
+	PromoteTo       string        `toml:"promote_to"`
+	LongTransaction time.Duration `toml:"long_transaction"`
 }
 
 // Database overrides, for one database name, where it is and how large its pools are. Zero values mean "as the listener says"

@@ -65,5 +65,7 @@ func DefaultListener() Listener {
 		UnixSocketMode:     "0777",
 		ClientTLSMode:      "disable",
 		ClientTLSProtocols: "secure",
+		Promotion:          "on",
+		LongTransaction:    time.Second,
 	}
 }

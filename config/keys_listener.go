@@ -162,6 +162,24 @@ var listenerKeys = []Key{
 		Doc:     "Versions of TLS spoken with clients; secure is both that are left, 1.2 and 1.3.",
 		field:   of(func(l *Listener) any { return &l.ClientTLSProtocols }),
 	},
+	{
+		Name: "promotion", When: Live,
+		Allowed: []string{"on", "off"},
+		Doc:     "Move the server of a long transaction from this listener's pool to that of a session listener, so that quick queries do not wait behind it. Only in transaction mode.",
+		field:   of(func(l *Listener) any { return &l.Promotion }),
+	},
+	{
+		Name: "promote_to", When: Live,
+		Zero:  "the first listener in session mode",
+		Doc:   "Name of the session listener whose pools take promoted servers.",
+		field: of(func(l *Listener) any { return &l.PromoteTo }),
+	},
+	{
+		Name: "long_transaction", When: Live,
+		Zero:  "never",
+		Doc:   "Age at which a transaction is promoted, if the session pool has room.",
+		field: of(func(l *Listener) any { return &l.LongTransaction }),
+	},
 }
 
 const (

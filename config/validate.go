@@ -177,6 +177,7 @@ func (v *validator) listeners() {
 		if l.MinPoolSize > l.DefaultPoolSize {
 			v.fault(group+".min_pool_size", "must not be above default_pool_size (%d), is %d", l.DefaultPoolSize, l.MinPoolSize)
 		}
+		v.promotion(group, l)
 		if mode, err := strconv.ParseUint(l.UnixSocketMode, 8, 32); err != nil || fs.FileMode(mode) > fs.ModePerm {
 			v.fault(group+".unix_socket_mode", "must be an octal number such as \"0777\"")
 		}

@@ -17,6 +17,7 @@ type poolCounters struct {
 	clients, active       int
 	clientCloses          [closeReasons]uint64
 	serverCloses          map[string]uint64
+	promotions            [promotionReasons]uint64
 }
 
 // countersOf finds or makes the counters of a pool on this loop.
@@ -105,7 +106,7 @@ func (p *Proxy) poolNumbers(sp *serverPool) PoolSnapshot {
 		ServersActive: pl.Count(pool.ServerActive), ServersTested: pl.Count(pool.ServerTested),
 		ServersBeingCanceled: pl.Count(pool.ServerBeingCanceled), ServersClosing: pl.Count(pool.ServerClosing),
 		MaxWait: pl.OldestWait(now), ServerConnects: sp.dials.connects.Load(), ServerFailures: sp.dials.failures.Load(),
-		ErrorsByClass: make(map[string]uint64), ServerCloses: make(map[string]uint64), ClientCloses: make(map[string]uint64),
+		ErrorsByClass: make(map[string]uint64), ServerCloses: make(map[string]uint64), Promotions: make(map[string]uint64), ClientCloses: make(map[string]uint64),
 	}
 }
 
@@ -150,7 +151,8 @@ func (w *worker) copyCounters() loopCounters {
 	}
 	for s := w.servers.first; s != nil; s = s.next {
 		if s.client != nil && s.clocks.Transaction > 0 {
-			c.oldest[s.pool.index] = max(c.oldest[s.pool.index], w.loop.Now()-s.clocks.Transaction)
+			of := s.client.pool.index // not the server's, which may have been promoted
+			c.oldest[of] = max(c.oldest[of], w.loop.Now()-s.clocks.Transaction)
 		}
 	}
 	return c
@@ -179,6 +181,9 @@ func (ps *PoolSnapshot) add(c *poolCounters) {
 	}
 	for reason, n := range c.serverCloses {
 		ps.ServerCloses[reason] += n
+	}
+	for reason, n := range c.promotions {
+		ps.Promotions[promotionReason(reason).String()] += n
 	}
 	for reason, n := range c.clientCloses {
 		if n > 0 {

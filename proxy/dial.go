@@ -111,6 +111,7 @@ func (w *worker) dialed(s *Server, d Dialed) {
 	var out pool.Outcome
 	w.pools(func() {
 		out = s.ps.Pool().Dialed(s.ps, w.index, w.loop.Now())
+		s.moved(s.ps.Pool())
 	})
 	w.follow(s, out)
 }

@@ -101,7 +101,7 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 
 // link joins a client and a server. What the server's settings lack goes ahead of the client's first bytes.
 func (w *worker) link(c *Client, s *Server) {
-	c.server, s.client = s, c
+	c.server, s.client, s.pool = s, c, c.pool
 	c.state = clientActive
 	c.counters.active++
 	s.relay.Tally = &c.counters.tally
@@ -195,6 +195,7 @@ func (w *worker) checkin(s *Server) {
 	var out pool.Outcome
 	w.pools(func() {
 		out = s.ps.Pool().Checkin(s.ps, facts, w.loop.Now())
+		s.moved(s.ps.Pool()) // it may have been traded for one that is promoted
 	})
 	w.follow(s, out)
 }
@@ -321,6 +322,7 @@ func (w *worker) tickLink(s *Server, now time.Duration, settings *settings) {
 	stalled := s.conn.Backlog() > 0 || c.conn.Backlog() > 0
 	switch s.relay.Expired(now, &s.clocks, &limits.link, stalled) {
 	case relay.NoTimeout:
+		w.tickPromotion(s, now, limits.longTransaction)
 	case relay.IdleTransactionTimeout:
 		c.close(closeIdleTransaction, protocol.ErrIdleTransaction(limits.link.IdleTransaction))
 	case relay.TransactionTimeout:

@@ -37,6 +37,9 @@ type poolSettings struct {
 	clientIdle time.Duration
 	resetQuery string
 	checkQuery string
+
+	longTransaction time.Duration // 0: never promoted
+	promoteTo       string        // listener whose pool takes promoted servers; empty: none
 }
 
 func (sp *serverPool) resetQuery() string {
@@ -158,6 +161,9 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 		clientIdle: r.ClientIdleTimeout,
 		resetQuery: l.ServerResetQuery,
 		checkQuery: checkQueryText(l.ServerCheckQuery),
+
+		longTransaction: l.LongTransaction,
+		promoteTo:       s.cfg.PromotionTarget(l),
 	}, true
 }
 

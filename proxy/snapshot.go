@@ -62,6 +62,7 @@ type PoolSnapshot struct {
 	ServerFailures uint64            // failed dials
 	ServerCloses   map[string]uint64 // by reason
 	ClientCloses   map[string]uint64 // by reason
+	Promotions     map[string]uint64 // by reason
 }
 
 // HistogramBounds are the upper bounds of the buckets of every Histogram; one more bucket holds the rest.

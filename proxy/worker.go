@@ -97,6 +97,8 @@ func (w *worker) carryOut(a pool.Action) {
 		w.onServer(a.Server, func(on *worker, s *Server) { on.closeServer(s, a.Reason.String()) })
 	case pool.ActCheck:
 		w.onServer(a.Server, func(on *worker, s *Server) { on.checkServer(s) })
+	case pool.ActMoved:
+		w.onServer(a.Server, func(_ *worker, s *Server) { s.moved(a.Pool) })
 	case pool.ActExpire, pool.ActFail, pool.ActNotify:
 		on := w.proxy.workers[a.Waiter.Loop]
 		if on == w {
