@@ -26,6 +26,7 @@ type scenario struct {
 	shortest, longest                  time.Duration // of a worker's transaction
 	rest                               float64
 	queryDue                           time.Duration
+	wrongPort                          bool // the workers come to the transaction port
 	server                             *postgres
 	tally                              *tally
 	transactionTarget, sessionTarget   *target
@@ -82,6 +83,7 @@ func (s *scenario) addFlags(flags *flag.FlagSet) {
 	flags.StringVar(&s.health, "health", "", "`URL` of its /health/db; empty: not watched")
 	flags.IntVar(&s.streams, "streams", 1000, "streaming clients on the transaction port")
 	flags.IntVar(&s.workers, "workers", 20, "embedding workers on the session port")
+	flags.BoolVar(&s.wrongPort, "wrong-port", false, "the workers come to the transaction port, as in real life; compare with -workers 0")
 	flags.IntVar(&s.poolSize, "pool-size", 25, "servers of the transaction port")
 	flags.IntVar(&s.reserveSize, "reserve-size", 5, "its reserve")
 	flags.IntVar(&s.sessionSize, "session-size", 10, "servers of the session port")

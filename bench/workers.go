@@ -36,6 +36,9 @@ func (s *scenario) embed(ctx context.Context, tenant string, length time.Duratio
 	ctx, cancel := context.WithTimeout(ctx, length+slack)
 	defer cancel()
 	t := s.sessionTarget
+	if s.wrongPort {
+		t = s.transactionTarget
+	}
 	address := url.URL{Scheme: "postgres", User: url.UserPassword(t.user, t.password), Host: t.address(), Path: "/" + t.database, RawQuery: "sslmode=disable"}
 	start := time.Now()
 	session, err := pgx.Connect(ctx, address.String())
