@@ -42,14 +42,15 @@ type Config struct {
 
 // Server says where PostgreSQL is and how connections to it are made. Printing one masks its password.
 type Server struct {
-	Host        string `toml:"host"` // name, address, socket directory, or a comma list tried in order
-	Port        int    `toml:"port"`
-	User        string `toml:"user"`        // log in as this user for every client; empty: as the client's user
-	Password    string `toml:"password"`    // empty: the user file's plain password of the server user
-	SSLMode     string `toml:"sslmode"`     // libpq's: disable, allow, prefer, require, verify-ca, verify-full
-	SSLRootCert string `toml:"sslrootcert"` // path, absolute after Load; or "system"
-	SSLCert     string `toml:"sslcert"`     // path, absolute after Load
-	SSLKey      string `toml:"sslkey"`      // path, absolute after Load
+	Host           string `toml:"host"` // name, address, socket directory, or a comma list tried in order
+	Port           int    `toml:"port"`
+	User           string `toml:"user"`           // log in as this user for every client; empty: as the client's user
+	Password       string `toml:"password"`       // empty: the user file's plain password of the server user
+	SSLMode        string `toml:"sslmode"`        // libpq's: disable, allow, prefer, require, verify-ca, verify-full
+	SSLNegotiation string `toml:"sslnegotiation"` // postgres, direct
+	SSLRootCert    string `toml:"sslrootcert"`    // path, absolute after Load; or "system"
+	SSLCert        string `toml:"sslcert"`        // path, absolute after Load
+	SSLKey         string `toml:"sslkey"`         // path, absolute after Load
 
 	ConnectTimeout time.Duration `toml:"server_connect_timeout"`
 	LoginRetry     time.Duration `toml:"server_login_retry"` // longest pause between failed logins

@@ -28,6 +28,7 @@ func Default() *Config {
 			Host:            "127.0.0.1",
 			Port:            5432,
 			SSLMode:         "prefer",
+			SSLNegotiation:  "postgres",
 			ConnectTimeout:  15 * time.Second,
 			LoginRetry:      15 * time.Second,
 			TCPKeepalive:    true,

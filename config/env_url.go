@@ -61,6 +61,7 @@ func parseURL(text string) (serverURL, error) {
 var urlOptions = map[string]string{
 	"sslmode":          "server.sslmode",
 	"sslrootcert":      "server.sslrootcert",
+	"sslnegotiation":   "server.sslnegotiation",
 	"sslcert":          "server.sslcert",
 	"sslkey":           "server.sslkey",
 	"application_name": "server.application_name",

@@ -47,6 +47,12 @@ var serverKeys = []Key{
 		field:   of(func(s *Server) any { return &s.SSLMode }),
 	},
 	{
+		Name: "sslnegotiation", When: NewLogins,
+		Allowed: []string{"postgres", "direct"},
+		Doc:     "How TLS with PostgreSQL begins: after asking for it, or at once, which saves a round trip and takes PostgreSQL 17.",
+		field:   of(func(s *Server) any { return &s.SSLNegotiation }),
+	},
+	{
 		Name: "sslrootcert", When: NewLogins, Path: true,
 		Zero:  "none",
 		Doc:   "File of the certificate authorities that verify-ca and verify-full trust. The word system means those of the machine.",

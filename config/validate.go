@@ -105,6 +105,12 @@ func (v *validator) server() {
 	if strings.HasPrefix(s.SSLMode, "verify-") && s.SSLRootCert == "" {
 		v.fault("server.sslmode", "%s needs sslrootcert: a file of certificate authorities, or \"system\"", s.SSLMode)
 	}
+	if s.SSLRootCert == "system" && s.SSLMode != "verify-full" {
+		v.fault("server.sslmode", "must be verify-full with sslrootcert = \"system\": anybody can have a certificate of those authorities, for another name")
+	}
+	if s.SSLNegotiation == "direct" && slices.Contains([]string{"disable", "allow", "prefer"}, s.SSLMode) {
+		v.fault("server.sslnegotiation", "direct needs sslmode require, verify-ca or verify-full, not %s", s.SSLMode)
+	}
 	if s.Password != "" && s.User == "" {
 		v.fault("server.password", "needs server.user; without one, servers log in as the client's user, with the password of the user file")
 	}

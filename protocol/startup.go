@@ -70,6 +70,11 @@ func ReadStartup(r io.Reader) (Startup, error) {
 	return ParseStartup(body)
 }
 
+// AppendSSLRequest builds the packet that asks a server for TLS. The answer is one byte, S or N.
+func AppendSSLRequest(dst []byte) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(dst, 8), sslRequestCode)
+}
+
 // ParseStartup reads the body of a startup packet: everything behind its length word.
 func ParseStartup(body []byte) (Startup, error) {
 	if len(body) < 4 {

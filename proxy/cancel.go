@@ -126,10 +126,11 @@ type CancelTarget struct {
 	Pool    pool.Key
 	Key     protocol.CancelKey
 	Address net.Addr // the very host that the server is on
+	TLS     *ServerTLS
 }
 
 func (s *Server) cancelTarget() CancelTarget {
-	return CancelTarget{Pool: s.pool.key, Key: s.key, Address: s.address}
+	return CancelTarget{Pool: s.pool.key, Key: s.key, Address: s.address, TLS: s.tls}
 }
 
 // cancelServer stops a query whose server is being closed, so that PostgreSQL does not work on for nobody.
@@ -159,7 +160,7 @@ func (p *Proxy) requestCancel(target CancelTarget) {
 		return
 	}
 	defer p.cancelSlots.free()
-	if err := sendCancel(ctx, target.Address, target.Key); err != nil {
+	if err := sendCancel(ctx, target); err != nil {
 		p.log.Warn("a cancel request could not be delivered", "listener", target.Pool.Listener, "database", target.Pool.Database,
 			"user", target.Pool.User, "error", err)
 		return
@@ -183,10 +184,11 @@ func (s slots) take(ctx context.Context) bool {
 
 func (s slots) free() { <-s }
 
-// sendCancel speaks to the very host that the server is on. Cancel requests need no TLS and no login (manual 54.2.8).
-func sendCancel(ctx context.Context, address net.Addr, key protocol.CancelKey) error {
+// sendCancel speaks to the very host that the server is on. Cancel requests need no login (manual 54.2.8); where the server's connection
+// is secret, so is its key.
+func sendCancel(ctx context.Context, target CancelTarget) error {
 	var d net.Dialer
-	nc, err := d.DialContext(ctx, address.Network(), address.String())
+	nc, err := d.DialContext(ctx, target.Address.Network(), target.Address.String())
 	if err != nil {
 		return err
 	}
@@ -196,7 +198,12 @@ func sendCancel(ctx context.Context, address net.Addr, key protocol.CancelKey) e
 			return err
 		}
 	}
-	if _, err := nc.Write(protocol.AppendCancelRequest(nil, key)); err != nil {
+	if target.TLS != nil {
+		if nc, err = target.TLS.secure(nc); err != nil {
+			return err
+		}
+	}
+	if _, err := nc.Write(protocol.AppendCancelRequest(nil, target.Key)); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, nc)

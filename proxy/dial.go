@@ -32,6 +32,7 @@ type Dialed struct {
 	Source     eventloop.Source
 	Key        protocol.CancelKey
 	Address    net.Addr          // where cancel requests for it go
+	TLS        *ServerTLS        // nil: plain
 	Parameters map[string]string // as reported at login
 }
 
@@ -93,7 +94,7 @@ func (p *Proxy) targetOf(sp *serverPool) DialTarget {
 // dialed takes a new server into the loop and its pool.
 func (w *worker) dialed(s *Server, d Dialed) {
 	p := w.proxy
-	s.key, s.address = d.Key, d.Address
+	s.key, s.address, s.tls = d.Key, d.Address, d.TLS
 	s.settings = settingsOf(d.Parameters)
 	s.pool.dials.connects.Add(1)
 	p.reachable.succeeded()
@@ -106,7 +107,7 @@ func (w *worker) dialed(s *Server, d Dialed) {
 	}
 	if p.settings.Load().cfg.Log.Connections {
 		p.log.Info("server opened", "listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User,
-			"pid", s.key.ProcessID)
+			"pid", s.key.ProcessID, "tls", d.TLS != nil)
 	}
 	var out pool.Outcome
 	w.pools(func() {
@@ -174,19 +175,14 @@ func connect(ctx context.Context, target DialTarget) (Dialed, error) {
 	if err != nil {
 		return Dialed{}, errors.Join(err, h.Conn.Close())
 	}
-	return Dialed{
+	d := Dialed{
 		Source: src, Parameters: h.ParameterStatuses, Address: address,
 		Key: protocol.CancelKey{ProcessID: h.PID, Secret: h.SecretKey},
-	}, nil
-}
-
-// checkSSLMode refuses what cannot be had yet: servers on TLS. allow and prefer, which leave the choice open, mean plain connections.
-func checkSSLMode(mode string) error {
-	switch mode {
-	case "require", "verify-ca", "verify-full":
-		return fmt.Errorf("[server] sslmode = %q: TLS to PostgreSQL is not supported yet; use disable, allow or prefer on a trusted network", mode)
 	}
-	return nil
+	if h.TLSConfig != nil {
+		d.TLS = &ServerTLS{config: h.TLSConfig, direct: h.Config.SSLNegotiation == "direct"}
+	}
+	return d, nil
 }
 
 // dialConfig is pgconn's configuration for a target. Everything is said explicitly, so that no PG* variable of the pooler's own
@@ -200,10 +196,14 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 		{"user", r.ServerUser},
 		{"dbname", r.DBName},
 		{"password", r.ServerPassword},
-		{"sslmode", "disable"},
+		{"sslmode", sv.SSLMode},
+		{"sslnegotiation", sv.SSLNegotiation},
 		{"sslrootcert", sv.SSLRootCert},
 		{"sslcert", sv.SSLCert},
 		{"sslkey", sv.SSLKey},
+		{"sslcertmode", "allow"},
+		{"sslsni", "1"},
+		{"channel_binding", "prefer"},
 		{"application_name", sv.ApplicationName},
 		{"max_protocol_version", "3.2"},
 	} {

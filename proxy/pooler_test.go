@@ -28,7 +28,12 @@ type pooler struct {
 // start runs a pooler in front of c. listener lines are put into both listeners, more goes to the end of the file.
 func start(t *testing.T, c *pgtest.Cluster, listener, more string) *pooler {
 	t.Helper()
-	cfg := configuration(t, c, listener, more)
+	return launch(t, c, configuration(t, serverAt(c), listener, more))
+}
+
+// launch runs a pooler with a configuration of configuration's.
+func launch(t *testing.T, c *pgtest.Cluster, cfg *config.Config) *pooler {
+	t.Helper()
 	p, err := proxy.New(cfg, slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError})))
 	if err != nil {
 		t.Fatal(err)
@@ -45,10 +50,13 @@ func start(t *testing.T, c *pgtest.Cluster, listener, more string) *pooler {
 	return &pooler{Proxy: p, transaction: addresses["transaction"][0], session: addresses["session"][0], config: cfg.File, postgres: c}
 }
 
-// configuration is that of start.
-func configuration(t *testing.T, c *pgtest.Cluster, listener, more string) *config.Config {
+// serverAt are the settings of [server] for a cluster.
+func serverAt(c *pgtest.Cluster) string { return fmt.Sprintf("host = %q\nport = %d\n", c.Host, c.Port) }
+
+// configuration is that of start, with these settings of [server].
+func configuration(t *testing.T, server, listener, more string) *config.Config {
 	t.Helper()
-	text := fmt.Sprintf("[server]\nhost = %q\nport = %d\n", c.Host, c.Port)
+	text := "[server]\n" + server
 	if !strings.Contains(more, "[auth]") {
 		text += "[auth]\ntype = \"trust\"\n"
 	}

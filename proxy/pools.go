@@ -107,9 +107,6 @@ type settings struct {
 }
 
 func newSettings(cfg *config.Config) (*settings, error) {
-	if err := checkSSLMode(cfg.Server.SSLMode); err != nil {
-		return nil, err
-	}
 	s := &settings{cfg: cfg}
 	for i := range cfg.Listeners {
 		s.clientIdleTimeouts = s.clientIdleTimeouts || cfg.Listeners[i].ClientIdleTimeout > 0

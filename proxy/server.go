@@ -25,6 +25,7 @@ type Server struct {
 	settings protocol.Settings // as reported by it
 	key      protocol.CancelKey
 	address  net.Addr // nil in the simulation
+	tls      *ServerTLS
 	clocks   relay.Clocks
 
 	next, prev *Server // worker.servers

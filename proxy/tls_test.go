@@ -397,7 +397,7 @@ func TestTLSReload(t *testing.T) {
 	p := start(t, c, "", "")
 	plain := p.login(t, p.transaction)
 	reload := func(listener string) error {
-		_, err := p.Reload(configuration(t, c, listener, ""))
+		_, err := p.Reload(configuration(t, serverAt(c), listener, ""))
 		return err
 	}
 	if err := reload(id.listener("require")); err != nil {

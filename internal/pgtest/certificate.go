@@ -41,14 +41,17 @@ func NewAuthority(folder string) (*Authority, error) {
 	return a, os.WriteFile(a.File, encodePEM("CERTIFICATE", der), 0o644)
 }
 
-// Sign makes a key and a certificate for localhost and 127.0.0.1, for servers and clients alike, with name as its common name.
-func (a *Authority) Sign(name string) (certificate, key []byte, err error) {
+// Sign makes a key and a certificate for servers and clients alike, with name as its common name, for these hosts; none: localhost and
+// 127.0.0.1.
+func (a *Authority) Sign(name string, hosts ...string) (certificate, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
 	}
 	leaf := certificateFor(name)
-	leaf.DNSNames, leaf.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+	if leaf.DNSNames = hosts; len(hosts) == 0 {
+		leaf.DNSNames, leaf.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+	}
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, a.certificate, &private.PublicKey, a.key)
 	if err != nil {
