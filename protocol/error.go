@@ -150,15 +150,27 @@ func number(s string) int32 {
 	return int32(n)
 }
 
-// SQLState is the code of a whole ErrorResponse, nil when it has none. It points into the frame.
-func SQLState(frame []byte) []byte {
+// SQLState is the code of an ErrorResponse, nil when it has none. It points into the frame, of which the beginning is enough.
+func SQLState(frame []byte) []byte { return errorField(frame, 'C') }
+
+// Fatal reports whether an ErrorResponse ends the connection. The beginning of the frame is enough: the severity comes first.
+func Fatal(frame []byte) bool {
+	severity := errorField(frame, 'V')
+	if severity == nil {
+		severity = errorField(frame, 'S')
+	}
+	return string(severity) == "FATAL" || string(severity) == "PANIC"
+}
+
+// errorField is one field of an ErrorResponse, nil when it is not there.
+func errorField(frame []byte, name byte) []byte {
 	b := frame[min(HeaderBytes, len(frame)):]
 	for len(b) > 1 && b[0] != 0 {
 		end := bytes.IndexByte(b[1:], 0)
 		if end < 0 {
 			return nil
 		}
-		if b[0] == 'C' {
+		if b[0] == name {
 			return b[1 : 1+end]
 		}
 		b = b[end+2:]

@@ -184,6 +184,15 @@ func ErrProtocol(text string) *Error {
 	return &Error{Severity: "FATAL", Code: "08P01", Message: text}
 }
 
+// ErrProtocolVersion: the client speaks another major version of the protocol.
+func ErrProtocolVersion(major, minor uint16) *Error {
+	return &Error{
+		Severity: "FATAL", Code: "0A000",
+		Message: fmt.Sprintf("unsupported frontend protocol %d.%d: server supports 3.0 to 3.2", major, minor),
+		Hint:    "Use a driver that speaks version 3 of PostgreSQL's protocol.",
+	}
+}
+
 // ErrStatementMode: a transaction block on a listener with pool_mode = "statement".
 func ErrStatementMode() *Error {
 	return &Error{

@@ -61,8 +61,8 @@ func TestSQLStates(t *testing.T) {
 		"ErrServerLost": "FATAL 08006", "ErrServerLogin": "FATAL 28P01", "ErrShutdown": "FATAL 57P01", "ErrAdminKill": "FATAL 57P01",
 		"ErrClientIdle": "FATAL 57P05", "ErrIdleTransaction": "FATAL 25P03", "ErrTransactionTimeout": "FATAL 25P04",
 		"ErrQueryTimeout": "FATAL 57014", "ErrCanceledWaiting": "ERROR 57014", "ErrLoginTimeout": "FATAL 08006",
-		"ErrProtocol": "FATAL 08P01", "ErrStatementMode": "FATAL 08P01", "ErrOutOfMemory": "FATAL 53200",
 		"ErrReplication": "FATAL 0A000", "ErrTLSRequired": "FATAL 28000", "NoticeQueryWait": "NOTICE 00000", "ErrSettingRefused": "FATAL 22023",
+		"ErrProtocol": "FATAL 08P01", "ErrProtocolVersion": "FATAL 0A000", "ErrStatementMode": "FATAL 08P01", "ErrOutOfMemory": "FATAL 53200",
 	}
 	for _, r := range errorRows() {
 		if have := r.sample.Severity + " " + r.sample.Code; have != want[r.constructor] {

@@ -37,6 +37,10 @@ var loginErrors = []errorRow{
 		when: "The client comes without TLS over the network, to a listener that wants it.",
 	},
 	{
+		constructor: "ErrProtocolVersion", sample: ErrProtocolVersion(2, 0),
+		when: "The startup packet asks for a major version of the protocol other than 3. A newer minor version is negotiated instead.",
+	},
+	{
 		constructor: "ErrNoSuchDatabase", sample: ErrNoSuchDatabase("reprots"),
 		when: "The configuration names databases, and neither this one nor `*`.",
 	},

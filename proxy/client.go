@@ -70,6 +70,9 @@ var readyIdle = []byte{protocol.ServerReadyForQuery, 0, 0, 0, 5, 'I'}
 // message needs one.
 func (c *Client) OnRead(b []byte) (consumed int) {
 	total := len(b)
+	if c.server != nil && c.server.parting != nil {
+		return total // it has said its last
+	}
 	for len(b) > 0 && c.state != clientClosing {
 		step := c.relay.FromClient(b, c.relayServer())
 		switch step.Verdict {
@@ -88,9 +91,11 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 				c.close(closePipelinedBehindError, protocol.ErrProtocol(pipelinedBehind))
 			}
 		case relay.Leave:
-			c.close(closeLeft, nil)
+			c.part(closeLeft, nil)
+			return total
 		case relay.Violate:
-			c.close(closeProtocolViolation, step.Err)
+			c.part(closeProtocolViolation, step.Err)
+			return total
 		default: // More: come again when more has arrived
 			return total - len(b)
 		}
@@ -116,14 +121,25 @@ func (c *Client) relayServer() *relay.Server {
 	return &c.server.relay
 }
 
-// OnEOF: the client sends no more. What it has asked for is still answered; then it is closed.
-func (c *Client) OnEOF() {
-	if c.state == clientActive && c.server.relay.Answering() && !c.relay.MidMessage() {
-		c.server.clientEOF = true
+// parting is how a client will be closed when what it has asked for has been answered.
+type parting struct {
+	why closeReason
+	err *protocol.Error
+}
+
+// part closes a client that has said its last. What it has asked for before is answered first, as on a direct connection.
+func (c *Client) part(why closeReason, err *protocol.Error) {
+	if c.state != clientActive || !c.server.relay.Answering() || c.relay.MidMessage() {
+		c.close(why, err)
 		return
 	}
-	c.close(closeGone, nil)
+	if c.server.parting == nil {
+		c.server.parting = &parting{why: why, err: err}
+	}
 }
+
+// OnEOF: the client sends no more.
+func (c *Client) OnEOF() { c.part(closeGone, nil) }
 
 // OnHangup: a client whose reads are paused has gone. A waiter leaves the queue at once; a linked one is served to the end of what it
 // asked for, unless the socket breaks.

@@ -106,7 +106,7 @@ func (w *worker) link(c *Client, s *Server) {
 	c.counters.active++
 	s.relay.Tally = &c.counters.tally
 	s.clocks = relay.Clocks{Progress: w.loop.Now()}
-	s.clientEOF, s.rolledBack, s.drained = false, false, 0
+	s.parting, s.rolledBack, s.drained = nil, false, 0
 	s.dirty = c.pool.mode == relay.Session
 	c.conn.SetReadMax(0)
 	w.watch()
@@ -159,8 +159,8 @@ func (w *worker) unlink(c *Client, s *Server) {
 // settle is called when nothing is outstanding between a client and its server: outside a session the server goes back.
 func (w *worker) settle(s *Server) {
 	c := s.client
-	ends := s.clientEOF || w.draining
-	if c.pool.mode == relay.Session && !ends {
+	parting := s.parting
+	if c.pool.mode == relay.Session && parting == nil && !w.draining {
 		return
 	}
 	if s.conn.Unread() {
@@ -171,8 +171,8 @@ func (w *worker) settle(s *Server) {
 	switch {
 	case w.draining:
 		c.close(closeShutdown, protocol.ErrShutdown())
-	case ends:
-		c.close(closeGone, nil)
+	case parting != nil:
+		c.close(parting.why, parting.err)
 	}
 	w.act()
 }
@@ -182,7 +182,7 @@ func (s *Server) facts() pool.Facts {
 	return pool.Facts{
 		TxStatus: s.relay.TxStatus, RepliesOwed: s.relay.Owed(), InCopy: s.relay.InCopy(),
 		MidMessage: s.relay.MidMessage() || s.conn.Backlog() > 0 || s.relay.BatchOpen(),
-		Unread:     s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.saidFatal,
+		Unread:     s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.relay.SaidFatal(),
 		CancelsInFlight: s.cancels, Dirty: s.dirty && s.pool.resetQuery() != "",
 	}
 }
@@ -245,7 +245,7 @@ func (w *worker) abandon(c *Client) {
 // rest is called whenever a server without a client may have come to rest: after its client left, or when a statement of the proxy's
 // own is through.
 func (w *worker) rest(s *Server) {
-	if s.saidFatal || s.drained > drainBytesMax {
+	if s.relay.SaidFatal() || s.drained > drainBytesMax {
 		w.closeServer(s, pool.CloseClientGone.String())
 		return
 	}

@@ -144,15 +144,15 @@ func onlyOnce(startup protocol.Startup, err error) error {
 // enter authenticates a client, welcomes it and hands it to a loop.
 func (l *listener) enter(nc net.Conn, startup *protocol.Startup) error {
 	p := l.proxy
+	if startup.Major != 3 {
+		return protocol.ErrProtocolVersion(startup.Major, startup.Minor)
+	}
 	user, database := startup.Get("user"), startup.Get("database")
 	if user == "" {
 		return protocol.ErrNotAuthorized("no PostgreSQL user name specified in startup packet")
 	}
 	if database == "" {
 		database = user
-	}
-	if startup.Major != 3 {
-		return protocol.ErrProtocol("unsupported frontend protocol: only version 3 is spoken")
 	}
 	if err := l.admit(startup); err != nil {
 		return err

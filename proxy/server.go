@@ -33,10 +33,9 @@ type Server struct {
 	cancels     int           // cancel requests on their way to it
 	deadline    time.Duration // of draining, checking, cleaning or closing; 0: none
 	drained     int           // bytes dropped since its client left
-	clientEOF   bool          // its client sends no more, and is closed when its replies are out
+	parting     *parting      // its client sends no more, and is closed when its replies are out; nil otherwise
 	dirty       bool          // server_reset_query is due before anybody else gets it
 	rolledBack  bool          // ROLLBACK has been sent after its client left
-	saidFatal   bool          // it has announced that it will close
 	closing     bool          // told goodbye; only its EOF is awaited
 	transit     bool          // lent to a client on another loop, and not there yet
 	lost        bool          // it broke while in transit
@@ -93,8 +92,8 @@ func (s *Server) afterRead() {
 		s.worker.rest(s)
 	case s.relay.Settled() && !c.relay.MidMessage():
 		s.worker.settle(s)
-	case s.clientEOF && !s.relay.Answering() && !s.relay.MidMessage(): // what it waits for may never come: a Sync, the end of a COPY
-		c.close(closeGone, nil)
+	case s.parting != nil && !s.relay.Answering() && !s.relay.MidMessage(): // what it waits for may never come: a Sync, the end of a COPY
+		c.close(s.parting.why, s.parting.err)
 	case s.pool.mode == relay.Statement && s.relay.TxStatus != relay.StatusIdle && s.relay.Quiet():
 		c.close(closeStatementMode, protocol.ErrStatementMode())
 	case c.conn.Backlog() > 0:
@@ -120,15 +119,12 @@ func (s *Server) forward(b []byte) {
 func (s *Server) reply(b []byte, finished int) {
 	c := s.client
 	if c == nil {
-		s.noteFatal(b) // an idle server has nothing to say but that it ends
-		return
+		return // an idle server has nothing to say but that it ends
 	}
 	now := s.worker.loop.Now()
 	s.clocks.Progress = now
 	if finished > 0 {
 		s.measure(c.counters, finished, now)
-	} else if s.relay.Quiet() {
-		s.noteFatal(b)
 	}
 	c.counters.sent += uint64(len(b))
 	c.conn.Send(b)
@@ -149,17 +145,6 @@ func (s *Server) measure(counters *poolCounters, finished int, now time.Duration
 		if s.relay.Owed() > 0 {
 			s.clocks.Transaction = now
 		}
-	}
-}
-
-// noteFatal remembers that the server has said why it closes, so that its client hears of it once only.
-func (s *Server) noteFatal(b []byte) {
-	if b[0] != protocol.ServerErrorResponse {
-		return
-	}
-	if size, complete := protocol.Whole(b); complete {
-		e := protocol.ParseError(b[messageHeader:size])
-		s.saidFatal = s.saidFatal || e.Fatal()
 	}
 }
 
@@ -242,7 +227,7 @@ func (s *Server) gone(err error) {
 		c.server, s.client = nil, nil
 		c.state = clientIdle
 		c.counters.active--
-		if s.saidFatal {
+		if s.relay.SaidFatal() { // the client knows already
 			c.close(closeServerLost, nil)
 		} else {
 			c.close(closeServerLost, protocol.ErrServerLost())

@@ -61,6 +61,9 @@ func (c *Client) unlinked(b []byte) Step {
 		protocol.ClientClose, protocol.ClientFunctionCall:
 		return c.checked(b, Step{Verdict: Checkout})
 	case protocol.ClientSync:
+		if size, _ := protocol.Whole(b); size > headerBytes {
+			return c.checked(b, Step{Verdict: Checkout}) // there is nothing in a Sync: PostgreSQL will say so
+		}
 		return c.checked(b, Step{Verdict: AnswerReady})
 	case protocol.ClientFlush, protocol.ClientCopyData, protocol.ClientCopyDone, protocol.ClientCopyFail:
 		// "The frontend can send CopyData after the server has failed the COPY: the server ignores it" (manual 54.2.6).

@@ -55,9 +55,12 @@ func (s *Server) fromServerHidden(b []byte) Step {
 	return step
 }
 
-// Messages of the proxy's own to a server whose client has gone.
+// Messages of the proxy's own to a server whose client has gone. A batch without Sync must not be committed, which a Sync would do: the
+// ROLLBACK ends its implicit transaction (or is skipped, behind an error).
 var (
 	syncMessage     = []byte{protocol.ClientSync, 0, 0, 0, 4}
+	rollbackMessage = append([]byte{protocol.ClientQuery, 0, 0, 0, 13}, "ROLLBACK\x00"...)
+	rollbackAndSync = append(append([]byte{}, rollbackMessage...), syncMessage...)
 	copyFailMessage = append([]byte{protocol.ClientCopyFail, 0, 0, 0, 16}, "client gone\x00"...)
 	copyFailAndSync = append(append([]byte{}, copyFailMessage...), syncMessage...)
 )
@@ -66,27 +69,27 @@ var (
 // then on all it says is dropped, until Settled or, inside a transaction, until Quiet: then the caller rolls back.
 // ok is false when the server cannot be saved: half a message of the client's is on its way, or its stream is in doubt.
 func (s *Server) Abandon(c *Client) (send []byte, ok bool) {
-	if s.doubt || c.MidMessage() || s.copying == copyBoth {
+	if c.MidMessage() || s.copying == copyBoth {
+		s.doubt = true // whatever it is sent is taken for the rest of what it waits for
+	}
+	if s.doubt {
 		return nil, false
 	}
 	s.abandoned = true
 	switch {
 	case s.copying == copyIn && s.owed.front() == owedExecute:
-		send = copyFailAndSync
-	case s.copying == copyIn:
-		send = copyFailMessage
-	case s.batchOpen:
-		send = syncMessage
-	default:
-		return nil, true
-	}
-	if s.copying == copyIn {
 		s.copying = copyInDone
-	}
-	if s.batchOpen {
 		s.sent(protocol.ClientSync, owedSync)
+		return copyFailAndSync, true
+	case s.copying == copyIn:
+		s.copying = copyInDone
+		return copyFailMessage, true
+	case s.batchOpen:
+		s.sent(protocol.ClientQuery, owedQuery)
+		s.sent(protocol.ClientSync, owedSync)
+		return rollbackAndSync, true
 	}
-	return send, true
+	return nil, true
 }
 
 // Released is called when the server has gone back to its pool.

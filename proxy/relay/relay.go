@@ -95,6 +95,7 @@ type Server struct {
 	// syncInCopy: the server is taken to have ignored a Sync, because it reads COPY data.
 	syncInCopy bool
 	doubt      bool // see Doubtful
+	saidFatal  bool // see SaidFatal
 	abandoned  bool // the client is gone: replies are dropped until nothing is owed
 	// unflushed counts the replies owed to messages that neither Sync, Flush nor Query followed: the server may sit on them.
 	unflushed int
@@ -162,6 +163,9 @@ func (s *Server) MidMessage() bool { return s.scanner.MidMessage() }
 
 // Doubtful reports that the relay can no longer tell whose replies come next. Such a server is closed, never lent again.
 func (s *Server) Doubtful() bool { return s.doubt }
+
+// SaidFatal reports that the server has said why it will close.
+func (s *Server) SaidFatal() bool { return s.saidFatal }
 
 // BatchOpen reports an extended-protocol batch whose Sync has not been sent.
 func (s *Server) BatchOpen() bool { return s.batchOpen }

@@ -100,6 +100,7 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 	case protocol.ServerReadyForQuery:
 		return s.ready(f, front)
 	case protocol.ServerErrorResponse:
+		s.saidFatal = s.saidFatal || protocol.Fatal(f.Data)
 		s.failed(front)
 	case protocol.ServerCopyInResponse:
 		s.enterCopy(front)

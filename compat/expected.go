@@ -1,0 +1,188 @@
+package compat
+
+import "strings"
+
+// Expected is a difference that a port may show, and must: when it is gone, its entry has to go too.
+type Expected struct {
+	Script string
+	// Port is the pool mode, or "both".
+	Port string
+	// Why it is so, and whether it will stay.
+	Why string
+	// Pending marks what is still to be built: the script is not played there, but for `go test ./compat -args -pending`.
+	Pending bool
+	// Until is the first major version of PostgreSQL that itself does what the pooler does; 0: none does.
+	Until int
+	// Diff is the whole difference from PostgreSQL's own answer, as Diff writes it. "..." ends a line of which only the beginning
+	// matters; "- *" and "+ *" stand for any number of such lines.
+	Diff []string
+}
+
+const (
+	// kinder: PostgreSQL closes the socket without a word.
+	kinder = "the pooler says why before it closes the socket; PostgreSQL only logs it"
+	// newer: see startup_minor_known.
+	newer = "the pooler speaks 3.2 with its clients whatever the server speaks with it, long cancel keys too: both are its own"
+	// late: see startup_param_bad.
+	late = "a login waits for no server, so what PostgreSQL says of a startup parameter comes with the first statement, and a hint"
+	// statements, settings, state and listening are still to be built on the transaction port.
+	statements = "prepared statements are not followed from server to server yet"
+	settings   = "settings that no ParameterStatus tells of are not followed from server to server yet"
+	state      = "state that only a connection can hold does not keep its client on its server yet"
+	listening  = "notifications reach whoever has the listening server; LISTEN is not followed yet"
+	walsender  = "replication connections cannot share a server and have no transactions: only the session port has them"
+)
+
+// ExpectedDifferences is the list of all that differs, with the reasons. What is not here is a fault.
+var ExpectedDifferences = []Expected{
+	{Script: "bad_length", Port: "both", Why: kinder, Diff: []string{`+ client< ErrorResponse FATAL FATAL 08P01 M="invalid message length"`}},
+	{Script: "bad_length_huge", Port: "both", Why: kinder, Diff: []string{`+ client< ErrorResponse FATAL FATAL 08P01 M="invalid message length"`}},
+	{Script: "bad_length_in_batch", Port: "both", Why: kinder, Diff: []string{`+ client< ErrorResponse FATAL FATAL 08P01 M="invalid message length"`}},
+	{Script: "startup_garbage", Port: "both", Why: kinder, Diff: []string{`+ client< ErrorResponse FATAL FATAL 08P01 M="invalid length of startup packet"`}},
+	{Script: "startup_short", Port: "both", Why: kinder, Diff: []string{`+ client< ErrorResponse FATAL FATAL 08P01 M="invalid length of startup packet"`}},
+	{
+		Script: "copy_in_terminate", Port: "both",
+		Why: "a client that has said goodbye is closed at once when nothing it asked for is still being answered; PostgreSQL takes the goodbye " +
+			"for a broken COPY and says so to nobody",
+		Diff: []string{
+			`- client< ErrorResponse ERROR ERROR 08P01 M="unexpected message type 0x58 during COPY from stdin"...`,
+			`- client< ErrorResponse FATAL FATAL 08P01 M="terminating connection because protocol synchronization was lost"`,
+		},
+	},
+	{
+		Script: "startup_minor_known", Port: "both", Until: 18, Why: newer,
+		Diff: []string{
+			`- client< NegotiateProtocolVersion "\x00\x03\x00\x00\x00\x00\x00\x00"`,
+			`- client< BackendKeyData with a secret of 4 bytes`,
+			`+ client< BackendKeyData with a secret of 32 bytes`,
+		},
+	},
+	{
+		Script: "cancel_long_key", Port: "both", Until: 18, Why: newer,
+		Diff: []string{
+			`- client< NegotiateProtocolVersion "\x00\x03\x00\x00\x00\x00\x00\x00"`,
+			`- client< BackendKeyData with a secret of 4 bytes`,
+			`+ client< BackendKeyData with a secret of 32 bytes`,
+		},
+	},
+	{
+		Script: "startup_minor_greased", Port: "both", Until: 18, Why: newer,
+		Diff: []string{
+			`- client< NegotiateProtocolVersion "\x00\x03\x00\x00\x00\x00\x00\x00"`,
+			`+ client< NegotiateProtocolVersion "\x00\x03\x00\x02\x00\x00\x00\x00"`,
+			`- client< BackendKeyData with a secret of 4 bytes`,
+			`+ client< BackendKeyData with a secret of 32 bytes`,
+		},
+	},
+	{
+		Script: "startup_major_unknown", Port: "both", Why: newer + "; and there is a hint",
+		Diff: []string{
+			`- client< ErrorResponse FATAL FATAL 0A000 M="unsupported frontend protocol 4.0: server supports 3.0 to 3...`,
+			`+ client< ErrorResponse FATAL FATAL 0A000 M="unsupported frontend protocol 4.0: server supports 3.0 to 3.2" H=...`,
+		},
+	},
+	{
+		Script: "startup_major_old", Port: "both", Why: "PostgreSQL answers version 2 in version 2, in which a message has no length; the pooler speaks 3 only",
+		Diff: []string{
+			`- client< message 'E' of length 1178686529`,
+			`+ client< ErrorResponse FATAL FATAL 0A000 M="unsupported frontend protocol 2.0: server supports 3.0 to 3.2" H=...`,
+			`+ client< closed`,
+		},
+	},
+	{
+		Script: "startup_param_bad", Port: "both", Why: late,
+		Diff: []string{
+			`- client< ErrorResponse FATAL FATAL 22023 M="invalid value for parameter \"client_encoding\": \"KLINGON\""`,
+			`+ *`,
+			`+ client< ReadyForQuery I`,
+			`+ client< ErrorResponse FATAL FATAL 22023 M="invalid value for parameter \"client_encoding\": \"KLINGON\"" H=...`,
+		},
+	},
+	{
+		Script: "startup_param_unknown", Port: "session", Why: late,
+		Diff: []string{
+			`- client< ErrorResponse FATAL FATAL 42704 M="unrecognized configuration parameter \"no_such_setting\""`,
+			`+ *`,
+			`+ client< ReadyForQuery I`,
+			`+ client< ErrorResponse FATAL FATAL 42704 M="unrecognized configuration parameter \"no_such_setting\"" H=...`,
+		},
+	},
+	{
+		Script: "startup_replication", Port: "transaction", Why: walsender,
+		Diff: []string{`- *`, `+ client< ErrorResponse FATAL FATAL 0A000...`},
+	},
+	{
+		Script: "startup_replication_database", Port: "transaction", Why: walsender,
+		Diff: []string{`- *`, `+ client< ErrorResponse FATAL FATAL 0A000...`},
+	},
+	{Script: "startup_replication", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
+	{Script: "startup_replication_database", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
+
+	{Script: "bad_bind", Port: "transaction", Pending: true, Why: statements},
+	{Script: "crowd", Port: "transaction", Pending: true, Why: statements},
+	{Script: "deallocate_all", Port: "transaction", Pending: true, Why: statements},
+	{Script: "extended_describe_first", Port: "transaction", Pending: true, Why: statements},
+	{Script: "extended_error_bind", Port: "transaction", Pending: true, Why: statements},
+	{Script: "extended_flush", Port: "transaction", Pending: true, Why: statements},
+	{Script: "extended_named_duplicate", Port: "transaction", Pending: true, Why: statements},
+	{Script: "extended_unnamed_across", Port: "transaction", Pending: true, Why: statements},
+	{Script: "extended_unnamed_replaced", Port: "transaction", Pending: true, Why: statements},
+	{Script: "pipeline", Port: "transaction", Pending: true, Why: statements},
+	{Script: "pipeline_one_sync", Port: "transaction", Pending: true, Why: statements},
+	{Script: "plan_invalidated", Port: "transaction", Pending: true, Why: statements},
+	{Script: "portal_interleaved", Port: "transaction", Pending: true, Why: statements},
+	{Script: "sql_prepare", Port: "transaction", Pending: true, Why: statements},
+	{Script: "statement_replanned", Port: "transaction", Pending: true, Why: statements},
+	{Script: "statement_transaction_aborted", Port: "transaction", Pending: true, Why: statements},
+	{Script: "close_portal_and_statement", Port: "transaction", Pending: true, Why: statements},
+
+	{Script: "set_unreported", Port: "transaction", Pending: true, Why: settings},
+	{Script: "startup_custom", Port: "transaction", Pending: true, Why: settings},
+	{Script: "startup_options", Port: "transaction", Pending: true, Why: settings},
+	{Script: "startup_param_unknown", Port: "transaction", Pending: true, Why: settings},
+	{Script: "startup_params_unreported", Port: "transaction", Pending: true, Why: settings},
+
+	{Script: "advisory_lock", Port: "transaction", Pending: true, Why: state},
+	{Script: "cursor_with_hold", Port: "transaction", Pending: true, Why: state},
+	{Script: "temp_table", Port: "transaction", Pending: true, Why: state},
+
+	{Script: "listen", Port: "transaction", Pending: true, Why: listening},
+	{Script: "listen_in_transaction", Port: "transaction", Pending: true, Why: listening},
+	{Script: "listen_other", Port: "transaction", Pending: true, Why: listening},
+}
+
+// expectedOf is the entry for a port and a script in front of a major version of PostgreSQL; without one it expects no difference.
+func expectedOf(script, port string, version int) Expected {
+	for _, e := range ExpectedDifferences {
+		if e.Script == script && (e.Port == port || e.Port == "both") && (e.Until == 0 || version < e.Until) {
+			return e
+		}
+	}
+	return Expected{}
+}
+
+// matches compares a difference with the expected one.
+func matches(diff, want []string) bool {
+	for len(want) > 0 {
+		sign, any := strings.CutSuffix(want[0], " *")
+		if any {
+			for len(diff) > 0 && strings.HasPrefix(diff[0], sign) && (len(want) == 1 || !lineMatches(diff[0], want[1])) {
+				diff = diff[1:]
+			}
+			want = want[1:]
+			continue
+		}
+		if len(diff) == 0 || !lineMatches(diff[0], want[0]) {
+			return false
+		}
+		diff, want = diff[1:], want[1:]
+	}
+	return len(diff) == 0
+}
+
+func lineMatches(line, want string) bool {
+	if beginning, cut := strings.CutSuffix(want, "..."); cut {
+		return strings.HasPrefix(line, beginning)
+	}
+	return line == want
+}
