@@ -84,7 +84,7 @@ func newTarget(t *testing.T, c *pgtest.Cluster, database, address string) Target
 			return err
 		},
 		Running: func(part string) (bool, error) {
-			r := server.ExecParams(t.Context(), "select 1 from pg_stat_activity where datname = current_database() and state = 'active' "+
+			r := server.ExecParams(t.Context(), "select 1 from pg_stat_activity where datname = current_database() and state = 'active' and wait_event is not null "+
 				"and pid <> pg_backend_pid() and query like '%' || $1 || '%'", [][]byte{[]byte(part)}, nil, nil, nil).Read()
 			return len(r.Rows) > 0, r.Err
 		},

@@ -18,7 +18,7 @@ import (
 type Target struct {
 	Address  string
 	Database string
-	// Exec runs statements beforehand and Running asks whether one is being executed, both in Database and on PostgreSQL itself.
+	// Exec runs statements beforehand and Running asks whether one has begun and waits, both in Database and on PostgreSQL itself.
 	Exec    func(sql string) error
 	Running func(part string) (bool, error)
 }

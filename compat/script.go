@@ -19,7 +19,7 @@ import (
 //	client reset                          break the socket with a RST; "close": with a FIN, without Terminate
 //	other> Query "notify c"               any other name is a further client, which logs in at its first line
 //	cancel client                         a CancelRequest with the client's key; "cancel client wrong": with a wrong secret
-//	running pg_sleep                      wait until a statement with this text runs in the database
+//	running pg_sleep                      wait until a statement with this text waits in the database
 //
 // Clients that are still there at the end say the epilogue (see play.go), which shows whether the two sides still agree.
 type Script struct {
