@@ -127,16 +127,21 @@ func (p *Pool) DialFailed(s *Server, err error, now time.Duration) {
 	p.lastErr = err
 	transient, ok := err.(interface{ Transient() bool }) //nolint:errorlint // asked of the error itself
 	if p.usable() == 0 && (!ok || !transient.Transient()) {
-		for w := p.waiters.first; w != nil; {
-			next := w.next
-			if w.promotes == nil {
-				p.waiters.remove(w)
-				p.set.act(Action{Kind: ActFail, Pool: p, Waiter: w, Err: err, Waited: now - w.EnqueuedAt})
-			}
-			w = next
-		}
+		p.fail(err, now)
 	}
 	p.set.feed(p, now)
+}
+
+// fail tells all who wait for a server that there will be none.
+func (p *Pool) fail(err error, now time.Duration) {
+	for w := p.waiters.first; w != nil; {
+		next := w.next
+		if w.promotes == nil {
+			p.waiters.remove(w)
+			p.set.act(Action{Kind: ActFail, Pool: p, Waiter: w, Err: err, Waited: now - w.EnqueuedAt})
+		}
+		w = next
+	}
 }
 
 // usable are the servers that may yet serve a waiter.

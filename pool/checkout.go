@@ -14,8 +14,19 @@ func (p *Pool) Checkout(w *Waiter, now time.Duration) *Server {
 		}
 	}
 	p.waiters.push(w)
+	if p.refused(now) {
+		p.fail(p.lastErr, now)
+		return nil
+	}
 	p.grow(now)
 	return nil
+}
+
+// refused reports whether PostgreSQL has said that it does not let this pool in, so that asking again before the pause is over would only
+// make everybody wait for the same words. One that cannot be reached may be back at the next try: that is worth waiting for.
+func (p *Pool) refused(now time.Duration) bool {
+	refused, ok := p.lastErr.(interface{ Refused() bool }) //nolint:errorlint // asked of the error itself
+	return ok && refused.Refused() && now < p.retryAt && p.usable() == 0
 }
 
 // idle finds a server to lend. One that nobody has used for CheckDelay is sent to be checked and another is looked for; when all are

@@ -408,3 +408,33 @@ func TestNoAllocation(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// refusal is PostgreSQL's no.
+type refusal struct{ error }
+
+func (refusal) Refused() bool { return true }
+
+// TestRefused: after PostgreSQL has refused the pool's login, who comes during the pause hears so at once; after it another try is made.
+// Where PostgreSQL could only not be reached, the next try is waited for.
+func TestRefused(t *testing.T) {
+	for _, err := range []error{refusal{errors.New("no such database")}, errors.New("unreachable")} {
+		set := NewSet(1)
+		p := set.Open(Key{"l", "d", "u"}, Limits{Size: 2, LoginRetry: time.Second}, 0)
+		p.Checkout(&Waiter{}, 0)
+		p.DialFailed(set.Actions()[0].Server, err, 0)
+		set.Actions()
+		w := &Waiter{}
+		p.Checkout(w, 1)
+		_, said := err.(refusal) //nolint:errorlint // made above
+		if a := set.Actions(); said != (len(a) == 1 && a[0].Kind == ActFail && a[0].Waiter == w && errors.Is(a[0].Err, err)) {
+			t.Errorf("during the pause after %q: %+v", err, a)
+		}
+		if w.Waiting() == said {
+			t.Errorf("%q: waiting %v", err, w.Waiting())
+		}
+		p.Checkout(&Waiter{}, 2*time.Second)
+		if a := set.Actions(); len(a) == 0 || a[0].Kind != ActDial {
+			t.Errorf("after the pause: %+v", a)
+		}
+	}
+}

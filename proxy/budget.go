@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"strconv"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -14,36 +13,21 @@ import (
 const budgetQuery = `select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int -
 	coalesce(current_setting('reserved_connections', true)::int, 0)`
 
-// warnOfBudget compares, once a pool can log in, what the pools may open together with what PostgreSQL has. A goroutine of the cold world.
-func (p *Proxy) warnOfBudget() {
-	look := time.NewTicker(time.Second)
-	defer look.Stop()
-	for {
-		select {
-		case <-look.C:
-		case <-p.life.Done():
-			return
-		}
-		pools := p.allPools()
-		if len(pools) == 0 || pools[0].welcome.get() == nil {
-			continue
-		}
-		p.compareBudget(pools)
+// warnOfBudget logs a warning if the pools together may want more servers than PostgreSQL has places. It asks the first server there is,
+// before anybody gets it: a connection of its own would be one more than the budgets allow. Called by dialling goroutines.
+func (p *Proxy) warnOfBudget(ctx context.Context, pc *pgconn.PgConn) {
+	if !p.budgetAsked.CompareAndSwap(false, true) {
 		return
 	}
-}
-
-// compareBudget logs a warning if the pools together may want more servers than PostgreSQL has places.
-func (p *Proxy) compareBudget(pools []*serverPool) {
+	places, err := placesOf(ctx, pc)
+	if err != nil {
+		p.log.Debug("asking PostgreSQL for max_connections", "error", err)
+		return
+	}
 	cfg := p.settings.Load().cfg
 	wanted := 0
 	for i := range cfg.Listeners {
 		wanted += cfg.Listeners[i].DefaultPoolSize + cfg.Listeners[i].ReservePoolSize
-	}
-	places, err := p.placesOf(pools[0])
-	if err != nil {
-		p.log.Debug("asking PostgreSQL for max_connections", "error", err)
-		return
 	}
 	if wanted > places {
 		p.log.Warn("the pools of one database and user may open more servers than PostgreSQL has places for: lower default_pool_size or "+
@@ -51,19 +35,8 @@ func (p *Proxy) compareBudget(pools []*serverPool) {
 	}
 }
 
-// placesOf asks through a connection of its own, which is closed at once.
-func (p *Proxy) placesOf(sp *serverPool) (int, error) {
-	ctx, cancel := p.context(cancelDialMax)
-	defer cancel()
-	cfg, err := dialConfig(p.targetOf(sp))
-	if err != nil {
-		return 0, err
-	}
-	pc, err := pgconn.ConnectConfig(ctx, cfg)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = pc.Close(context.WithoutCancel(ctx)) }()
+// placesOf is how many servers PostgreSQL has places for.
+func placesOf(ctx context.Context, pc *pgconn.PgConn) (int, error) {
 	results, err := pc.Exec(ctx, budgetQuery).ReadAll()
 	if err != nil {
 		return 0, err

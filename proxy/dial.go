@@ -57,6 +57,9 @@ func (e *dialError) Transient() bool {
 	return false
 }
 
+// Refused: PostgreSQL has said no, and would say so again.
+func (e *dialError) Refused() bool { return e.server != nil && !e.Transient() }
+
 // startDial opens the server that a pool has asked for, in a goroutine. The loop hears of the result.
 func (w *worker) startDial(ps *pool.Server) {
 	p := w.proxy
@@ -133,7 +136,7 @@ func (p *Proxy) dial(target DialTarget, done func(Dialed, error)) {
 	p.goroutines.Go(func() {
 		ctx, cancel := p.context(target.Server.ConnectTimeout)
 		defer cancel()
-		d, err := connect(ctx, target)
+		d, err := p.connect(ctx, target)
 		if err != nil {
 			err = &dialError{cause: fmt.Errorf("dial for pool %s/%s: %w", target.Pool.Database, target.Pool.User, err), server: serverError(err)}
 		}
@@ -152,7 +155,7 @@ func serverError(err error) *protocol.Error {
 	}
 }
 
-func connect(ctx context.Context, target DialTarget) (Dialed, error) {
+func (p *Proxy) connect(ctx context.Context, target DialTarget) (Dialed, error) {
 	cfg, err := dialConfig(target)
 	if err != nil {
 		return Dialed{}, err
@@ -161,6 +164,7 @@ func connect(ctx context.Context, target DialTarget) (Dialed, error) {
 	if err != nil {
 		return Dialed{}, err
 	}
+	p.warnOfBudget(ctx, pc)
 	h, err := pc.Hijack()
 	if err != nil {
 		return Dialed{}, errors.Join(err, pc.Close(ctx))

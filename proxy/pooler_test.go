@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,10 +32,16 @@ func start(t *testing.T, c *pgtest.Cluster, listener, more string) *pooler {
 	return launch(t, c, configuration(t, serverAt(c), listener, more))
 }
 
-// launch runs a pooler with a configuration of configuration's.
+// launch runs a pooler with a configuration of configuration's; its errors are shown with the test.
 func launch(t *testing.T, c *pgtest.Cluster, cfg *config.Config) *pooler {
 	t.Helper()
-	p, err := proxy.New(cfg, slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError})))
+	return launchLogging(t, c, cfg, slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError})))
+}
+
+// launchLogging is launch with a log of the caller's.
+func launchLogging(t *testing.T, c *pgtest.Cluster, cfg *config.Config, log *slog.Logger) *pooler {
+	t.Helper()
+	p, err := proxy.New(cfg, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +79,24 @@ func configuration(t *testing.T, server, listener, more string) *config.Config {
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+// logged keeps the pooler's log. Any goroutine.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // testWriter shows the pooler's errors with the test.

@@ -56,6 +56,7 @@ type Proxy struct {
 	life        context.Context // ends with Close: so do the goroutines
 	end         context.CancelFunc
 	draining    atomic.Bool
+	budgetAsked atomic.Bool
 	openLoops   atomic.Int32 // loops that take new clients: [0, openLoops)
 	started     time.Time
 	closeOnce   sync.Once
@@ -147,7 +148,6 @@ func (p *Proxy) Start() error {
 	p.workers[0].loop.Post(p.workers[0].startJanitor)
 	p.goroutines.Go(p.watchLoops)
 	p.goroutines.Go(p.watchCertificates)
-	p.goroutines.Go(p.warnOfBudget)
 	return nil
 }
 
