@@ -8,6 +8,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // PostgreSQL's md5 authentication is what it is
 	"crypto/rand"
@@ -65,6 +66,7 @@ func (m Method) secret() bool { return m == Password || m == MD5 || m == SCRAM }
 type Policy struct {
 	Method Method
 	Users  *UserFile // who has which secret; nil: nobody
+	Lookup *Lookup   // who is not in Users; nil: nobody else
 	HBA    *HBA      // with ByHBA
 }
 
@@ -77,8 +79,8 @@ func (p *Policy) check() error {
 		}
 		asks = p.HBA.asksSecrets()
 	}
-	if asks && p.Users == nil {
-		return errors.New("[auth] needs a user_file: who may log in, with which secret")
+	if asks && p.Users == nil && p.Lookup == nil {
+		return errors.New("[auth] needs a user_file, or an auth_user to ask PostgreSQL: who may log in, with which secret")
 	}
 	return nil
 }
@@ -94,15 +96,12 @@ type Verifier struct {
 	mu     sync.RWMutex
 	policy Policy
 	keys   *keyCache
-	mock   [32]byte // makes the salt of users that do not exist
+	seed   [32]byte // makes the salts of users without a SCRAM secret, known or not
 }
 
 // NewVerifier makes a verifier.
 func NewVerifier(p Policy) (*Verifier, error) {
 	v := &Verifier{}
-	if _, err := rand.Read(v.mock[:]); err != nil {
-		return nil, err
-	}
 	return v, v.Replace(p)
 }
 
@@ -112,22 +111,25 @@ func (v *Verifier) Replace(p Policy) error {
 		return err
 	}
 	v.mu.Lock()
-	v.policy, v.keys = p, newKeyCache()
+	v.policy, v.keys, v.seed = p, newKeyCache(), p.Users.seed()
 	v.mu.Unlock()
 	return nil
 }
 
 // Exchange is one login's conversation.
 type Exchange struct {
-	v      *Verifier
-	user   string
-	secret Secret
-	known  bool
-	method Method
-	salt   [4]byte
-	keys   *keyCache
-	talk   *scram.ServerConversation
-	stage  stage
+	v        *Verifier
+	user     string
+	database string
+	secret   Secret
+	known    bool
+	hashed   bool    // with the method password: other users' secrets take time to compare
+	lookup   *Lookup // where the secret comes from, if not from the user file
+	method   Method
+	salt     [4]byte
+	keys     *keyCache
+	talk     *scram.ServerConversation
+	stage    stage
 }
 
 type stage uint8
@@ -141,23 +143,47 @@ const (
 )
 
 // Begin starts the login of a user, who need not exist. The error says that he may not even try; it is a *protocol.Error if the client
-// may hear it.
-func (v *Verifier) Begin(l Login) (*Exchange, error) {
+// may hear it. It may ask PostgreSQL, for as long as ctx allows.
+func (v *Verifier) Begin(ctx context.Context, l Login) (*Exchange, error) {
 	v.mu.RLock()
 	p, keys := v.policy, v.keys
 	v.mu.RUnlock()
-	e := &Exchange{v: v, user: l.User, method: p.Method, keys: keys}
+	e := &Exchange{v: v, user: l.User, method: p.Method, keys: keys, database: l.Database}
 	if err := e.choose(&p, &l); err != nil {
 		return nil, err
 	}
 	if !e.method.secret() {
 		return e, nil
 	}
-	e.secret, e.known = p.Users.Secret(l.User)
+	if err := e.find(ctx, &p); err != nil {
+		return nil, err
+	}
 	if e.method == MD5 && e.known && e.secret.Kind == SecretSCRAM {
 		e.method = SCRAM // as PostgreSQL does: an md5 line serves both kinds of secret
 	}
 	return e, nil
+}
+
+// find looks for the user's secret: in the file, then by asking. An empty one is as good as none.
+func (e *Exchange) find(ctx context.Context, p *Policy) (err error) {
+	e.secret, e.known = p.Users.Secret(e.user)
+	if !e.known && p.Lookup != nil {
+		e.lookup = p.Lookup
+		if e.secret, e.known, err = p.Lookup.secret(ctx, lookupKey{e.database, e.user}); err != nil {
+			return err
+		}
+	}
+	e.known = e.known && e.secret.Text != ""
+	e.hashed = e.method == Password && (p.Lookup != nil || p.Users.hashed)
+	return nil
+}
+
+// refuse ends a login. It tells nobody why.
+func (e *Exchange) refuse() error {
+	if e.lookup != nil {
+		e.lookup.doubt(lookupKey{e.database, e.user})
+	}
+	return protocol.ErrAuthFailed(e.user)
 }
 
 // choose finds the method for a login, and judges what can be judged without asking the client.
@@ -228,7 +254,11 @@ func (e *Exchange) password(body []byte) ([]byte, bool, error) {
 		return nil, false, protocol.ErrProtocol("invalid password message")
 	}
 	ok := false
+	if e.hashed && e.secret.Kind != SecretSCRAM {
+		_, _ = derive(m.Password, string(e.v.salt(e.user)), iterations) // as long as it takes for those who have a SCRAM secret
+	}
 	switch {
+	case m.Password == "": // PostgreSQL takes no empty password either
 	case e.method == MD5 && e.secret.Kind != SecretSCRAM:
 		ok = equal(m.Password, "md5"+hexMD5(e.secret.md5(e.user)+string(e.salt[:])))
 	case e.secret.Kind == SecretPlain:
@@ -239,7 +269,7 @@ func (e *Exchange) password(body []byte) ([]byte, bool, error) {
 		ok = e.secret.matchesSCRAM(m.Password)
 	}
 	if !ok || !e.known {
-		return nil, false, protocol.ErrAuthFailed(e.user)
+		return nil, false, e.refuse()
 	}
 	return nil, true, nil
 }
@@ -255,9 +285,12 @@ func hexMD5(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// mockSalt is the salt of a user that does not exist: the same at each try, different for each name.
-func (v *Verifier) mockSalt(user string) []byte {
-	h := hmac.New(sha256.New, v.mock[:])
+// salt is what a user's password is salted with unless it is stored as a SCRAM secret: the same at each try, different for each name,
+// whether the user exists or not.
+func (v *Verifier) salt(user string) []byte {
+	v.mu.RLock()
+	h := hmac.New(sha256.New, v.seed[:])
+	v.mu.RUnlock()
 	h.Write([]byte(user))
 	return h.Sum(nil)[:16]
 }

@@ -203,7 +203,7 @@ func TestIdentMaps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := v.Begin(l); (err == nil) != c.allowed {
+		if _, err := v.Begin(t.Context(), l); (err == nil) != c.allowed {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -241,7 +241,7 @@ func TestHBACertificates(t *testing.T) {
 		}
 		o := from("10.0.0.1 tls")
 		o.Certified, o.CertificateName = c.certified, c.name
-		e, err := v.Begin(Login{User: "u", Database: "d", Origin: o})
+		e, err := v.Begin(t.Context(), Login{User: "u", Database: "d", Origin: o})
 		have := fmt.Sprint(err)
 		if err == nil {
 			if _, done := e.Start(); done {

@@ -24,14 +24,16 @@ const (
 	iterationsMax = 1_000_000
 )
 
-// keyCache keeps the SCRAM keys of plain secrets, so that a login costs a few HMACs and not 4096 of them. It is as large as the user
-// file and is thrown away with it.
+// keyCache keeps the SCRAM keys that belong to plain passwords, so that a login costs a few HMACs and not 4096 of them. Users who do not
+// exist have an entry too: else the first login of each user would take longer than that of somebody made up.
 type keyCache struct {
 	mu   sync.Mutex
-	keys map[string]*cachedKeys
+	keys map[keyOwner]*cachedKeys
 	// derivations counts PBKDF2 runs, for tests.
 	derivations int
 }
+
+type keyOwner struct{ user, password string }
 
 type cachedKeys struct {
 	once  sync.Once
@@ -39,26 +41,25 @@ type cachedKeys struct {
 	err   error
 }
 
-func newKeyCache() *keyCache { return &keyCache{keys: make(map[string]*cachedKeys)} }
+// keysMax bounds the cache: names can be made up by anybody.
+const keysMax = 10_000
+
+func newKeyCache() *keyCache { return &keyCache{keys: make(map[keyOwner]*cachedKeys)} }
 
 // of derives the keys of a user's plain password once.
-func (k *keyCache) of(user, password string) (scram.StoredCredentials, error) {
+func (k *keyCache) of(owner keyOwner, salt []byte) (scram.StoredCredentials, error) {
 	k.mu.Lock()
-	c := k.keys[user]
+	c := k.keys[owner]
 	if c == nil {
+		if len(k.keys) >= keysMax {
+			clear(k.keys)
+		}
 		c = &cachedKeys{}
-		k.keys[user] = c
+		k.keys[owner] = c
+		k.derivations++
 	}
 	k.mu.Unlock()
-	c.once.Do(func() {
-		k.mu.Lock()
-		k.derivations++
-		k.mu.Unlock()
-		var salt [16]byte
-		if _, c.err = rand.Read(salt[:]); c.err == nil {
-			c.creds, c.err = derive(password, string(salt[:]), iterations)
-		}
-	})
+	c.once.Do(func() { c.creds, c.err = derive(owner.password, string(salt), iterations) })
 	return c.creds, c.err
 }
 
@@ -75,20 +76,16 @@ func derive(password, salt string, n int) (scram.StoredCredentials, error) {
 }
 
 // credentials are what the exchange is checked against. A user who does not exist, or whose secret cannot do SCRAM, gets some that no
-// password matches.
+// password matches, in the same time.
 func (e *Exchange) credentials() (scram.StoredCredentials, error) {
-	switch {
-	case e.known && e.secret.Kind == SecretPlain:
-		return e.keys.of(e.user, e.secret.Text)
-	case e.known && e.secret.Kind == SecretSCRAM:
-		return parseSCRAM(e.secret.Text)
+	if e.known && e.secret.Kind == SecretSCRAM {
+		return *e.secret.scram, nil
 	}
-	e.known = false
-	never := make([]byte, sha256.Size)
-	_, err := rand.Read(never)
-	return scram.StoredCredentials{
-		KeyFactors: scram.KeyFactors{Salt: string(e.v.mockSalt(e.user)), Iters: iterations}, StoredKey: never, ServerKey: never,
-	}, err
+	owner := keyOwner{e.user, e.secret.Text}
+	if !e.known || e.secret.Kind != SecretPlain {
+		e.known, owner.password = false, ""
+	}
+	return e.keys.of(owner, e.v.salt(e.user))
 }
 
 // saslInitial takes the client-first message.
@@ -118,44 +115,41 @@ func (e *Exchange) saslFinal(body []byte) ([]byte, bool, error) {
 	e.stage = over
 	answer, err := e.talk.Step(string(body))
 	if err != nil || !e.talk.Valid() || !e.known {
-		return nil, false, protocol.ErrAuthFailed(e.user)
+		return nil, false, e.refuse()
 	}
 	return encode(&pgproto3.AuthenticationSASLFinal{Data: []byte(answer)}), true, nil
 }
 
-var errSecret = errors.New("not a SCRAM-SHA-256 secret")
+var errSecret = errors.New("the secret is not SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, as in PostgreSQL's rolpassword")
 
 // parseSCRAM reads SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>.
-func parseSCRAM(text string) (scram.StoredCredentials, error) {
-	var c scram.StoredCredentials
-	parts := strings.FieldsFunc(text, func(r rune) bool { return r == '$' || r == ':' })
-	if len(parts) != 5 || parts[0] != mechanism {
-		return c, errSecret
+func parseSCRAM(text string) (*scram.StoredCredentials, error) {
+	parts := strings.Split(text, "$")
+	if len(parts) != 3 || parts[0] != mechanism {
+		return nil, errSecret
 	}
-	n, err := strconv.Atoi(parts[1])
-	if err != nil || n < 1 || n > iterationsMax {
-		return c, errSecret
+	number, salt, ok := strings.Cut(parts[1], ":")
+	stored, server, ok2 := strings.Cut(parts[2], ":")
+	n, err := strconv.Atoi(number)
+	if !ok || !ok2 || err != nil || n < 1 || n > iterationsMax {
+		return nil, errSecret
 	}
 	var raw [3][]byte
-	for i, p := range parts[2:] {
+	for i, p := range []string{salt, stored, server} {
 		if raw[i], err = base64.StdEncoding.DecodeString(p); err != nil {
-			return c, errSecret
+			return nil, errSecret
 		}
 	}
-	if len(raw[1]) != sha256.Size || len(raw[2]) != sha256.Size {
-		return c, errSecret
+	if len(raw[0]) == 0 || len(raw[1]) != sha256.Size || len(raw[2]) != sha256.Size {
+		return nil, errSecret
 	}
-	return scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: string(raw[0]), Iters: n}, StoredKey: raw[1], ServerKey: raw[2]}, nil
+	return &scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: string(raw[0]), Iters: n}, StoredKey: raw[1], ServerKey: raw[2]}, nil
 }
 
 // matchesSCRAM checks a plain password against a SCRAM secret.
 func (s Secret) matchesSCRAM(password string) bool {
-	want, err := parseSCRAM(s.Text)
-	if err != nil {
-		return false
-	}
-	got, err := derive(password, want.Salt, want.Iters)
-	return err == nil && equal(string(got.StoredKey), string(want.StoredKey))
+	got, err := derive(password, s.scram.Salt, s.scram.Iters)
+	return err == nil && equal(string(got.StoredKey), string(s.scram.StoredKey))
 }
 
 // BuildSCRAMSecret makes the secret that PostgreSQL would store.

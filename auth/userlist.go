@@ -1,9 +1,16 @@
 package auth
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
+
+	"github.com/xdg-go/scram"
 )
 
 // SecretKind is how a password is stored.
@@ -19,17 +26,29 @@ const (
 // Secret is a stored password.
 type Secret struct {
 	Kind SecretKind
-	Text string // as in the file
+	Text string // as it is stored
+
+	scram *scram.StoredCredentials // of SecretSCRAM
 }
 
-func newSecret(text string) Secret {
+// ParseSecret reads a secret as a user file or PostgreSQL's rolpassword has it: SCRAM-SHA-256$..., md5..., or the password itself. The error
+// does not show it.
+func ParseSecret(text string) (Secret, error) {
 	switch {
-	case strings.HasPrefix(text, "md5") && len(text) == 35:
-		return Secret{Kind: SecretMD5, Text: text}
+	case strings.ContainsRune(text, 0):
+		return Secret{}, errors.New("the secret holds a zero byte, which no client can send")
+	case isMD5(text):
+		return Secret{Kind: SecretMD5, Text: text}, nil
 	case strings.HasPrefix(text, mechanism+"$"):
-		return Secret{Kind: SecretSCRAM, Text: text}
+		keys, err := parseSCRAM(text)
+		return Secret{Kind: SecretSCRAM, Text: text, scram: keys}, err
 	}
-	return Secret{Kind: SecretPlain, Text: text}
+	return Secret{Kind: SecretPlain, Text: text}, nil
+}
+
+// isMD5: md5 and 32 digits. Anything else of that length is a password like any other, as in PostgreSQL.
+func isMD5(text string) bool {
+	return len(text) == 35 && strings.HasPrefix(text, "md5") && strings.Trim(text[3:], "0123456789abcdef") == ""
 }
 
 // md5 is what PostgreSQL's md5 method hashes with the salt: 32 hexadecimal digits.
@@ -44,6 +63,21 @@ func (s Secret) md5(user string) string {
 // follows on a line is ignored, as are empty lines and those that begin with ; or #. Immutable.
 type UserFile struct {
 	secrets map[string]Secret
+	hashed  bool // some are SCRAM secrets
+}
+
+// seed is 32 bytes that nobody can guess who does not know the file, and that a restart does not change: salts made of it stay as those
+// in SCRAM secrets do.
+func (u *UserFile) seed() (seed [32]byte) {
+	if u == nil || len(u.secrets) == 0 {
+		_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
+		return seed
+	}
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(u.secrets)) {
+		fmt.Fprintf(h, "%q %q\n", name, u.secrets[name].Text)
+	}
+	return [32]byte(h.Sum(nil))
 }
 
 // LoadUserFile reads a user file. Errors name file and line, never a secret.
@@ -84,8 +118,13 @@ func parseUserFile(text string) (u *UserFile, line int, err error) {
 		if !ok {
 			return nil, line, fmt.Errorf(`expected the secret of user %q in double quotes`, name)
 		}
+		parsed, err := ParseSecret(secret)
+		if err != nil {
+			return nil, line, fmt.Errorf("user %q: %w", name, err)
+		}
 		if _, twice := u.secrets[name]; !twice {
-			u.secrets[name] = newSecret(secret)
+			u.secrets[name] = parsed
+			u.hashed = u.hashed || parsed.Kind == SecretSCRAM
 		}
 	}
 	return u, line, nil

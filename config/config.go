@@ -72,8 +72,14 @@ type Auth struct {
 	UserFile  string `toml:"user_file"`       // PgBouncer's userlist format; relative to the config file, absolute after Load
 	HBAFile   string `toml:"auth_hba_file"`   // PostgreSQL's pg_hba.conf format; path, absolute after Load
 	IdentFile string `toml:"auth_ident_file"` // PostgreSQL's pg_ident.conf format; path, absolute after Load
-	User      string `toml:"user"`            // the one login when there is no user file, as the PgBouncer images take it from DB_USER
-	Password  string `toml:"password"`        // plain, of User
+	// AuthUser logs in to PostgreSQL to ask for the secrets of users whom UserFile does not name; empty: nobody asks.
+	AuthUser       string        `toml:"auth_user"`
+	AuthQuery      string        `toml:"auth_query"`  // gives name and secret of user $1
+	AuthDBName     string        `toml:"auth_dbname"` // where to ask; empty: in the database the client wants
+	AuthQueryCache time.Duration `toml:"auth_query_cache"`
+
+	User     string `toml:"user"`     // the one login when there is no user file, as the PgBouncer images take it from DB_USER
+	Password string `toml:"password"` // plain, of User
 }
 
 // Listener is a port (or several addresses) with a pool mode, and the limits of its pools.
@@ -124,6 +130,9 @@ type Database struct {
 	DBName           string        `toml:"dbname"`
 	User             string        `toml:"user"`
 	Password         string        `toml:"password"`
+	AuthUser         string        `toml:"auth_user"`
+	AuthQuery        string        `toml:"auth_query"`
+	AuthDBName       string        `toml:"auth_dbname"`
 	PoolSize         int           `toml:"pool_size"`
 	MinPoolSize      int           `toml:"min_pool_size"`
 	ReservePoolSize  int           `toml:"reserve_pool_size"`

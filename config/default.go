@@ -34,7 +34,11 @@ func Default() *Config {
 			TCPKeepalive:    true,
 			ApplicationName: "hybridbouncer",
 		},
-		Auth:      Auth{Type: "scram-sha-256"},
+		Auth: Auth{
+			Type:           "scram-sha-256",
+			AuthQuery:      defaultAuthQuery,
+			AuthQueryCache: 10 * time.Second,
+		},
 		Listeners: []Listener{transactional, session},
 		Admin:     Admin{Listen: "127.0.0.1:9127"},
 		Log: Log{
@@ -46,6 +50,11 @@ func Default() *Config {
 		},
 	}
 }
+
+// defaultAuthQuery is PgBouncer's, with every name in its schema. Roles that may not log in, and passwords that are no longer valid, count
+// as none.
+const defaultAuthQuery = "SELECT rolname, CASE WHEN rolvaliduntil < pg_catalog.now() THEN NULL ELSE rolpassword END " +
+	"FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin"
 
 // DefaultListener gives a listener as a [[listener]] of the file starts out: PgBouncer's defaults, no name and no address.
 func DefaultListener() Listener {

@@ -20,6 +20,9 @@ var foreignNames = map[string]string{
 	"AUTH_FILE":                "auth.user_file",
 	"AUTH_HBA_FILE":            "auth.auth_hba_file",
 	"AUTH_IDENT_FILE":          "auth.auth_ident_file",
+	"AUTH_USER":                "auth.auth_user",
+	"AUTH_QUERY":               "auth.auth_query",
+	"AUTH_DBNAME":              "auth.auth_dbname",
 	"ADMIN_USERS":              "admin.users",
 	"SERVER_TLS_SSLMODE":       "server.sslmode",
 	"SERVER_TLS_CA_FILE":       "server.sslrootcert",
@@ -81,9 +84,6 @@ var foreignSpecial = map[string]func(r *envReader, name, value string){
 // foreignIgnored have no equal here; the text says why, or what to do.
 var foreignIgnored = map[string]string{
 	"POOL_MODE":                 "each port has its own pool mode here: connect to the transaction listener or to the session listener",
-	"AUTH_USER":                 "this version has no auth_query",
-	"AUTH_QUERY":                "this version has no auth_query",
-	"AUTH_DBNAME":               "this version has no auth_query",
 	"ADMIN_PASSWORD":            "put the administrator into the user file",
 	"ADMIN_PASSWORDS":           "put the administrators into the user file",
 	"STATS_USERS":               "/metrics asks for no user",

@@ -164,11 +164,11 @@ func TestEnvironmentFaults(t *testing.T) {
 
 // What is taken from another program's name is told, and so is what is not used.
 func TestWarnings(t *testing.T) {
-	c := mustLoad(t, minimal+"user_file = 'c.toml'\n", "DB_HOST=db", "POOL_MODE=session", "PGBOUNCER_PEERS=1", "AUTH_QUERY=select 1",
+	c := mustLoad(t, minimal+"user_file = 'c.toml'\n", "DB_HOST=db", "POOL_MODE=session", "PGBOUNCER_PEERS=1", "CONNECT_QUERY=select 1",
 		"HYBRIDBOUNCER_AUTH_TYPE=md5", "HYBRIDBOUNCER_AUTH_USER=a", "HYBRIDBOUNCER_AUTH_PASSWORD=b")
 	want := []string{
 		"PGBOUNCER_PEERS is ignored: no equal here",
-		"AUTH_QUERY is ignored: this version has no auth_query",
+		"CONNECT_QUERY is ignored: no equal here",
 		"server.host is taken from DB_HOST",
 		"POOL_MODE is ignored: each port has its own pool mode here: connect to the transaction listener or to the session listener",
 		"auth.user is ignored: auth.user_file holds the users",

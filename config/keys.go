@@ -156,6 +156,29 @@ var authKeys = []Key{
 		field: of(func(a *Auth) any { return &a.IdentFile }),
 	},
 	{
+		Name: "auth_user", When: NewLogins,
+		Zero:  "PostgreSQL is not asked",
+		Doc:   "Ask PostgreSQL, as this user, for the secrets of users whom user_file does not name. Its own password is that of user_file, or server.password if it is server.user. It uses one more connection per database (with auth_dbname: one in all), which is closed after a minute without a question.",
+		field: of(func(a *Auth) any { return &a.AuthUser }),
+	},
+	{
+		Name: "auth_query", When: NewLogins,
+		Doc:   "The question: name and secret of user $1, in one row; no row, or NULL as the secret, is a user who may not log in. The default needs a superuser; others need a function that runs as its owner (SECURITY DEFINER), named with its schema.",
+		field: of(func(a *Auth) any { return &a.AuthQuery }),
+	},
+	{
+		Name: "auth_dbname", When: NewLogins,
+		Zero:  "in the database that the client asked for",
+		Doc:   "Database in which auth_query runs.",
+		field: of(func(a *Auth) any { return &a.AuthDBName }),
+	},
+	{
+		Name: "auth_query_cache", When: NewLogins,
+		Zero:  "ask at each login",
+		Doc:   "How long an answer to auth_query holds: so long an old password may still let in. After a login that failed the next one asks again.",
+		field: of(func(a *Auth) any { return &a.AuthQueryCache }),
+	},
+	{
 		Name: "user", When: NewLogins,
 		Zero:  "none",
 		Doc:   "The one user who may log in when there is no user_file, as PgBouncer images take it from DB_USER.",

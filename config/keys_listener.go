@@ -184,6 +184,7 @@ var listenerKeys = []Key{
 
 const (
 	asServer   = "as [server] says"
+	asAuth     = "as [auth] says"
 	asListener = "as the listener says"
 	asDatabase = "as the database or the listener says"
 )
@@ -213,6 +214,21 @@ var databaseKeys = []Key{
 		Name: "password", When: NewLogins, Secret: true, Zero: "server.password if the user is the same, else the plain password the user file holds",
 		Doc:   "Password of user.",
 		field: of(func(d *Database) any { return &d.Password }),
+	},
+	{
+		Name: "auth_user", When: NewLogins, Zero: asAuth,
+		Doc:   "Who asks auth_query for this database.",
+		field: of(func(d *Database) any { return &d.AuthUser }),
+	},
+	{
+		Name: "auth_query", When: NewLogins, Zero: asAuth,
+		Doc:   "How users of this database are looked up.",
+		field: of(func(d *Database) any { return &d.AuthQuery }),
+	},
+	{
+		Name: "auth_dbname", When: NewLogins, Zero: asAuth,
+		Doc:   "Database in which users of this database are looked up.",
+		field: of(func(d *Database) any { return &d.AuthDBName }),
 	},
 	{
 		Name: "pool_size", When: Live, Unit: "servers", Zero: asListener,

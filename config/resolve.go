@@ -32,11 +32,8 @@ type Resolved struct {
 // Resolve gives what holds for a client of a listener that asks for a database as a user. ok is false when there is no such
 // database: it is neither named in [databases] nor covered by "*". With no [databases] at all every name is allowed.
 func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved, ok bool) {
-	d, named := c.Databases[database]
-	if !named {
-		d, named = c.Databases["*"]
-	}
-	if !named && len(c.Databases) > 0 {
+	d, ok := c.database(database)
+	if !ok {
 		return Resolved{}, false
 	}
 	u := c.Users[user]
@@ -67,6 +64,56 @@ func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved,
 	r.MinPoolSize = min(first(d.MinPoolSize, listener.MinPoolSize), r.PoolSize)
 	r.ServerUser, r.ServerPassword = c.serverLogin(d, user)
 	return r, true
+}
+
+// AuthQuery says how to ask PostgreSQL for the secret of a user of one database.
+type AuthQuery struct {
+	Host     string
+	Port     int
+	DBName   string
+	User     string
+	Password string // empty: the user file's
+	Query    string
+}
+
+// AuthQueryOf says how users of a database are looked up; ok is false if they are not, or there is no such database.
+func (c *Config) AuthQueryOf(database string) (q AuthQuery, ok bool) {
+	d, ok := c.database(database)
+	user := first(d.AuthUser, c.Auth.AuthUser)
+	if !ok || user == "" {
+		return AuthQuery{}, false
+	}
+	q = AuthQuery{
+		Host: first(d.Host, c.Server.Host), Port: first(d.Port, c.Server.Port),
+		DBName: first(d.AuthDBName, c.Auth.AuthDBName, d.DBName, database),
+		User:   user, Query: first(d.AuthQuery, c.Auth.AuthQuery),
+	}
+	switch user {
+	case d.User:
+		q.Password = d.Password
+	case c.Server.User:
+		q.Password = c.Server.Password
+	}
+	return q, true
+}
+
+// AsksPostgreSQL: there are databases whose users are looked up.
+func (c *Config) AsksPostgreSQL() bool {
+	for _, d := range c.Databases {
+		if d.AuthUser != "" {
+			return true
+		}
+	}
+	return c.Auth.AuthUser != ""
+}
+
+// database is what is different for a database; ok is false when there is no such one.
+func (c *Config) database(name string) (d Database, ok bool) {
+	d, ok = c.Databases[name]
+	if !ok {
+		d, ok = c.Databases["*"]
+	}
+	return d, ok || len(c.Databases) == 0
 }
 
 // serverLogin says who logs in to PostgreSQL for a client. The password of [server] serves its own user only.

@@ -147,8 +147,11 @@ func (v *validator) auth() {
 	if a.User != "" && a.Password == "" && a.Type != "trust" {
 		v.fault("auth.user", "needs auth.password")
 	}
-	if slices.Contains([]string{"password", "md5", "scram-sha-256"}, a.Type) && a.UserFile == "" && a.User == "" {
-		v.fault("auth.user_file", "auth type %s needs a user_file (lines of \"name\" \"password\"), or auth.user and auth.password", a.Type)
+	if slices.Contains([]string{"password", "md5", "scram-sha-256"}, a.Type) && a.UserFile == "" && a.User == "" && !v.config.AsksPostgreSQL() {
+		v.fault("auth.user_file", "auth type %s needs a user_file (lines of \"name\" \"password\"), or auth.user and auth.password, or auth_user to ask PostgreSQL", a.Type)
+	}
+	if !strings.Contains(a.AuthQuery, "$1") {
+		v.fault("auth.auth_query", "must name the user as $1")
 	}
 }
 
@@ -256,6 +259,9 @@ func (v *validator) databases() {
 		v.host(group+".host", d.Host, false)
 		if d.Password != "" && d.User == "" && v.config.Server.User == "" {
 			v.fault(group+".password", "needs %s.user or server.user", group)
+		}
+		if d.AuthQuery != "" && !strings.Contains(d.AuthQuery, "$1") {
+			v.fault(group+".auth_query", "must name the user as $1")
 		}
 		if d.PoolSize > 0 && d.MinPoolSize > d.PoolSize {
 			v.fault(group+".min_pool_size", "must not be above pool_size (%d), is %d", d.PoolSize, d.MinPoolSize)

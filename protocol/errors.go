@@ -45,7 +45,15 @@ func ErrTooManyClients(setting string, limit int) *Error {
 func ErrAuthFailed(user string) *Error {
 	return &Error{
 		Severity: "FATAL", Code: "28P01", Message: "password authentication failed for user " + quoted(user),
-		Hint: "The pooler checks passwords itself, against the file that user_file in [auth] names.",
+		Hint: "The pooler checks passwords itself, against the file that user_file in [auth] names, or by auth_query.",
+	}
+}
+
+// ErrLookup: whether the client may come in could not be asked of PostgreSQL.
+func ErrLookup() *Error {
+	return &Error{
+		Severity: "FATAL", Code: "08006", Message: "the user could not be looked up in PostgreSQL (auth_query)",
+		Hint: "The pooler's log has the reason: is PostgreSQL running, may auth_user log in and read the passwords?",
 	}
 }
 

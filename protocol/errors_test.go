@@ -57,7 +57,7 @@ func TestEveryErrorHasOneRow(t *testing.T) {
 func TestSQLStates(t *testing.T) {
 	want := map[string]string{
 		"ErrQueryWaitTimeout": "ERROR 53300", "ErrTooManyClients": "FATAL 53300", "ErrAuthFailed": "FATAL 28P01",
-		"ErrNotAuthorized": "FATAL 28000", "ErrNoSuchDatabase": "FATAL 3D000", "ErrServerUnreachable": "FATAL 08006",
+		"ErrNotAuthorized": "FATAL 28000", "ErrLookup": "FATAL 08006", "ErrNoSuchDatabase": "FATAL 3D000", "ErrServerUnreachable": "FATAL 08006",
 		"ErrServerLost": "FATAL 08006", "ErrServerLogin": "FATAL 28P01", "ErrShutdown": "FATAL 57P01", "ErrAdminKill": "FATAL 57P01",
 		"ErrClientIdle": "FATAL 57P05", "ErrIdleTransaction": "FATAL 25P03", "ErrTransactionTimeout": "FATAL 25P04",
 		"ErrQueryTimeout": "FATAL 57014", "ErrCanceledWaiting": "ERROR 57014", "ErrLoginTimeout": "FATAL 08006",

@@ -29,6 +29,10 @@ var loginErrors = []errorRow{
 		when: "The password is wrong or nobody is called so; text and time are the same for both.",
 	},
 	{
+		constructor: "ErrLookup", sample: ErrLookup(), settings: []string{"auth_query", "auth_user"},
+		when: "`auth_query` could not be asked, or gave what makes no sense.",
+	},
+	{
 		constructor: "ErrNotAuthorized", sample: ErrNotAuthorized("no PostgreSQL user name specified in startup packet"),
 		when: "The client may not come in whatever its password is; the text says why.", remedy: "As the text says.",
 	},

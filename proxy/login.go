@@ -207,7 +207,9 @@ func (l *listener) admit(startup *protocol.Startup) error {
 
 // authenticate carries out the exchange that package auth prescribes.
 func (l *listener) authenticate(nc net.Conn, who auth.Login) error {
-	exchange, err := l.proxy.verifier.Begin(who)
+	ctx, cancel := l.proxy.context(time.Until(l.loginDeadline()))
+	defer cancel()
+	exchange, err := l.proxy.verifier.Begin(ctx, who)
 	if err != nil {
 		return err
 	}

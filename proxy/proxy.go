@@ -46,6 +46,7 @@ type Proxy struct {
 	// cold world
 	listeners   []*listener
 	verifier    *auth.Verifier
+	authQueries authQueries
 	cancels     cancelTable
 	cancelSlots slots
 	nextID      atomic.Uint32
@@ -100,13 +101,14 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	}
 	p.cancelSlots = make(slots, cancelSlotsMax)
 	p.cancels.clients = make(map[uint32]*Client)
+	p.authQueries = authQueries{proxy: p, servers: make(map[authTarget]*authServer)}
 	p.counts.refusals = make(map[string]uint64)
 	s, err := newSettings(cfg)
 	if err != nil {
 		return nil, err
 	}
 	p.settings.Store(s)
-	if p.verifier, err = newVerifier(cfg); err != nil {
+	if p.verifier, err = p.newVerifier(cfg); err != nil {
 		return nil, err
 	}
 	return p, p.openWorkers(cfg.Loops)
@@ -174,6 +176,7 @@ func (p *Proxy) Close() error {
 		}
 		p.loops.Wait()
 		p.goroutines.Wait()
+		p.authQueries.close()
 	})
 	return nil
 }

@@ -12,7 +12,7 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy, err := authOf(cfg)
+	policy, err := p.authOf(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (w *worker) resize(s *settings) {
 }
 
 // authOf reads what the configuration says about logins, and the files that it names.
-func authOf(cfg *config.Config) (policy auth.Policy, err error) {
+func (p *Proxy) authOf(cfg *config.Config) (policy auth.Policy, err error) {
 	if policy.Method, err = auth.ParseMethod(cfg.Auth.Type); err != nil {
 		return policy, err
 	}
@@ -91,14 +91,17 @@ func authOf(cfg *config.Config) (policy auth.Policy, err error) {
 			return policy, err
 		}
 	}
+	if cfg.AsksPostgreSQL() {
+		policy.Lookup = auth.NewLookup(cfg.Auth.AuthQueryCache, p.authQueries.ask)
+	}
 	if cfg.Auth.HBAFile != "" {
 		policy.HBA, err = auth.LoadHBA(cfg.Auth.HBAFile, cfg.Auth.IdentFile)
 	}
 	return policy, err
 }
 
-func newVerifier(cfg *config.Config) (*auth.Verifier, error) {
-	policy, err := authOf(cfg)
+func (p *Proxy) newVerifier(cfg *config.Config) (*auth.Verifier, error) {
+	policy, err := p.authOf(cfg)
 	if err != nil {
 		return nil, err
 	}

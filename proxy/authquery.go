@@ -1,0 +1,217 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/hybridbouncer/hybridbouncer/auth"
+	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// authQueries asks PostgreSQL for the secrets of users: auth_query. Each database asked has one connection of its own, which no client
+// ever uses and on which nothing is set that came from a client (CVE-2025-12819 of PgBouncer). It is closed when nobody has asked for a
+// while. Safe for use by several goroutines.
+type authQueries struct {
+	proxy *Proxy
+
+	mu      sync.Mutex
+	servers map[authTarget]*authServer
+}
+
+// authTarget is where and as whom to ask.
+type authTarget struct {
+	host   string
+	port   int
+	dbname string
+	user   string
+}
+
+// authServer is a connection for questions, one at a time.
+type authServer struct {
+	// guarded by authQueries.mu
+	users int         // who ask, or are about to
+	idle  *time.Timer // closes it
+
+	mu sync.Mutex     // one question at a time
+	pc *pgconn.PgConn // guarded by mu; nil: none open
+}
+
+// authIdleMax is how long an unused connection for questions stays open; authAskMax how long opening one and asking may take if
+// server_connect_timeout sets no limit.
+const (
+	authIdleMax = time.Minute
+	authAskMax  = 15 * time.Second
+)
+
+// ask is auth.Ask.
+func (a *authQueries) ask(database, user string) (auth.Secret, bool, error) {
+	p := a.proxy
+	cfg := p.settings.Load().cfg
+	q, ok := cfg.AuthQueryOf(database)
+	if !ok {
+		return auth.Secret{}, false, nil
+	}
+	ctx, cancel := p.context(limitOr(cfg.Server.ConnectTimeout, authAskMax))
+	defer cancel()
+	row, err := a.row(ctx, &q, user)
+	if err == nil {
+		var secret auth.Secret
+		if secret, ok, err = secretOf(row, user); err == nil {
+			return secret, ok, nil
+		}
+	}
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) && (pe.Code == "3D000" || strings.HasPrefix(pe.Code, "22")) {
+		p.log.Debug("auth_query: no such database, or no name of a user", "database", database, "error", err)
+		return auth.Secret{}, false, nil // what the client made up exists nowhere: it hears the same as for an unknown user
+	}
+	p.log.Warn("auth_query failed: users who are not in the user file cannot log in", "database", database, "auth_user", q.User, "error", err)
+	return auth.Secret{}, false, protocol.ErrLookup()
+}
+
+func limitOr(limit, otherwise time.Duration) time.Duration {
+	if limit <= 0 {
+		return otherwise
+	}
+	return limit
+}
+
+// secretOf judges a row as strictly as a line of the user file. No row, or NULL in the place of the secret: may not log in.
+func secretOf(row [][]byte, user string) (auth.Secret, bool, error) {
+	switch {
+	case row == nil:
+		return auth.Secret{}, false, nil
+	case len(row) < 2:
+		return auth.Secret{}, false, errors.New("auth_query must give two columns: the user's name and the secret")
+	case string(row[0]) != user:
+		return auth.Secret{}, false, errors.New("auth_query gave another user than the one who was asked for")
+	case row[1] == nil:
+		return auth.Secret{}, false, nil
+	}
+	secret, err := auth.ParseSecret(string(row[1]))
+	if err != nil {
+		return auth.Secret{}, false, fmt.Errorf("auth_query, user %q: %w", user, err)
+	}
+	return secret, true, nil
+}
+
+// row asks. A connection that has died unnoticed since the last question is replaced once.
+func (a *authQueries) row(ctx context.Context, q *config.AuthQuery, user string) ([][]byte, error) {
+	s := a.take(authTarget{host: q.Host, port: q.Port, dbname: q.DBName, user: q.User})
+	defer a.leave(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reused := s.pc != nil
+	row, err := a.rowOn(ctx, s, q, user)
+	var pe *pgconn.PgError
+	if err != nil && reused && s.pc == nil && !errors.As(err, &pe) && ctx.Err() == nil {
+		row, err = a.rowOn(ctx, s, q, user)
+	}
+	return row, err
+}
+
+// rowOn asks on a server, which is opened if need be and closed if it does not work. The caller holds its mu.
+func (a *authQueries) rowOn(ctx context.Context, s *authServer, q *config.AuthQuery, user string) (row [][]byte, err error) {
+	if s.pc == nil {
+		if s.pc, err = a.dial(ctx, q); err != nil {
+			return nil, err
+		}
+	}
+	result := s.pc.ExecParams(ctx, q.Query, [][]byte{[]byte(user)}, nil, nil, nil).Read()
+	if s.pc.IsClosed() {
+		s.pc = nil
+	}
+	switch {
+	case result.Err != nil:
+		return nil, result.Err
+	case len(result.Rows) > 1:
+		return nil, errors.New("auth_query gave more than one row")
+	case len(result.Rows) == 0:
+		return nil, nil
+	}
+	return result.Rows[0], nil
+}
+
+// dial logs in as auth_user. Nothing of a client's is in this.
+func (a *authQueries) dial(ctx context.Context, q *config.AuthQuery) (*pgconn.PgConn, error) {
+	p := a.proxy
+	target := DialTarget{
+		Pool: pool.Key{Database: q.DBName, User: q.User}, Server: p.settings.Load().cfg.Server,
+		Resolved: config.Resolved{Host: q.Host, Port: q.Port, DBName: q.DBName, ServerUser: q.User, ServerPassword: q.Password},
+	}
+	if target.Resolved.ServerPassword == "" {
+		target.Resolved.ServerPassword, _ = p.verifier.PlainPassword(q.User)
+	}
+	cfg, err := dialConfig(target)
+	if err != nil {
+		return nil, err
+	}
+	return pgconn.ConnectConfig(ctx, cfg)
+}
+
+// take finds or makes the server of a target. The caller has to leave it.
+func (a *authQueries) take(target authTarget) *authServer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.servers[target]
+	if s == nil {
+		s = &authServer{}
+		s.idle = time.AfterFunc(authIdleMax, func() { a.retire(target, s) })
+		a.servers[target] = s
+	}
+	s.users++
+	s.idle.Stop()
+	return s
+}
+
+func (a *authQueries) leave(s *authServer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s.users--; s.users == 0 {
+		s.idle.Reset(authIdleMax)
+	}
+}
+
+// retire closes a server that nobody has asked for a while, and forgets it: names of databases can be made up by anybody.
+func (a *authQueries) retire(target authTarget, s *authServer) {
+	a.mu.Lock()
+	unused := s.users == 0 && a.servers[target] == s
+	if unused {
+		delete(a.servers, target)
+	}
+	a.mu.Unlock()
+	if unused {
+		s.close()
+	}
+}
+
+func (s *authServer) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pc != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.pc.Close(ctx) // says goodbye if it can
+		s.pc = nil
+	}
+}
+
+// close closes all. Nobody asks any more.
+func (a *authQueries) close() {
+	a.mu.Lock()
+	servers := a.servers
+	a.servers = make(map[authTarget]*authServer)
+	a.mu.Unlock()
+	for _, s := range servers {
+		s.idle.Stop()
+		s.close()
+	}
+}
