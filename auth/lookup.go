@@ -91,7 +91,8 @@ func (l *Lookup) finish(key lookupKey, a *answer) {
 	close(a.done)
 }
 
-// makeRoom drops what is stale when there are too many answers, and if that is not enough any. The caller holds mu.
+// makeRoom drops what is stale when there are too many answers, and if that does not make much room all of them, so that not every made-up
+// name costs a walk. The caller holds mu.
 func (l *Lookup) makeRoom() {
 	if len(l.answers) < answersMax {
 		return
@@ -101,11 +102,8 @@ func (l *Lookup) makeRoom() {
 			delete(l.answers, key)
 		}
 	}
-	for key := range l.answers {
-		if len(l.answers) < answersMax {
-			return
-		}
-		delete(l.answers, key)
+	if len(l.answers) > answersMax/2 {
+		clear(l.answers)
 	}
 }
 
