@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/md5"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -20,6 +21,7 @@ type target struct {
 	host                     string
 	port                     int
 	user, password, database string
+	tls                      bool
 
 	scram *scram.Client // keeps the derived keys, so that a login costs the client HMACs and not PBKDF2
 }
@@ -31,6 +33,14 @@ func newTarget(host string, port int, user, password, database string) (*target,
 		return nil, fmt.Errorf("prepare the password of %s: %w", user, err)
 	}
 	return &target{host: host, port: port, user: user, password: password, database: database, scram: exchange}, nil
+}
+
+// sslMode is libpq's word for how to connect.
+func (t *target) sslMode() string {
+	if t.tls {
+		return "require"
+	}
+	return "disable"
 }
 
 func (t *target) address() string { return net.JoinHostPort(t.host, strconv.Itoa(t.port)) }
@@ -51,17 +61,38 @@ func login(ctx context.Context, t *target, due time.Duration) (*client, error) {
 		return nil, fmt.Errorf("reach %s: %w", t.address(), err)
 	}
 	c := &client{socket: socket, target: t, due: due}
-	if err := c.startup(); err != nil {
+	err = c.secure()
+	if err == nil {
+		err = c.startup()
+	}
+	if err != nil {
 		_ = socket.Close()
 		return nil, fmt.Errorf("log in to %s as %s: %w", t.address(), t.user, err)
 	}
 	return c, nil
 }
 
-func (c *client) startup() error {
-	if err := c.socket.SetDeadline(time.Now().Add(c.due)); err != nil {
+// secure turns to TLS if the target wants that. Who answers is not proved: it was started by this program.
+func (c *client) secure() error {
+	if err := c.socket.SetDeadline(time.Now().Add(c.due)); err != nil || !c.target.tls {
 		return err
 	}
+	if err := c.send(&pgproto3.SSLRequest{}); err != nil {
+		return err
+	}
+	var answer [1]byte
+	if _, err := io.ReadFull(c.socket, answer[:]); err != nil {
+		return err
+	}
+	if answer[0] != 'S' {
+		return fmt.Errorf("%s speaks no TLS", c.target.address())
+	}
+	secure := tls.Client(c.socket, &tls.Config{InsecureSkipVerify: true})
+	c.socket = secure
+	return secure.Handshake()
+}
+
+func (c *client) startup() error {
 	message := &pgproto3.StartupMessage{
 		ProtocolVersion: pgproto3.ProtocolVersion30,
 		Parameters: map[string]string{

@@ -66,7 +66,13 @@ func (r *idleRun) addFlags(flags *flag.FlagSet) {
 
 func (r *idleRun) measure(ctx context.Context, one product, server *postgres, rows *table) error {
 	password := r.poolerPassword()
-	p, err := one.start(ctx, settings{server: server, authType: "trust", poolSize: 25, maxClientConn: r.clients + 10, password: password, loops: r.loops})
+	signed, err := r.certificate()
+	if err != nil {
+		return err
+	}
+	p, err := one.start(ctx, settings{
+		server: server, authType: "trust", poolSize: 25, maxClientConn: r.clients + 10, password: password, loops: r.loops, certificate: signed,
+	})
 	if err != nil {
 		return err
 	}
@@ -75,6 +81,7 @@ func (r *idleRun) measure(ctx context.Context, one product, server *postgres, ro
 	if err != nil {
 		return err
 	}
+	to.tls = r.tls
 	empty, err := residentBytes(p.pids)
 	if err != nil {
 		return err

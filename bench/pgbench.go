@@ -70,7 +70,7 @@ func runPgbench(ctx context.Context, p *pooler, l load, to *target, sampling flo
 		"-h", to.host, "-p", strconv.Itoa(to.port), "-U", to.user)
 	command.Args = append(command.Args, scriptArguments(l.script)...)
 	command.Args = append(command.Args, to.database)
-	command.Env = append(os.Environ(), "PGPASSWORD="+to.password, "PGSSLMODE=disable", "PGGSSENCMODE=disable")
+	command.Env = append(os.Environ(), "PGPASSWORD="+to.password, "PGSSLMODE="+to.sslMode(), "PGGSSENCMODE=disable")
 	var stdout strings.Builder
 	command.Stdout = &stdout
 	stderr, err := command.StderrPipe()

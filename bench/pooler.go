@@ -23,6 +23,19 @@ type settings struct {
 	password      string // of both users, postgres and applicationUser
 	admin         bool   // wants the HTTP endpoint, if the product has one
 	loops         int    // event loops of hybridbouncer; 0: as it decides
+	certificate   *certificate
+}
+
+// certificate, if there is one, makes a pooler insist on TLS with its clients.
+type certificate struct{ signed, key string }
+
+// files are those that a pooler's configuration names, relative to its folder.
+func (s settings) files(name, configuration string) map[string]string {
+	all := map[string]string{name: configuration, "userlist.txt": userList(s.password)}
+	if s.certificate != nil {
+		all["server.crt"], all["server.key"] = s.certificate.signed, s.certificate.key
+	}
+	return all
 }
 
 // pooler is one that runs: what it takes to load it and to measure it.
@@ -148,7 +161,10 @@ query_wait_timeout = 30
 log_connections = 0
 log_disconnections = 0
 `, s.server.host, s.server.port, port, s.authType, filepath.Join(folder, "userlist.txt"), mode, size, reserve, s.maxClientConn)
-	if err := writeFiles(folder, map[string]string{"pgbouncer.ini": ini, "userlist.txt": userList(s.password)}); err != nil {
+	if s.certificate != nil {
+		ini += fmt.Sprintf("client_tls_sslmode = require\nclient_tls_cert_file = %[1]s/server.crt\nclient_tls_key_file = %[1]s/server.key\n", folder)
+	}
+	if err := writeFiles(folder, s.files("pgbouncer.ini", ini)); err != nil {
 		return 0, 0, nil, err
 	}
 	process, err := startChild("pgbouncer", folder, owner, path, filepath.Join(folder, "pgbouncer.ini"))
@@ -247,7 +263,7 @@ func startHybridbouncer(ctx context.Context, path string, s settings) (*pooler, 
 		running.health = fmt.Sprintf("http://%s/health/db", address(adminPort))
 	}
 	text := hybridbouncerConfig(s, running.transactionPort, running.sessionPort, adminPort)
-	if err := writeFiles(folder, map[string]string{"config.toml": text, "userlist.txt": userList(s.password)}); err != nil {
+	if err := writeFiles(folder, s.files("config.toml", text)); err != nil {
 		return nil, err
 	}
 	process, err := startChild("hybridbouncer", folder, nil, path, "run", "-config", filepath.Join(folder, "config.toml"))
@@ -276,15 +292,15 @@ func hybridbouncerConfig(s settings, transactionPort, sessionPort, adminPort int
 		admin = address(adminPort)
 	}
 	text += fmt.Sprintf("\n[admin]\nlisten = %q\n", admin)
-	text += listenerText("transactional", "transaction", transactionPort, s.poolSize, s.reserveSize, s.maxClientConn)
+	text += s.listenerText("transactional", "transaction", transactionPort, s.poolSize, s.reserveSize)
 	if sessionPort != 0 {
-		text += listenerText("session", "session", sessionPort, s.sessionSize, 0, s.maxClientConn)
+		text += s.listenerText("session", "session", sessionPort, s.sessionSize, 0)
 	}
 	return text
 }
 
-func listenerText(name, mode string, port, size, reserve, maxClientConn int) string {
-	return fmt.Sprintf(`
+func (s settings) listenerText(name, mode string, port, size, reserve int) string {
+	text := fmt.Sprintf(`
 [[listener]]
 name = %q
 listen = [%q]
@@ -293,7 +309,11 @@ default_pool_size = %d
 reserve_pool_size = %d
 max_client_conn = %d
 query_wait_timeout = "30s"
-`, name, address(port), mode, size, reserve, maxClientConn)
+`, name, address(port), mode, size, reserve, s.maxClientConn)
+	if s.certificate != nil {
+		text += "client_tls_sslmode = \"require\"\nclient_tls_cert_file = \"server.crt\"\nclient_tls_key_file = \"server.key\"\n"
+	}
+	return text
 }
 
 // userList is PgBouncer's format, which both products read.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
 
 // setup is what every command needs first: a PostgreSQL and the poolers to start. Its flags are the same everywhere.
@@ -20,6 +22,7 @@ type setup struct {
 	given                    listFlag
 	loops                    int
 	floor                    bool
+	tls                      bool // between clients and poolers
 }
 
 // listFlag is a flag that may be given several times.
@@ -46,6 +49,7 @@ func (s *setup) addFlags(flags *flag.FlagSet) {
 	flags.StringVar(&s.hybridbouncer, "hybridbouncer", "", "`path` of our pooler to start; default: built from this repository; \"none\": without it")
 	flags.Var(&s.given, "pooler", "`name=port:pid` of a pooler that runs on 127.0.0.1 in front of -server; more processes as port:pid,pid; may be given again")
 	flags.BoolVar(&s.floor, "floor", false, "measure a bare relay in C too (bench/floor; simple protocol only): what the system calls alone cost")
+	flags.BoolVar(&s.tls, "tls", false, "clients speak TLS to the poolers (those that are started here get a certificate; servers stay plain)")
 	flags.IntVar(&s.loops, "loops", 0, "event loops of our pooler; 0: as it decides")
 }
 
@@ -124,6 +128,24 @@ func (s *setup) postgres(ctx context.Context, tables bool) (*postgres, error) {
 		}
 	}
 	return server, nil
+}
+
+// certificate is what poolers that are started for a run over TLS show their clients; nil without -tls.
+func (s *setup) certificate() (*certificate, error) {
+	if !s.tls {
+		return nil, nil
+	}
+	folder, err := scratch("bench-authority-*", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	authority, err := pgtest.NewAuthority(folder)
+	if err != nil {
+		return nil, err
+	}
+	signed, key, err := authority.Sign("localhost")
+	return &certificate{signed: string(signed), key: string(key)}, err
 }
 
 // poolerPassword is what clients log in to the poolers with: some word for the methods that ask for one where none was given,

@@ -28,6 +28,7 @@ type comparison struct {
 	settle, loginDuration        time.Duration
 
 	server *postgres
+	signed *certificate
 	list   []product
 	report io.Writer
 }
@@ -60,8 +61,15 @@ func runSideBySide(ctx context.Context, arguments []string, out io.Writer) error
 		return err
 	}
 	defer c.server.stop()
-	fmt.Fprintf(out, "# Side by side\n\n%s- %d servers a pooler, transaction mode, pgbench script %s, %d rounds of %s after %s of warm-up, in turn\n",
-		machine(ctx, c.server, c.list), c.poolSize, c.script, c.rounds, c.duration, c.warmUp)
+	if c.signed, err = c.certificate(); err != nil {
+		return err
+	}
+	over := ""
+	if c.tls {
+		over = ", clients over TLS"
+	}
+	fmt.Fprintf(out, "# Side by side\n\n%s- %d servers a pooler, transaction mode%s, pgbench script %s, %d rounds of %s after %s of warm-up, in turn\n",
+		machine(ctx, c.server, c.list), c.poolSize, over, c.script, c.rounds, c.duration, c.warmUp)
 	return c.measure(ctx, loads)
 }
 
@@ -129,11 +137,15 @@ func (c *comparison) measure(ctx context.Context, loads []load) error {
 
 func (c *comparison) settings(authType string) settings {
 	const others = 10
-	return settings{server: c.server, authType: authType, poolSize: c.poolSize, maxClientConn: max(c.maxClientConn, c.idleMany+others), password: c.poolerPassword(), loops: c.loops}
+	return settings{server: c.server, authType: authType, poolSize: c.poolSize, maxClientConn: max(c.maxClientConn, c.idleMany+others), password: c.poolerPassword(), loops: c.loops, certificate: c.signed}
 }
 
 func (c *comparison) target(p *pooler) (*target, error) {
-	return p.target(c.user, c.poolerPassword(), c.database)
+	to, err := p.target(c.user, c.poolerPassword(), c.database)
+	if err == nil {
+		to.tls = c.tls
+	}
+	return to, err
 }
 
 // measureLoads starts all poolers once and runs every load through each of them in turn.
