@@ -129,14 +129,6 @@ func ErrShutdown() *Error {
 	}
 }
 
-// ErrAdminKill: an administrator closed the client.
-func ErrAdminKill() *Error {
-	return &Error{
-		Severity: "FATAL", Code: "57P01", Message: "terminating connection due to administrator command",
-		Detail: "An administrator of the pooler closed this client.", Hint: "Connect again.",
-	}
-}
-
 // ErrClientIdle: the client was idle for too long; setting is the key of the limit.
 func ErrClientIdle(setting string, limit time.Duration) *Error {
 	return &Error{
@@ -206,14 +198,6 @@ func ErrStatementMode() *Error {
 	return &Error{
 		Severity: "FATAL", Code: "08P01", Message: "transaction blocks not allowed in statement pooling mode",
 		Hint: "Use a listener with pool_mode = \"transaction\".",
-	}
-}
-
-// ErrOutOfMemory: a memory budget is used up; setting is its key.
-func ErrOutOfMemory(setting string) *Error {
-	return &Error{
-		Severity: "FATAL", Code: "53200", Message: "out of memory", Detail: setting + " is reached.",
-		Hint: "Raise " + setting + ", or send less before reading the replies.",
 	}
 }
 

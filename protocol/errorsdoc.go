@@ -15,7 +15,6 @@ type errorRow struct {
 	when        string   // what has happened
 	settings    []string // the keys that matter; they are in the text
 	remedy      string   // what to do, when the sample has no hint
-	unprinted   string   // why it is not in docs/errors.md yet
 }
 
 // loginErrors are those a client can meet before its first ReadyForQuery.
@@ -124,14 +123,6 @@ var laterErrors = []errorRow{
 		constructor: "ErrShutdown", sample: ErrShutdown(), settings: []string{"shutdown_timeout"},
 		when: "The pooler shuts down: idle clients at once, the others at the end of their transaction, all after `shutdown_timeout`.",
 	},
-	{
-		constructor: "ErrAdminKill", sample: ErrAdminKill(),
-		when: "An administrator closed the client.",
-	},
-	{
-		constructor: "ErrOutOfMemory", sample: ErrOutOfMemory("the budget"),
-		when: "A budget of memory is used up.", unprinted: "there is no setting for such a budget yet",
-	},
 }
 
 // ErrorsDoc gives docs/errors.md: every error that is the pooler's own, as a client sees it.
@@ -161,9 +152,6 @@ func printRows(b *strings.Builder, rows []errorRow) {
 	b.WriteString("| SQLSTATE | severity | text | when | what to do | settings |\n|---|---|---|---|---|---|\n")
 	for i := range rows {
 		r := &rows[i]
-		if r.unprinted != "" {
-			continue
-		}
 		text, remedy, settings := r.sample.Message, r.sample.Hint, ""
 		if r.sample.Detail != "" {
 			text += "<br>DETAIL: " + r.sample.Detail

@@ -101,7 +101,7 @@ func mallocs() uint64 {
 
 // TestNoGoroutinePerClient: after its login a client is no goroutine, idle, in a transaction or waiting.
 func TestNoGoroutinePerClient(t *testing.T) {
-	p := start(t, pgtest.Shared(t), single+"max_client_conn = 2000\n", "")
+	p := start(t, pgtest.Shared(t), single+"max_client_conn = 2000\nlong_transaction = \"0s\"\n", "")
 	holder := p.login(t, p.transaction)
 	run(t, holder, "begin")
 	before := runtime.NumGoroutine()

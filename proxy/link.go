@@ -70,10 +70,15 @@ func (w *worker) lostOnTheWay(s *Server, wt *pool.Waiter, err error) {
 	owner := wt.Owner
 	w.freeWaiter(wt)
 	s.gone(err)
-	if c, ok := owner.(*Client); ok && c.state == clientWaiting {
-		c.waiter = nil
-		c.state = clientIdle
-		c.conn.ResumeReads()
+	switch owner := owner.(type) {
+	case *loginWait:
+		w.queueLogin(owner)
+	case *Client:
+		if owner.state == clientWaiting && owner.waiter == wt {
+			owner.waiter = nil
+			owner.state = clientIdle
+			owner.conn.ResumeReads()
+		}
 	}
 }
 
@@ -83,6 +88,7 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 	c, isClient := wt.Owner.(*Client)
 	if !isClient {
 		login := wt.Owner.(*loginWait)
+		w.countersOf(login.pool).wait.Observe(waited)
 		w.freeWaiter(wt)
 		login.resolve(nil)
 		w.checkin(s)

@@ -171,6 +171,7 @@ func (p *Proxy) Close() error {
 		for _, l := range p.listeners {
 			l.close()
 		}
+		p.goroutines.Wait() // before the loops end: what a goroutine hands to a loop must find it running
 		for _, w := range p.workers {
 			w.shutdown()
 		}

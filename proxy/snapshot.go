@@ -32,7 +32,7 @@ type ListenerSnapshot struct {
 	Addresses     []string // as bound; a port of 0 is resolved
 	MaxClientConn int
 	Clients       int
-	Size          int // default_pool_size of its fullest pool, see admin/health.go
+	Size          int // default_pool_size: what a pool will have that nobody has used yet
 }
 
 // PoolSnapshot is one (listener, database, user).

@@ -72,7 +72,7 @@ func TestTerminatedAtRandom(t *testing.T) {
 	if err := c.Exec("create role storm login; create table storm (n int); insert into storm values (0); grant all on storm to storm"); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, c, fmt.Sprintf("default_pool_size = %d\nreserve_pool_size = %d\nreserve_pool_timeout = \"1ms\"\n", size, reserve), "")
+	p := start(t, c, fmt.Sprintf("default_pool_size = %d\nreserve_pool_size = %d\nreserve_pool_timeout = \"1ms\"\nlong_transaction = \"0s\"\n", size, reserve), "")
 	ctx, cancel := context.WithTimeout(context.Background(), stormLimit)
 	defer cancel()
 	watch := watchServers(t, c, size+reserve)

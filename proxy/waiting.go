@@ -23,41 +23,50 @@ func (w *worker) leaveQueue(c *Client) {
 
 // tellWaiter brings a waiter the news of its queue.
 func (w *worker) tellWaiter(a pool.Action) {
-	switch owner := a.Waiter.Owner.(type) {
-	case *loginWait:
-		if a.Kind == pool.ActNotify {
-			return
-		}
-		w.freeWaiter(a.Waiter)
-		owner.resolve(w.waitError(a, owner.pool))
-	case *Client:
-		if owner.waiter != a.Waiter {
-			return // it left in the meantime
-		}
-		if a.Kind == pool.ActNotify {
-			w.scratch = protocol.NoticeQueryWait(a.Waited).AppendNotice(w.scratch[:0])
-			owner.conn.Send(w.scratch)
-			return
-		}
-		owner.waiter = nil
-		w.freeWaiter(a.Waiter)
-		why := closeQueryWaitTimeout
-		if a.Kind == pool.ActFail {
-			why = closeServerLogin
-		}
-		owner.counters.wait.Observe(a.Waited)
-		w.refuse(owner, why, w.waitError(a, owner.pool))
+	switch a.Kind {
+	case pool.ActNotify:
+		w.notifyWaiter(a)
+	case pool.ActFail:
+		w.failWaiter(a, closeServerLogin, serverLoginError(a.Err))
+	default: // ActExpire
+		sp := a.Pool.Owner.(*serverPool)
+		w.findOldest(sp, func(oldest oldestTransaction) {
+			w.failWaiter(a, closeQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))
+		})
 	}
 }
 
-// waitError is what a waiter that left the queue in vain is told.
-func (w *worker) waitError(a pool.Action, sp *serverPool) *protocol.Error {
-	if a.Kind == pool.ActFail {
-		return serverLoginError(a.Err)
+// notifyWaiter tells a client that it waits.
+func (w *worker) notifyWaiter(a pool.Action) {
+	if c, ok := a.Waiter.Owner.(*Client); ok && c.waiter == a.Waiter {
+		w.scratch = protocol.NoticeQueryWait(a.Waited).AppendNotice(w.scratch[:0])
+		c.conn.Send(w.scratch)
 	}
-	busy, oldest, application := w.proxy.oldestTransaction(sp)
+}
+
+// failWaiter tells a waiter that it gets no server.
+func (w *worker) failWaiter(a pool.Action, why closeReason, err *protocol.Error) {
+	switch owner := a.Waiter.Owner.(type) {
+	case *loginWait:
+		w.countersOf(owner.pool).wait.Observe(a.Waited)
+		owner.resolve(err)
+	case *Client:
+		if owner.waiter == a.Waiter { // otherwise it has left in the meantime
+			owner.waiter = nil
+			owner.counters.wait.Observe(a.Waited)
+			w.refuse(owner, why, err)
+		}
+	}
+	w.freeWaiter(a.Waiter)
+}
+
+// waitError is what a waiter that has waited for too long is told: how many servers are busy, and with what.
+func (p *Proxy) waitError(sp *serverPool, waited time.Duration, oldest oldestTransaction) *protocol.Error {
+	p.mu.Lock()
+	busy := sp.pool.Open() - sp.pool.Count(pool.ServerIdle)
+	p.mu.Unlock()
 	limits := sp.limits.Load().pool
-	return protocol.ErrQueryWaitTimeout(a.Waited, limits.WaitTimeout, busy, limits.Size+limits.Reserve, oldest, application)
+	return protocol.ErrQueryWaitTimeout(waited, limits.WaitTimeout, busy, limits.Size+limits.Reserve, oldest.age, oldest.application)
 }
 
 // serverLoginError turns a failed dial into what a client is told: PostgreSQL's own words if it spoke, otherwise that it could not be
@@ -99,24 +108,42 @@ func (p *Proxy) logRefusal(c *Client, why closeReason, err *protocol.Error) {
 	p.log.Warn("client refused", append(c.logAttrs(), "reason", why.String(), "sqlstate", err.Code, "error", err.Message)...)
 }
 
-// oldestTransaction describes who holds the servers of a pool: how many are busy, and the oldest transaction seen from this loop.
-func (p *Proxy) oldestTransaction(sp *serverPool) (busy int, age time.Duration, application string) {
-	p.mu.Lock()
-	busy = sp.pool.Open() - sp.pool.Count(pool.ServerIdle)
-	p.mu.Unlock()
-	for _, w := range p.workers {
-		if !w.loop.OnLoop() && len(p.workers) > 1 {
+// oldestTransaction is the transaction that has held a server of a pool for longest, and who began it.
+type oldestTransaction struct {
+	age         time.Duration
+	application string
+}
+
+// findOldest asks loop after loop for the oldest transaction of a pool and then calls told on w. With one loop that is at once.
+func (w *worker) findOldest(sp *serverPool, told func(oldestTransaction)) {
+	w.proxy.workers[0].addOldest(sp, oldestTransaction{}, w, told)
+}
+
+// addOldest adds what this loop has to what the loops before it have. Called on any loop.
+func (w *worker) addOldest(sp *serverPool, oldest oldestTransaction, asker *worker, told func(oldestTransaction)) {
+	if len(w.proxy.workers) == 1 {
+		told(w.oldestOf(sp, oldest))
+		return
+	}
+	w.loop.Post(func() {
+		oldest = w.oldestOf(sp, oldest)
+		if next := w.index + 1; next < len(w.proxy.workers) {
+			w.proxy.workers[next].addOldest(sp, oldest, asker, told)
+			return
+		}
+		asker.loop.Post(func() { told(oldest); asker.act() })
+	})
+}
+
+func (w *worker) oldestOf(sp *serverPool, oldest oldestTransaction) oldestTransaction {
+	now := w.loop.Now()
+	for s := w.servers.first; s != nil; s = s.next {
+		if s.pool != sp || s.client == nil || s.clocks.Transaction == 0 {
 			continue
 		}
-		now := w.loop.Now()
-		for s := w.servers.first; s != nil; s = s.next {
-			if s.pool != sp || s.client == nil || s.clocks.Transaction == 0 {
-				continue
-			}
-			if a := now - s.clocks.Transaction; a > age {
-				age, application = a, s.client.info.application
-			}
+		if age := now - s.clocks.Transaction; age > oldest.age {
+			oldest = oldestTransaction{age: age, application: s.client.info.application}
 		}
 	}
-	return busy, age, application
+	return oldest
 }
