@@ -20,7 +20,6 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgproto3"
-	"github.com/xdg-go/scram"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
@@ -93,6 +92,8 @@ type Login struct {
 
 // Verifier decides over logins.
 type Verifier struct {
+	learnt learnt
+
 	mu     sync.RWMutex
 	policy Policy
 	keys   *keyCache
@@ -128,7 +129,7 @@ type Exchange struct {
 	method   Method
 	salt     [4]byte
 	keys     *keyCache
-	talk     *scram.ServerConversation
+	talk     conversation
 	stage    stage
 }
 
@@ -255,7 +256,7 @@ func (e *Exchange) password(body []byte) ([]byte, bool, error) {
 	}
 	ok := false
 	if e.hashed && e.secret.Kind != SecretSCRAM {
-		_, _ = derive(m.Password, string(e.v.salt(e.user)), iterations) // as long as it takes for those who have a SCRAM secret
+		_, _ = deriveKeys(m.Password, string(e.v.salt(e.user)), iterations) // as long as it takes for those who have a SCRAM secret
 	}
 	switch {
 	case m.Password == "": // PostgreSQL takes no empty password either
@@ -270,6 +271,14 @@ func (e *Exchange) password(body []byte) ([]byte, bool, error) {
 	}
 	if !ok || !e.known {
 		return nil, false, e.refuse()
+	}
+	switch {
+	case e.method == Password:
+		e.remember(Credentials{Password: m.Password})
+	case e.secret.Kind == SecretMD5:
+		e.remember(Credentials{MD5: e.secret.Text})
+	default:
+		e.remember(Credentials{Password: e.secret.Text})
 	}
 	return nil, true, nil
 }
@@ -298,11 +307,4 @@ func (v *Verifier) salt(user string) []byte {
 func encode(m pgproto3.BackendMessage) []byte {
 	b, _ := m.Encode(nil) // fails for messages over 1 GiB only
 	return b
-}
-
-// PlainPassword is a user's password from the user file, if it is stored as such: what servers are logged in to with.
-func (v *Verifier) PlainPassword(user string) (string, bool) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return v.policy.Users.PlainPassword(user)
 }

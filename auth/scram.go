@@ -1,12 +1,7 @@
 package auth
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"errors"
-	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -36,9 +31,9 @@ type keyCache struct {
 type keyOwner struct{ user, password string }
 
 type cachedKeys struct {
-	once  sync.Once
-	creds scram.StoredCredentials
-	err   error
+	once sync.Once
+	keys *Keys
+	err  error
 }
 
 // keysMax bounds the cache: names can be made up by anybody.
@@ -47,7 +42,7 @@ const keysMax = 10_000
 func newKeyCache() *keyCache { return &keyCache{keys: make(map[keyOwner]*cachedKeys)} }
 
 // of derives the keys of a user's plain password once.
-func (k *keyCache) of(owner keyOwner, salt []byte) (scram.StoredCredentials, error) {
+func (k *keyCache) of(owner keyOwner, salt []byte) (*Keys, error) {
 	k.mu.Lock()
 	c := k.keys[owner]
 	if c == nil {
@@ -59,27 +54,15 @@ func (k *keyCache) of(owner keyOwner, salt []byte) (scram.StoredCredentials, err
 		k.derivations++
 	}
 	k.mu.Unlock()
-	c.once.Do(func() { c.creds, c.err = derive(owner.password, string(salt), iterations) })
-	return c.creds, c.err
+	c.once.Do(func() { c.keys, c.err = deriveKeys(owner.password, string(salt), iterations) })
+	return c.keys, c.err
 }
 
-// derive runs PBKDF2.
-func derive(password, salt string, n int) (scram.StoredCredentials, error) {
-	client, err := scram.SHA256.NewClient("", password, "")
-	if err != nil {
-		// Not valid for SASLprep: PostgreSQL takes the bytes as they are.
-		if client, err = scram.SHA256.NewClientUnprepped("", password, ""); err != nil {
-			return scram.StoredCredentials{}, err
-		}
-	}
-	return client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: salt, Iters: n})
-}
-
-// credentials are what the exchange is checked against. A user who does not exist, or whose secret cannot do SCRAM, gets some that no
-// password matches, in the same time.
-func (e *Exchange) credentials() (scram.StoredCredentials, error) {
+// expected are the keys that the exchange is checked against. A user who does not exist, or whose secret cannot do SCRAM, gets some that
+// no password matches, in the same time.
+func (e *Exchange) expected() (*Keys, error) {
 	if e.known && e.secret.Kind == SecretSCRAM {
-		return *e.secret.scram, nil
+		return e.secret.keys, nil
 	}
 	owner := keyOwner{e.user, e.secret.Text}
 	if !e.known || e.secret.Kind != SecretPlain {
@@ -97,71 +80,66 @@ func (e *Exchange) saslInitial(body []byte) ([]byte, bool, error) {
 	if m.AuthMechanism != mechanism {
 		return nil, false, protocol.ErrProtocol("client selected an invalid SASL authentication mechanism")
 	}
-	server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return e.credentials() })
+	var err error
+	if e.talk.keys, err = e.expected(); err != nil {
+		return nil, false, err
+	}
+	server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return e.talk.keys.stored(), nil })
 	if err != nil {
 		return nil, false, err
 	}
-	e.talk = server.NewConversation()
-	answer, err := e.talk.Step(string(m.Data))
+	e.talk.server = server.NewConversation()
+	answer, err := e.talk.server.Step(string(m.Data))
 	if err != nil {
 		return nil, false, protocol.ErrProtocol("malformed SCRAM message")
 	}
+	_, rest, _ := strings.Cut(string(m.Data), ",") // the GS2 header, two fields
+	_, bare, _ := strings.Cut(rest, ",")
+	e.talk.authMessage = bare + "," + answer
 	e.stage = awaitSASLFinal
 	return encode(&pgproto3.AuthenticationSASLContinue{Data: []byte(answer)}), false, nil
+}
+
+// conversation is a SCRAM exchange.
+type conversation struct {
+	server      *scram.ServerConversation
+	keys        *Keys
+	authMessage string // without the client's last message
 }
 
 // saslFinal takes the client-final message.
 func (e *Exchange) saslFinal(body []byte) ([]byte, bool, error) {
 	e.stage = over
-	answer, err := e.talk.Step(string(body))
-	if err != nil || !e.talk.Valid() || !e.known {
+	answer, err := e.talk.server.Step(string(body))
+	if err != nil || !e.talk.server.Valid() || !e.known {
 		return nil, false, e.refuse()
+	}
+	if e.secret.Kind == SecretPlain {
+		e.remember(Credentials{Password: e.secret.Text})
+	} else {
+		e.learn(string(body))
 	}
 	return encode(&pgproto3.AuthenticationSASLFinal{Data: []byte(answer)}), true, nil
 }
 
-var errSecret = errors.New("the secret is not SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, as in PostgreSQL's rolpassword")
-
-// parseSCRAM reads SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>.
-func parseSCRAM(text string) (*scram.StoredCredentials, error) {
-	parts := strings.Split(text, "$")
-	if len(parts) != 3 || parts[0] != mechanism {
-		return nil, errSecret
+// learn takes the client's key out of its proof, for logins to PostgreSQL in its name.
+func (e *Exchange) learn(final string) {
+	i := strings.LastIndex(final, ",p=")
+	if i < 0 {
+		return
 	}
-	number, salt, ok := strings.Cut(parts[1], ":")
-	stored, server, ok2 := strings.Cut(parts[2], ":")
-	n, err := strconv.Atoi(number)
-	if !ok || !ok2 || err != nil || n < 1 || n > iterationsMax {
-		return nil, errSecret
+	proof, err := base64.StdEncoding.DecodeString(final[i+len(",p="):])
+	if err != nil {
+		return
 	}
-	var raw [3][]byte
-	for i, p := range []string{salt, stored, server} {
-		if raw[i], err = base64.StdEncoding.DecodeString(p); err != nil {
-			return nil, errSecret
-		}
+	keys := *e.talk.keys
+	if keys.ClientKey = keys.clientKey(e.talk.authMessage+","+final[:i], proof); keys.ClientKey != nil {
+		e.remember(Credentials{Keys: &keys})
 	}
-	if len(raw[0]) == 0 || len(raw[1]) != sha256.Size || len(raw[2]) != sha256.Size {
-		return nil, errSecret
-	}
-	return &scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: string(raw[0]), Iters: n}, StoredKey: raw[1], ServerKey: raw[2]}, nil
 }
 
 // matchesSCRAM checks a plain password against a SCRAM secret.
 func (s Secret) matchesSCRAM(password string) bool {
-	got, err := derive(password, s.scram.Salt, s.scram.Iters)
-	return err == nil && equal(string(got.StoredKey), string(s.scram.StoredKey))
-}
-
-// BuildSCRAMSecret makes the secret that PostgreSQL would store.
-func BuildSCRAMSecret(password string, n int) (string, error) {
-	var salt [16]byte
-	if _, err := rand.Read(salt[:]); err != nil {
-		return "", err
-	}
-	c, err := derive(password, string(salt[:]), n)
-	if err != nil {
-		return "", err
-	}
-	b64 := base64.StdEncoding.EncodeToString
-	return fmt.Sprintf("%s$%d:%s$%s:%s", mechanism, n, b64(salt[:]), b64(c.StoredKey), b64(c.ServerKey)), nil
+	got, err := deriveKeys(password, s.keys.Salt, s.keys.Iterations)
+	return err == nil && equal(string(got.StoredKey), string(s.keys.StoredKey))
 }

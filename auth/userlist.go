@@ -9,8 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"github.com/xdg-go/scram"
 )
 
 // SecretKind is how a password is stored.
@@ -28,7 +26,7 @@ type Secret struct {
 	Kind SecretKind
 	Text string // as it is stored
 
-	scram *scram.StoredCredentials // of SecretSCRAM
+	keys *Keys // of SecretSCRAM; without ClientKey
 }
 
 // ParseSecret reads a secret as a user file or PostgreSQL's rolpassword has it: SCRAM-SHA-256$..., md5..., or the password itself. The error
@@ -40,8 +38,8 @@ func ParseSecret(text string) (Secret, error) {
 	case isMD5(text):
 		return Secret{Kind: SecretMD5, Text: text}, nil
 	case strings.HasPrefix(text, mechanism+"$"):
-		keys, err := parseSCRAM(text)
-		return Secret{Kind: SecretSCRAM, Text: text, scram: keys}, err
+		keys, err := parseKeys(text)
+		return Secret{Kind: SecretSCRAM, Text: text, keys: keys}, err
 	}
 	return Secret{Kind: SecretPlain, Text: text}, nil
 }
@@ -158,13 +156,4 @@ func (u *UserFile) Secret(user string) (Secret, bool) {
 	}
 	s, ok := u.secrets[user]
 	return s, ok
-}
-
-// PlainPassword is a user's password, if it is stored as such: the only kind that can log in to a server.
-func (u *UserFile) PlainPassword(user string) (string, bool) {
-	s, ok := u.Secret(user)
-	if !ok || s.Kind != SecretPlain {
-		return "", false
-	}
-	return s.Text, true
 }

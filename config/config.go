@@ -46,6 +46,7 @@ type Server struct {
 	Port           int    `toml:"port"`
 	User           string `toml:"user"`           // log in as this user for every client; empty: as the client's user
 	Password       string `toml:"password"`       // empty: the user file's plain password of the server user
+	PassFile       string `toml:"passfile"`       // of .pgpass format; path, absolute after Load
 	SSLMode        string `toml:"sslmode"`        // libpq's: disable, allow, prefer, require, verify-ca, verify-full
 	SSLNegotiation string `toml:"sslnegotiation"` // postgres, direct
 	SSLRootCert    string `toml:"sslrootcert"`    // path, absolute after Load; or "system"

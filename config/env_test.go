@@ -147,7 +147,7 @@ func TestEnvironmentFaults(t *testing.T) {
 		{[]string{"HYBRIDBOUNCER_SERVER_PORT=x"}, "environment: HYBRIDBOUNCER_SERVER_PORT: wants a whole number without quotes"},
 		{[]string{"HYBRIDBOUNCER_SERVER_PORT=0"}, "environment: HYBRIDBOUNCER_SERVER_PORT: must be from 1 to 65535, not 0"},
 		{[]string{"DEFAULT_POOL_SIZE=0"}, "environment: DEFAULT_POOL_SIZE: must be at least 1, not 0"},
-		{[]string{"HYBRIDBOUNCER_SERVER_HOST_FILE=/x"}, "environment: HYBRIDBOUNCER_SERVER_HOST_FILE: no setting has this name; did you mean HYBRIDBOUNCER_SERVER_HOST?"},
+		{[]string{"HYBRIDBOUNCER_SERVER_SSLMODE_FILE=/x"}, "environment: HYBRIDBOUNCER_SERVER_SSLMODE_FILE: no setting has this name; did you mean HYBRIDBOUNCER_SERVER_SSLMODE?"},
 		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=/does/not/exist"}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: read the secret: open /does/not/exist: no such file or directory"},
 		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=" + big}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: the secret's file is larger than 65536 bytes; is it the right one?"},
 		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=" + big, "HYBRIDBOUNCER_SERVER_PASSWORD=x", "HYBRIDBOUNCER_SERVER_USER=x"}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: is set together with HYBRIDBOUNCER_SERVER_PASSWORD; keep one of them"},

@@ -36,9 +36,15 @@ var serverKeys = []Key{
 	},
 	{
 		Name: "password", When: NewLogins, Secret: true,
-		Zero:  "the plain password the user file holds for the server user",
-		Doc:   "Password of user.",
+		Zero:  "what the user file holds for the server user, or what its client has proved at its login, or what passfile says",
+		Doc:   "Password of user. With a SCRAM secret in the user file or from auth_query, servers log in with the key that the client's own login shows, so that no password need be stored: PostgreSQL must have the same secret.",
 		field: of(func(s *Server) any { return &s.Password }),
+	},
+	{
+		Name: "passfile", When: NewLogins, Path: true,
+		Zero:  "none",
+		Doc:   "Passwords of server users, in the format of libpq's .pgpass: host:port:database:user:password. It is read at each login to PostgreSQL, and asked when there is no password for the user here nor in the user file; it goes before SCRAM pass-through.",
+		field: of(func(s *Server) any { return &s.PassFile }),
 	},
 	{
 		Name: "sslmode", When: NewLogins,

@@ -211,7 +211,7 @@ var databaseKeys = []Key{
 		field: of(func(d *Database) any { return &d.User }),
 	},
 	{
-		Name: "password", When: NewLogins, Secret: true, Zero: "server.password if the user is the same, else the plain password the user file holds",
+		Name: "password", When: NewLogins, Secret: true, Zero: "server.password if the user is the same, else as there",
 		Doc:   "Password of user.",
 		field: of(func(d *Database) any { return &d.Password }),
 	},

@@ -147,9 +147,7 @@ func (a *authQueries) dial(ctx context.Context, q *config.AuthQuery) (*pgconn.Pg
 		Pool: pool.Key{Database: q.DBName, User: q.User}, Server: p.settings.Load().cfg.Server,
 		Resolved: config.Resolved{Host: q.Host, Port: q.Port, DBName: q.DBName, ServerUser: q.User, ServerPassword: q.Password},
 	}
-	if target.Resolved.ServerPassword == "" {
-		target.Resolved.ServerPassword, _ = p.verifier.PlainPassword(q.User)
-	}
+	target.Credentials = p.verifier.ServerLogin("", q.User, q.User)
 	cfg, err := dialConfig(target)
 	if err != nil {
 		return nil, err

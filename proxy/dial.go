@@ -1,11 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
@@ -25,6 +26,8 @@ type DialTarget struct {
 	Pool     pool.Key
 	Resolved config.Resolved
 	Server   config.Server
+	// Credentials serve when Resolved has no password.
+	Credentials auth.Credentials
 }
 
 // Dialed is a server that has logged in and is ready for queries. Whoever receives it owns the source.
@@ -88,9 +91,7 @@ func (w *worker) startDial(ps *pool.Server) {
 // targetOf says where the servers of a pool are, as the configuration is now.
 func (p *Proxy) targetOf(sp *serverPool) DialTarget {
 	target := DialTarget{Pool: sp.key, Resolved: sp.limits.Load().resolved, Server: p.settings.Load().cfg.Server}
-	if target.Resolved.ServerPassword == "" {
-		target.Resolved.ServerPassword, _ = p.verifier.PlainPassword(target.Resolved.ServerUser)
-	}
+	target.Credentials = p.verifier.ServerLogin(sp.key.Database, sp.key.User, target.Resolved.ServerUser)
 	return target
 }
 
@@ -173,6 +174,7 @@ func (p *Proxy) connect(ctx context.Context, target DialTarget) (Dialed, error) 
 		// Bytes that pgconn has read ahead would be lost. PostgreSQL says nothing after ReadyForQuery unasked, so this is not ours.
 		return Dialed{}, errors.Join(fmt.Errorf("%d bytes follow the server's ReadyForQuery", n), h.Conn.Close())
 	}
+	h.Conn = withoutLogin(h.Conn)
 	setSocketOptions(h.Conn, target.Server)
 	address := h.Conn.RemoteAddr()
 	src, err := eventloop.Take(h.Conn)
@@ -199,7 +201,8 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 		{"port", strconv.Itoa(r.Port)},
 		{"user", r.ServerUser},
 		{"dbname", r.DBName},
-		{"password", r.ServerPassword},
+		{"password", cmp.Or(r.ServerPassword, target.Credentials.Password)},
+		{"passfile", sv.PassFile},
 		{"sslmode", sv.SSLMode},
 		{"sslnegotiation", sv.SSLNegotiation},
 		{"sslrootcert", sv.SSLRootCert},
@@ -219,9 +222,7 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("settings for %s: %w", r.Host, err)
 	}
-	if r.ServerPassword == "" && os.Getenv("PGPASSWORD") != "" {
-		cfg.Password = ""
-	}
+	withCredentials(cfg, target.Credentials)
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		var d net.Dialer
 		nc, err := d.DialContext(ctx, network, address)
@@ -234,7 +235,7 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 }
 
 // explicit are said even when empty: otherwise PGPASSWORD or PGSSLROOTCERT of the pooler's own environment would be used.
-var explicit = map[string]bool{"sslrootcert": true, "sslcert": true, "sslkey": true, "application_name": true}
+var explicit = map[string]bool{"password": true, "passfile": true, "sslrootcert": true, "sslcert": true, "sslkey": true, "application_name": true}
 
 var valueEscaper = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
