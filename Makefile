@@ -42,8 +42,8 @@ unit: ## unit and integration tests on a real PostgreSQL, with the race detector
 fuzz: ## each fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) bash scripts/fuzz.sh
 
-sim: ## the deterministic simulation over SIMSEEDS seeds
-	go test -tags $(TAGS) -count=1 -timeout 60m -v ./internal/sim -args -seeds $(SIMSEEDS)
+sim: ## the deterministic simulation over SIMSEEDS seeds, and every planted bug
+	go test -tags $(TAGS) -count=1 -timeout 60m -v ./internal/sim -args -seeds $(SIMSEEDS) -planted
 
 soak: ## the integration tests again and again, for SOAKTIME
 	@TAGS=$(TAGS) SOAKTIME=$(SOAKTIME) bash scripts/soak.sh

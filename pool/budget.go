@@ -107,7 +107,7 @@ func (p *Pool) Dialed(s *Server, loop int, now time.Duration) Outcome {
 		return Outcome{Kind: Closing, Reason: CloseShutdown}
 	}
 	if p.stale(s) {
-		return p.refuse(s, CloseStale)
+		return p.refuse(s, CloseStale, now)
 	}
 	out := p.release(s, now)
 	p.grow(now)

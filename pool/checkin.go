@@ -40,28 +40,28 @@ func (p *Pool) Checkin(s *Server, f Facts, now time.Duration) Outcome {
 	case s.state == ServerClosing:
 		return Outcome{Kind: Closing, Reason: CloseDoubt}
 	case f.Doubt:
-		return p.refuse(s, CloseDoubt)
+		return p.refuse(s, CloseDoubt, now)
 	case f.MidMessage:
-		return p.refuse(s, CloseMidMessage)
+		return p.refuse(s, CloseMidMessage, now)
 	case f.InCopy:
-		return p.refuse(s, CloseInCopy)
+		return p.refuse(s, CloseInCopy, now)
 	case f.RepliesOwed != 0:
-		return p.refuse(s, CloseRepliesOwed)
+		return p.refuse(s, CloseRepliesOwed, now)
 	case f.Unread:
-		return p.refuse(s, CloseUnreadBytes)
+		return p.refuse(s, CloseUnreadBytes, now)
 	case f.TxStatus != 'I':
-		return p.refuse(s, CloseInTransaction)
+		return p.refuse(s, CloseInTransaction, now)
 	case f.CancelsInFlight > 0:
 		if s.state != ServerBeingCanceled {
 			s.moveTo(ServerBeingCanceled)
 		}
 		return Outcome{Kind: BeingCanceled}
 	case p.stale(s):
-		return p.refuse(s, CloseStale)
+		return p.refuse(s, CloseStale, now)
 	case p.expired(s, now):
-		return p.refuse(s, CloseLifetime)
+		return p.refuse(s, CloseLifetime, now)
 	case p.excess():
-		return p.refuse(s, CloseOverSize)
+		return p.refuse(s, CloseOverSize, now)
 	case f.Dirty:
 		if s.state != ServerTested {
 			s.moveTo(ServerTested)
@@ -89,16 +89,19 @@ func (p *Pool) release(s *Server, now time.Duration) Outcome {
 	return Outcome{Kind: Idle}
 }
 
-func (p *Pool) refuse(s *Server, r CloseReason) Outcome {
+// refuse closes a server at the gate. A waiter may have counted on it.
+func (p *Pool) refuse(s *Server, r CloseReason, now time.Duration) Outcome {
 	s.moveTo(ServerClosing)
+	p.revive(now)
 	return Outcome{Kind: Closing, Reason: r}
 }
 
 // Close says that a server is being closed, whatever it was doing. It counts until Closed.
-func (p *Pool) Close(s *Server, _ CloseReason, _ time.Duration) {
+func (p *Pool) Close(s *Server, _ CloseReason, now time.Duration) {
 	p.set.guarded()
 	if s.state != ServerClosing {
 		s.moveTo(ServerClosing)
+		p.revive(now)
 	}
 }
 

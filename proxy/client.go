@@ -29,6 +29,7 @@ type Client struct {
 
 	idleSince time.Duration
 	state     clientState
+	torn      bool // the last it got is part of a message whose rest is lost: it can be told nothing any more
 }
 
 // clientInfo is what does not change after the login, and is seldom looked at.
@@ -170,7 +171,10 @@ func (c *Client) close(why closeReason, err *protocol.Error) {
 	}
 	w, before := c.worker, c.state
 	c.state = clientClosing
-	if err != nil {
+	if c.server != nil {
+		c.torn = c.server.relay.Torn()
+	}
+	if err != nil && !c.torn {
 		w.scratch = err.AsFatal().Append(w.scratch[:0])
 		c.conn.Send(w.scratch)
 		c.conn.CloseAfterDrain(lastWordsMax)

@@ -151,6 +151,7 @@ func appendQuery(dst []byte, sql string) []byte {
 
 // unlink parts a client and a server. Neither is closed.
 func (w *worker) unlink(c *Client, s *Server) {
+	c.torn = s.relay.Torn()
 	c.server, s.client = nil, nil
 	c.counters.active--
 	if c.state == clientActive {

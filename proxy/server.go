@@ -224,6 +224,7 @@ func (s *Server) gone(err error) {
 		})
 	}
 	if c != nil {
+		c.torn = s.relay.Torn()
 		c.server, s.client = nil, nil
 		c.state = clientIdle
 		c.counters.active--

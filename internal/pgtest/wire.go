@@ -210,6 +210,15 @@ func (w *Wire) ReceiveReady() []pgproto3.BackendMessage {
 	})
 }
 
+// ReceiveReadies returns the messages up to and including the n-th ReadyForQuery.
+func (w *Wire) ReceiveReadies(n int) (messages []pgproto3.BackendMessage) {
+	w.t.Helper()
+	for range n {
+		messages = append(messages, w.ReceiveReady()...)
+	}
+	return messages
+}
+
 // Rows runs a simple query to its ReadyForQuery and returns the rows as text (NULL as the empty string). An ErrorResponse fails the
 // test.
 func (w *Wire) Rows(sql string) [][]string {

@@ -82,6 +82,16 @@ func (o *Owed) at(i int) owedKind {
 	return slots[(o.head+i)&(len(slots)-1)]
 }
 
+// endsBehindFront reports whether a ReadyForQuery is owed to something behind the oldest reply.
+func (o *Owed) endsBehindFront() bool {
+	for i := 1; i < o.n; i++ {
+		if o.at(i).endsWithReady() {
+			return true
+		}
+	}
+	return false
+}
+
 func (o *Owed) front() owedKind { return o.at(0) }
 
 func (o *Owed) pop() {

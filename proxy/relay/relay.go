@@ -161,6 +161,9 @@ func (s *Server) InCopy() bool { return s.copying != copyNone }
 // MidMessage reports whether only part of a message of the server has arrived.
 func (s *Server) MidMessage() bool { return s.scanner.MidMessage() }
 
+// Torn reports that part of a message of the server's has gone to the client: nothing else may be said to it before the rest.
+func (s *Server) Torn() bool { return s.scanner.MidMessage() && !s.hidden() }
+
 // Doubtful reports that the relay can no longer tell whose replies come next. Such a server is closed, never lent again.
 func (s *Server) Doubtful() bool { return s.doubt }
 

@@ -119,11 +119,14 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 func (s *Server) enterCopy(front owedKind) {
 	swallowed, ended := s.owed.enterCopy()
 	s.syncInCopy = swallowed > 0
-	s.copying = copyIn
-	if ended {
+	extended := front == owedExecute
+	if ended { // what was sent behind its end has been noted as it went
 		s.copying = copyInDone
+		s.batchOpen = s.batchOpen || extended && !s.owed.endsBehindFront()
+	} else {
+		s.copying = copyIn
+		s.batchOpen = extended
 	}
-	s.batchOpen = front == owedExecute && !(ended && s.owed.at(1)&^owedMarks == owedSync)
 	s.unflushed = min(s.unflushed, s.owed.Len())
 }
 

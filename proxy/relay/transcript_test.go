@@ -280,9 +280,12 @@ func (p *player) state() string {
 }
 
 func kindName(k owedKind) string {
-	name := [...]string{"nothing", "query", "function", "sync", "parse", "bind", "describe", "execute", "close"}[k&^owedInjected]
+	name := [...]string{"nothing", "query", "function", "sync", "parse", "bind", "describe", "execute", "close"}[k&^owedMarks]
 	if k&owedInjected != 0 {
 		name += "(injected)"
+	}
+	if k&owedEnded != 0 {
+		name += "(copy ended)"
 	}
 	return name
 }

@@ -1,0 +1,275 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/proxy"
+)
+
+// client runs a random script and checks what it is told.
+type client struct {
+	run    *run
+	name   string
+	key    pool.Key
+	proxy  *proxy.Client
+	socket *socket
+	oracle *oracle
+
+	batches int // still to be sent
+	serial  int
+	app     string
+	ready   int  // ReadyForQuery that will have come when everything is answered
+	tx      bool // as the script sees it
+	left    bool // it has said goodbye, or gone without
+	stayed  bool // half-closed: it listens on
+	done    bool
+	acting  bool
+	feeding bool // a COPY waits for its data
+
+	since   time.Duration // it has waited for a server; see invariants.go
+	waiting bool
+}
+
+// plan makes the client act again after a while.
+func (c *client) plan(low, high time.Duration) {
+	if c.acting || c.left {
+		return
+	}
+	c.acting = true
+	c.run.world.after(c.run.world.between(low, high), func() {
+		c.acting = false
+		c.act()
+	})
+}
+
+func (c *client) act() {
+	w := c.run.world
+	switch {
+	case c.left || c.done:
+	case c.feeding:
+		if c.oracle.ready >= c.ready || c.oracle.copying {
+			c.feed()
+		}
+	case c.oracle.ready < c.ready && !w.chance(6):
+		if w.chance(12) && c.run.cancels {
+			c.cancel()
+		}
+		if w.chance(40) {
+			c.leave()
+		}
+	case c.batches == 0:
+		c.leave()
+	case w.chance(60):
+		c.leave()
+	default:
+		c.batches--
+		c.batch()
+	}
+	c.plan(0, 4*time.Millisecond)
+}
+
+func frame(m pgproto3.FrontendMessage) message {
+	b, err := m.Encode(nil)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// send gives messages to the socket and to the oracle; sometimes in two parts, the client thinking in between.
+func (c *client) send(messages ...message) {
+	var all []byte
+	for _, m := range messages {
+		c.oracle.sends(m)
+		all = append(all, m...)
+		c.run.world.say("client %s -> %q", c.name, m)
+	}
+	c.socket.send(all)
+}
+
+// statement is a random one, with the client's token.
+func (c *client) statement() string {
+	c.serial++
+	token := fmt.Sprintf("/*%s*/", c.name)
+	switch c.run.world.rnd.IntN(12) {
+	case 0:
+		return token + "select 1/0"
+	case 1:
+		return token + "selec"
+	case 2:
+		c.app = fmt.Sprintf("%s-%d", c.name, c.serial)
+		return token + "set application_name = '" + c.app + "'"
+	case 3, 4:
+		return token + "show application_name"
+	case 5:
+		return fmt.Sprintf("%scopy (select '%s-%d') to stdout", token, c.name, c.serial)
+	case 6:
+		return token
+	}
+	return fmt.Sprintf("%sselect '%s-%d'", token, c.name, c.serial)
+}
+
+// batch sends something that ends with one or more ReadyForQuery.
+func (c *client) batch() {
+	w := c.run.world
+	token := fmt.Sprintf("/*%s*/", c.name)
+	if c.tx && w.chance(3) {
+		c.tx = false
+		c.query(token + []string{"commit", "rollback"}[w.rnd.IntN(2)])
+		return
+	}
+	if !c.tx && !c.run.statements && w.chance(5) {
+		c.tx = true
+		c.query(token + "begin")
+		return
+	}
+	switch w.rnd.IntN(10) {
+	case 0:
+		c.query(token + "copy sim from stdin")
+		if w.chance(2) {
+			c.finishCopy()
+		} else {
+			c.feeding = true
+		}
+	case 1:
+		c.query(c.statement() + ";" + c.statement())
+	case 2, 3, 4, 5:
+		for range 1 + w.rnd.IntN(3) {
+			c.extended()
+		}
+	case 6:
+		c.send(frame(&pgproto3.Sync{}))
+		c.ready++
+	default:
+		for range 1 + w.rnd.IntN(2) {
+			c.query(c.statement())
+		}
+	}
+}
+
+func (c *client) query(sql string) {
+	c.send(frame(&pgproto3.Query{String: sql}))
+	c.ready++
+}
+
+// extended sends a batch of the extended protocol; now and then it goes away in the middle.
+func (c *client) extended() {
+	w := c.run.world
+	var all []message
+	for range 1 + w.rnd.IntN(3) {
+		all = append(all, frame(&pgproto3.Parse{Query: c.statement()}), frame(&pgproto3.Bind{}))
+		if w.chance(2) {
+			all = append(all, frame(&pgproto3.Describe{ObjectType: 'P'}))
+		}
+		all = append(all, frame(&pgproto3.Execute{}))
+		if w.chance(5) {
+			all = append(all, frame(&pgproto3.Flush{}))
+		}
+		if w.chance(8) {
+			all = append(all, frame(&pgproto3.Close{ObjectType: 'P'}))
+		}
+	}
+	if w.chance(60) {
+		c.send(all[:w.rnd.IntN(len(all))]...)
+		c.leave()
+		return
+	}
+	c.ready++
+	if w.chance(4) {
+		// Sync comes later, and so does what else the script wants to say: act is held back.
+		part := w.rnd.IntN(len(all))
+		c.send(all[:part]...)
+		all = all[part:]
+		if c.left {
+			return
+		}
+	}
+	c.send(append(all, frame(&pgproto3.Sync{}))...)
+}
+
+// feed sends the data of a COPY, or nothing if it has failed.
+func (c *client) feed() {
+	c.feeding = false
+	if c.oracle.copying {
+		c.finishCopy()
+	}
+}
+
+func (c *client) finishCopy() {
+	w := c.run.world
+	for range w.rnd.IntN(4) {
+		c.send(frame(&pgproto3.CopyData{Data: []byte(c.name + "\n")}))
+	}
+	switch {
+	case w.chance(20):
+		c.leave()
+	case w.chance(4):
+		c.send(frame(&pgproto3.CopyFail{Message: c.name}))
+	default:
+		c.send(frame(&pgproto3.CopyDone{}))
+	}
+}
+
+// cancel sends a cancel request on a way of its own.
+func (c *client) cancel() {
+	c.oracle.cancels++
+	c.run.world.say("client %s asks to cancel", c.name)
+	c.run.world.after(c.run.world.between(0, 3*time.Millisecond), func() { c.run.sim.Cancel(c.proxy, func() {}) })
+}
+
+// leave says goodbye, or does not.
+func (c *client) leave() {
+	if c.left {
+		return
+	}
+	c.left = true
+	w := c.run.world
+	w.say("client %s leaves", c.name)
+	switch w.rnd.IntN(8) {
+	case 0:
+		c.socket.abort()
+		c.done = true
+	case 1:
+		c.socket.hangUp()
+		c.done = true
+	case 2:
+		c.stayed = true
+		c.socket.finish()
+	case 3:
+		// Half a message.
+		m := frame(&pgproto3.Query{String: "/*" + c.name + "*/select 'never'"})
+		c.socket.send(m[:1+w.rnd.IntN(len(m)-1)])
+		c.socket.hangUp()
+		c.done = true
+	default:
+		c.socket.send(frame(&pgproto3.Terminate{}))
+		c.stayed = true
+		c.socket.finish()
+	}
+}
+
+// receive judges what the pooler has sent.
+func (c *client) receive(b []byte) {
+	c.run.world.say("client %s <- %q", c.name, b)
+	if err := c.oracle.hears(b, c.run.faults); err != nil {
+		c.run.world.fail("client %s: %w", c.name, err)
+	}
+}
+
+// ended: the pooler has closed.
+func (c *client) ended(reset bool) {
+	c.run.world.say("client %s is closed, reset %v", c.name, reset)
+	torn := len(c.oracle.partial) > 0 // half a message has come: the pooler cannot say why
+	if !c.left && !c.oracle.fatal && !reset && !(torn && (c.run.faults || c.oracle.cancels > 0)) {
+		c.run.world.fail("client %s was closed without a word (replies so far %q)", c.name, c.oracle.seen)
+	}
+	if reset && !torn && !c.left && !c.oracle.fatal && c.oracle.cancels == 0 && !c.oracle.refused && !c.run.faults {
+		c.run.world.fail("client %s was reset", c.name)
+	}
+	c.left, c.done = true, true
+	c.socket.hangUp()
+}

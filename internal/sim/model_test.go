@@ -1,0 +1,136 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// modelScripts is how many random scripts are played to the model and to PostgreSQL.
+const modelScripts = 400
+
+// TestModel: the model of PostgreSQL answers what PostgreSQL answers.
+func TestModel(t *testing.T) {
+	c := pgtest.Shared(t)
+	for seed := range uint64(modelScripts) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		direct := pgtest.Login(t, fmt.Sprintf("%s:%d", c.Host, c.Port), "postgres", "postgres", "")
+		direct.Query("create temp table sim (t text)")
+		direct.ReceiveReady()
+		model := newSession("")
+		var script []string
+		for range 1 + rnd.IntN(8) {
+			var sent, expected []byte
+			for _, m := range randomBatch(rnd) {
+				script = append(script, fmt.Sprintf("%q", []byte(m)))
+				sent = append(sent, m...)
+				for _, reply := range model.step(m, false) {
+					expected = append(expected, reply...)
+				}
+			}
+			direct.Raw(sent)
+			if want, got := told(t, decode(t, expected)), told(t, direct.ReceiveReadies(readies(expected))); want != got {
+				t.Fatalf("script %d:\n%s\nthe model says\n%s\nPostgreSQL says\n%s", seed, strings.Join(script, "\n"), want, got)
+			}
+		}
+		direct.Close()
+	}
+}
+
+// randomBatch is something that PostgreSQL answers with ReadyForQuery at its end.
+func randomBatch(rnd *rand.Rand) (batch []message) {
+	statements := []string{
+		"select 'a'", "select 'b'", "select 1/0", "selec", "begin", "commit", "rollback", "set application_name = 'x'", "show application_name",
+		"copy (select 'c') to stdout", "", "copy sim from stdin",
+	}
+	pick := func() string { return statements[rnd.IntN(len(statements))] }
+	if rnd.IntN(2) == 0 {
+		sql := pick()
+		for rnd.IntN(3) == 0 {
+			sql += ";" + pick()
+		}
+		batch = append(batch, frame(&pgproto3.Query{String: sql}))
+		for range strings.Count(sql, "from stdin") {
+			batch = append(batch, copyBatch(rnd)...)
+		}
+		return batch
+	}
+	for range 1 + rnd.IntN(3) {
+		sql := pick()
+		batch = append(batch, frame(&pgproto3.Parse{Query: sql}), frame(&pgproto3.Bind{}))
+		if rnd.IntN(2) == 0 {
+			batch = append(batch, frame(&pgproto3.Describe{ObjectType: 'P'}))
+		}
+		batch = append(batch, frame(&pgproto3.Execute{}))
+		if sql == "copy sim from stdin" {
+			batch = append(batch, copyBatch(rnd)...)
+		}
+		if rnd.IntN(4) == 0 {
+			batch = append(batch, frame(&pgproto3.Flush{}))
+		}
+		if rnd.IntN(4) == 0 {
+			batch = append(batch, frame(&pgproto3.Close{ObjectType: 'P'}))
+		}
+	}
+	return append(batch, frame(&pgproto3.Sync{}))
+}
+
+func copyBatch(rnd *rand.Rand) (batch []message) {
+	for range rnd.IntN(3) {
+		batch = append(batch, frame(&pgproto3.CopyData{Data: []byte("row\n")}))
+	}
+	if rnd.IntN(3) == 0 {
+		return append(batch, frame(&pgproto3.CopyFail{Message: "no"}))
+	}
+	return append(batch, frame(&pgproto3.CopyDone{}))
+}
+
+func readies(b []byte) (n int) {
+	for len(b) > 0 {
+		m, rest, _ := cut(b)
+		if m.kind() == 'Z' {
+			n++
+		}
+		b = rest
+	}
+	return n
+}
+
+func decode(t *testing.T, b []byte) (messages []pgproto3.BackendMessage) {
+	for len(b) > 0 {
+		one, rest, _ := cut(b)
+		m, err := pgproto3.NewFrontend(bytes.NewReader(one), nil).Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		messages, b = append(messages, m), rest
+	}
+	return messages
+}
+
+// told is what of the messages a client acts on.
+func told(t *testing.T, messages []pgproto3.BackendMessage) string {
+	t.Helper()
+	var lines []string
+	for _, m := range messages {
+		switch m := m.(type) {
+		case *pgproto3.ErrorResponse:
+			lines = append(lines, fmt.Sprintf("ErrorResponse %s %s %s", m.Severity, m.Code, m.Message))
+		case *pgproto3.NoticeResponse:
+			lines = append(lines, fmt.Sprintf("NoticeResponse %s %s %s", m.Severity, m.Code, m.Message))
+		case *pgproto3.RowDescription:
+			lines = append(lines, fmt.Sprintf("RowDescription %s", m.Fields[0].Name))
+		default:
+			lines = append(lines, pgtest.Describe(m))
+		}
+	}
+	return strings.Join(lines, "\n")
+}

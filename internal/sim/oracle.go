@@ -1,0 +1,176 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// oracle is the session a client would have if it were connected directly: it is given what the client sends, and says whether what
+// comes back is right. It moves only as replies arrive, so that a cancel request may have hit any of the messages under way.
+type oracle struct {
+	session session
+	base    session   // at the last ReadyForQuery
+	sent    []message // since base
+	next    int       // into sent
+	out     [][]byte  // replies to sent[next-1]
+	at      int       // into out
+	before  session   // ahead of sent[next-1]
+	heard   int       // replies since base
+	cancels int       // requests made, ever
+	refused bool      // the pooler has refused a batch
+	partial []byte
+	seen    []byte // types of all replies, for the reader of a failure
+	ready   int    // ReadyForQuery seen
+	copying bool   // CopyInResponse was the last reply
+	fatal   bool   // the last word has come
+}
+
+func newOracle(app string) *oracle {
+	s := newSession(app)
+	return &oracle{session: s, base: s}
+}
+
+// sends notes what the client sends.
+func (o *oracle) sends(m message) { o.sent = append(o.sent, m) }
+
+// hears judges bytes that have arrived. faults: servers may be lost.
+func (o *oracle) hears(b []byte, faults bool) error {
+	o.partial = append(o.partial, b...)
+	for {
+		m, rest, ok := cut(o.partial)
+		if !ok {
+			return nil
+		}
+		o.partial = rest
+		o.seen = append(o.seen, m.kind())
+		if o.fatal {
+			return fmt.Errorf("%q after the last word", m)
+		}
+		if err := o.judge(m, faults); err != nil {
+			return err
+		}
+	}
+}
+
+// advance steps until there is a reply to expect.
+func (o *oracle) advance() bool {
+	for o.at == len(o.out) {
+		if o.next == len(o.sent) {
+			return false
+		}
+		o.before = o.session
+		o.out, o.at = o.session.step(o.sent[o.next], false), 0
+		o.next++
+	}
+	return true
+}
+
+// noticeCode is that of the pooler's own notices; those of the model's servers are warnings.
+const noticeCode = "00000"
+
+func (o *oracle) judge(actual []byte, faults bool) error {
+	if actual[0] == 'E' && o.pooler(actual, faults) {
+		return nil
+	}
+	expected := o.advance()
+	if actual[0] == 'N' && protocol.ParseError(actual[5:]).Code == noticeCode {
+		return nil // query_wait_notify
+	}
+	if expected && bytes.Equal(o.out[o.at], actual) {
+		o.pass(actual)
+		return nil
+	}
+	if actual[0] == 'E' && (o.canceled(actual) || o.refuse(actual)) {
+		return nil
+	}
+	if !expected {
+		return fmt.Errorf("got %q and expected nothing (replies so far %q)", actual, o.seen)
+	}
+	return fmt.Errorf("got %q and expected %q (replies so far %q)", actual, o.out[o.at], o.seen)
+}
+
+// pass takes a reply as right.
+func (o *oracle) pass(actual []byte) {
+	o.at++
+	o.heard++
+	o.copying = actual[0] == 'G'
+	if actual[0] == 'Z' {
+		o.ready++
+		o.base, o.sent, o.heard = o.session, slices.Clone(o.sent[o.next:]), 0
+		o.next, o.out, o.at = 0, nil, 0
+	}
+}
+
+// pooler knows the last words that are the pooler's own.
+func (o *oracle) pooler(actual []byte, faults bool) bool {
+	e := protocol.ParseError(actual[5:])
+	if !e.Fatal() {
+		return false
+	}
+	switch e.Code {
+	case "08P01":
+		o.fatal = o.refused || o.cancels > 0
+	case canceledCode:
+		o.fatal = o.cancels > 0
+	case "53300":
+		o.fatal = o.heard == 0 && o.base.tx == 'I'
+	case "08006", "57P01":
+		o.fatal = faults && e.Detail == ""
+	}
+	return o.fatal
+}
+
+// canceled tries whether a cancel request explains an error.
+func (o *oracle) canceled(actual []byte) bool {
+	if o.cancels == 0 || !bytes.Equal(actual, canceledFailure()) {
+		return false
+	}
+	if o.next > 0 && o.before.copying != copyNone || o.next == len(o.sent) && o.session.copying != copyNone {
+		if o.before.copying != copyNone && o.session.copying == copyNone {
+			o.session = o.before
+			o.next-- // what ended the COPY came too late
+		}
+		o.out, o.at = o.session.copyFails(canceledFailure()), 0
+		o.pass(actual)
+		return true
+	}
+	if o.next == 0 || !o.before.busy(o.sent[o.next-1]) {
+		return false
+	}
+	session := o.before
+	out := session.step(o.sent[o.next-1], true)
+	if o.at >= len(out) || !bytes.Equal(out[o.at], actual) {
+		return false
+	}
+	o.session, o.out = session, out
+	o.pass(actual)
+	return true
+}
+
+// refuse tries whether an error is the pooler's refusal of a batch that no server has seen.
+func (o *oracle) refuse(actual []byte) bool {
+	e := protocol.ParseError(actual[5:])
+	waited := e.Code == "53300" || o.cancels > 0 && bytes.Equal(actual, canceledFailure())
+	if !waited || o.heard != 0 || o.base.tx != 'I' {
+		return false
+	}
+	for i, m := range o.sent {
+		switch m.kind() {
+		case 'Q', 'P', 'B', 'D', 'E', 'C':
+			o.session, o.next, o.at = o.base, i+1, 0
+			o.out = [][]byte{actual}
+			if m.kind() == 'Q' {
+				o.out = o.session.ready(o.out)
+			} else {
+				o.session.skipping = true
+			}
+			o.refused = true
+			o.pass(actual)
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,392 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// message is one whole message of a client.
+type message []byte
+
+func (m message) kind() byte { return m[0] }
+
+// text is the first string of the body: the SQL of a Query, the reason of a CopyFail.
+func (m message) text() string {
+	s, _, _ := strings.Cut(string(m[5:]), "\x00")
+	return s
+}
+
+// cut takes the first whole message off b.
+func cut(b []byte) (m message, rest []byte, ok bool) {
+	size, complete := protocol.Whole(b)
+	if !complete {
+		return nil, b, false
+	}
+	return message(b[:size:size]), b[size:], true
+}
+
+// session is a model of a PostgreSQL session: a value, so that a copy of it is a way back. It knows neither time nor sockets.
+type session struct {
+	tx       byte // as ReadyForQuery says it
+	begun    bool // a transaction is open, be it an implicit one
+	app      string
+	before   string // app as it was when the transaction began
+	reported string
+	skipping bool // to the next Sync
+	copying  copying
+	rows     int
+	rest     string // statements of the Query behind its COPY
+	sql      string // unnamed statement
+	portal   string
+	ended    bool
+}
+
+type copying uint8
+
+const (
+	copyNone copying = iota
+	copyQuery
+	copyExecute
+)
+
+func newSession(app string) session { return session{tx: 'I', app: app, reported: app} }
+
+func encode(m pgproto3.BackendMessage) []byte {
+	b, err := m.Encode(nil)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func failure(code, text string) []byte {
+	e := protocol.Error{Severity: "ERROR", Code: code, Message: text}
+	return e.Append(nil)
+}
+
+const canceledCode = "57014"
+
+func canceledFailure() []byte {
+	return failure(canceledCode, "canceling statement due to user request")
+}
+
+// busy says that a message takes time, and may be canceled meanwhile.
+func (s *session) busy(m message) bool {
+	return s.copying == copyNone && (m.kind() == 'Q' || m.kind() == 'E') && !s.skipping
+}
+
+// step is PostgreSQL dealing with one message. canceled: a cancel request hits it.
+func (s *session) step(m message, canceled bool) (replies [][]byte) {
+	if s.copying != copyNone {
+		return s.copyStep(m)
+	}
+	if m.kind() == 'X' {
+		s.ended = true
+		return nil
+	}
+	if s.skipping && m.kind() != 'S' {
+		return nil
+	}
+	switch m.kind() {
+	case 'Q':
+		if canceled {
+			return s.ready([][]byte{s.abort(canceledFailure())})
+		}
+		return s.query(m.text())
+	case 'S':
+		s.skipping = false
+		return s.ready(nil)
+	case 'H', 'd', 'c', 'f':
+		return nil
+	}
+	s.begin()
+	replies, fault := s.extended(m, canceled)
+	if fault != nil {
+		s.skipping = true
+		replies = append(replies, s.abort(fault))
+	}
+	return replies
+}
+
+// abort is what an error does to the transaction.
+func (s *session) abort(fault []byte) []byte {
+	if s.begun {
+		s.app = s.before
+	}
+	s.begun = false
+	if s.tx != 'I' {
+		s.tx, s.begun = 'E', true
+	}
+	return fault
+}
+
+// ready ends a Query or a batch.
+func (s *session) ready(replies [][]byte) [][]byte {
+	if s.tx == 'I' {
+		s.begun, s.portal = false, ""
+	}
+	if s.app != s.reported {
+		s.reported = s.app
+		replies = append(replies, encode(&pgproto3.ParameterStatus{Name: "application_name", Value: s.app}))
+	}
+	return append(replies, encode(&pgproto3.ReadyForQuery{TxStatus: s.tx}))
+}
+
+func (s *session) begin() {
+	if !s.begun {
+		s.begun, s.before = true, s.app
+	}
+}
+
+// query is the simple protocol: statements one after the other, until one fails or is a COPY from the client.
+// PostgreSQL parses all of them before it runs the first.
+func (s *session) query(sql string) (replies [][]byte) {
+	for one := range strings.SplitSeq(sql, ";") {
+		if fault := parse(one); fault != nil {
+			return s.ready([][]byte{s.abort(fault)})
+		}
+	}
+	return s.statements(sql)
+}
+
+func (s *session) statements(sql string) (replies [][]byte) {
+	empty := true
+	for sql != "" {
+		var one string
+		one, sql, _ = strings.Cut(sql, ";")
+		if bare(one) == "" {
+			continue
+		}
+		empty = false
+		s.begin()
+		if fault := s.check(one); fault != nil {
+			return s.ready(append(replies, s.abort(fault)))
+		}
+		out, fault := s.run(one, true)
+		replies = append(replies, out...)
+		if fault != nil {
+			return s.ready(append(replies, s.abort(fault)))
+		}
+		if s.copying != copyNone {
+			s.rest = sql
+			return replies
+		}
+	}
+	if empty {
+		replies = append(replies, encode(&pgproto3.EmptyQueryResponse{}))
+	}
+	return s.ready(replies)
+}
+
+func (s *session) extended(m message, canceled bool) (replies [][]byte, fault []byte) {
+	switch m.kind() {
+	case 'P':
+		_, rest, _ := strings.Cut(string(m[5:]), "\x00")
+		s.sql, _, _ = strings.Cut(rest, "\x00")
+		if fault = s.check(s.sql); fault != nil {
+			return nil, fault
+		}
+		return [][]byte{encode(&pgproto3.ParseComplete{})}, nil
+	case 'B':
+		if fault = s.check(s.sql); fault != nil {
+			return nil, fault
+		}
+		if s.tx == 'E' && bare(s.sql) == "" {
+			return nil, abortedFailure() // an empty statement passes elsewhere
+		}
+		if bare(s.sql) == "select 1/0" {
+			return nil, failure("22012", "division by zero") // planned here
+		}
+		s.portal = s.sql
+		return [][]byte{encode(&pgproto3.BindComplete{})}, nil
+	case 'D':
+		if columns := describe(s.portal); columns != nil {
+			return [][]byte{columns}, nil
+		}
+		return [][]byte{encode(&pgproto3.NoData{})}, nil
+	case 'C':
+		s.portal = ""
+		return [][]byte{encode(&pgproto3.CloseComplete{})}, nil
+	case 'E':
+		if canceled {
+			return nil, canceledFailure()
+		}
+		if bare(s.portal) == "" {
+			return [][]byte{encode(&pgproto3.EmptyQueryResponse{})}, nil
+		}
+		if fault = s.check(s.portal); fault != nil {
+			return nil, fault
+		}
+		return s.run(s.portal, false)
+	}
+	return nil, failure("08P01", fmt.Sprintf("invalid frontend message type %d", m.kind()))
+}
+
+// bare is a statement without the token that its client has put before it.
+func bare(sql string) string {
+	if rest, ok := strings.CutPrefix(strings.TrimSpace(sql), "/*"); ok {
+		_, sql, _ = strings.Cut(rest, "*/")
+	}
+	return strings.ToLower(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(sql), ";")))
+}
+
+func abortedFailure() []byte {
+	return failure("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+}
+
+// parse finds syntax errors.
+func parse(sql string) []byte {
+	verb, _, _ := strings.Cut(bare(sql), " ")
+	switch verb {
+	case "select", "begin", "commit", "rollback", "set", "show", "copy", "discard", "":
+		return nil
+	}
+	return failure("42601", "syntax error at or near \""+verb+"\"")
+}
+
+// check is what is found before a statement runs.
+func (s *session) check(sql string) []byte {
+	if fault := parse(sql); fault != nil {
+		return fault
+	}
+	verb, _, _ := strings.Cut(bare(sql), " ")
+	if s.tx == 'E' && verb != "commit" && verb != "rollback" && verb != "" {
+		return abortedFailure()
+	}
+	return nil
+}
+
+func describe(sql string) []byte {
+	sql = bare(sql)
+	name := ""
+	switch {
+	case strings.HasPrefix(sql, "select "):
+		name = "?column?"
+	case sql == "show application_name":
+		name = "application_name"
+	default:
+		return nil
+	}
+	return encode(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{
+		{Name: []byte(name), DataTypeOID: 25, DataTypeSize: -1, TypeModifier: -1},
+	}})
+}
+
+func complete(tag string) []byte { return encode(&pgproto3.CommandComplete{CommandTag: []byte(tag)}) }
+
+// literal is the text in the first quotes of a statement.
+func literal(sql string) string {
+	_, sql, _ = strings.Cut(sql, "'")
+	sql, _, _ = strings.Cut(sql, "'")
+	return sql
+}
+
+// run executes one statement that check has let pass.
+func (s *session) run(sql string, simple bool) (replies [][]byte, fault []byte) {
+	plain := bare(sql)
+	switch {
+	case plain == "select 1/0":
+		return nil, failure("22012", "division by zero")
+	case strings.HasPrefix(plain, "select "):
+		return s.row(sql, literal(sql), "SELECT 1", simple), nil
+	case plain == "show application_name":
+		return s.row(sql, s.app, "SHOW", simple), nil
+	case strings.HasPrefix(plain, "set "):
+		s.app = literal(sql)
+		return [][]byte{complete("SET")}, nil
+	case plain == "copy sim from stdin":
+		s.rows, s.copying = 0, copyExecute
+		if simple {
+			s.copying = copyQuery
+		}
+		return [][]byte{encode(&pgproto3.CopyInResponse{ColumnFormatCodes: []uint16{0}})}, nil
+	case strings.HasPrefix(plain, "copy ("):
+		return [][]byte{
+			encode(&pgproto3.CopyOutResponse{ColumnFormatCodes: []uint16{0}}),
+			encode(&pgproto3.CopyData{Data: []byte(literal(sql) + "\n")}), encode(&pgproto3.CopyDone{}), complete("COPY 1"),
+		}, nil
+	case plain == "discard all":
+		if s.tx != 'I' {
+			return nil, failure("25001", "DISCARD ALL cannot run inside a transaction block")
+		}
+		s.app = ""
+		return [][]byte{complete("DISCARD ALL")}, nil
+	}
+	return s.boundary(plain), nil
+}
+
+func (s *session) row(sql, value, tag string, simple bool) (replies [][]byte) {
+	if simple {
+		replies = append(replies, describe(sql))
+	}
+	return append(replies, encode(&pgproto3.DataRow{Values: [][]byte{[]byte(value)}}), complete(tag))
+}
+
+// boundary is begin, commit and rollback.
+func (s *session) boundary(plain string) (replies [][]byte) {
+	warn := func(code, text string) {
+		e := protocol.Error{Severity: "WARNING", Code: code, Message: text}
+		replies = append(replies, e.AppendNotice(nil))
+	}
+	if plain == "begin" {
+		if s.tx != 'I' {
+			warn("25001", "there is already a transaction in progress")
+		}
+		s.tx = 'T'
+		return append(replies, complete("BEGIN"))
+	}
+	tag := strings.ToUpper(plain)
+	if s.tx == 'I' {
+		warn("25P01", "there is no transaction in progress")
+	}
+	if s.tx == 'E' {
+		tag = "ROLLBACK"
+	}
+	if tag == "ROLLBACK" && s.begun {
+		s.app = s.before
+	}
+	s.tx, s.begun = 'I', false
+	return append(replies, complete(tag))
+}
+
+// copyStep deals with a message while COPY reads from the client.
+func (s *session) copyStep(m message) (replies [][]byte) {
+	switch m.kind() {
+	case 'd':
+		s.rows++
+		return nil
+	case 'H', 'S':
+		return nil
+	case 'c':
+		simple := s.copying == copyQuery
+		s.copying = copyNone
+		replies = append(replies, complete(fmt.Sprintf("COPY %d", s.rows)))
+		if !simple {
+			return replies
+		}
+		if s.rest != "" {
+			return append(replies, s.statements(s.rest)...)
+		}
+		return s.ready(replies)
+	case 'f':
+		return s.copyFails(failure(canceledCode, "COPY from stdin failed: "+m.text()))
+	}
+	s.ended = true
+	return [][]byte{failure("08P01", "unexpected message type during COPY from stdin")}
+}
+
+// copyFails ends a COPY with an error.
+func (s *session) copyFails(fault []byte) [][]byte {
+	simple := s.copying == copyQuery
+	s.copying = copyNone
+	replies := [][]byte{s.abort(fault)}
+	if simple {
+		return s.ready(replies)
+	}
+	s.skipping = true
+	return replies
+}

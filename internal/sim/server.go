@@ -1,0 +1,189 @@
+package sim
+
+import (
+	"strings"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/pool"
+)
+
+// server is a PostgreSQL server process: a session that takes its time, on a socket.
+type server struct {
+	run    *run
+	pool   pool.Key
+	pid    uint32
+	socket *socket
+
+	session session
+	in      []byte
+	out     []byte // not flushed yet
+	working bool   // a message is being executed
+	cancel  bool   // a cancel request has hit what is being executed
+	gone    bool
+	heardOf bool // the other side has closed
+
+	owner string // whose transaction or batch is open
+	batch bool   // an extended-protocol message came and its Sync did not
+}
+
+// receive takes what the pooler has sent.
+func (v *server) receive(b []byte) {
+	if v.gone {
+		return
+	}
+	v.in = append(v.in, b...)
+	v.work()
+}
+
+// work deals with whole messages until one takes time.
+func (v *server) work() {
+	for !v.working && !v.gone {
+		m, rest, ok := cut(v.in)
+		if !ok {
+			break
+		}
+		v.in = rest
+		v.run.world.say("server %d got %q", v.pid, m)
+		v.witness(m)
+		if v.session.busy(m) {
+			v.working, v.cancel = true, false
+			v.run.world.after(v.run.executionTime(), func() {
+				if v.gone {
+					return
+				}
+				v.working = false
+				v.answer(m)
+				v.work()
+			})
+			return
+		}
+		v.answer(m)
+	}
+	if v.heardOf && !v.working && !v.gone {
+		v.exit()
+	}
+}
+
+// flushBytes is from how many bytes on PostgreSQL sends of itself.
+const flushBytes = 8 << 10
+
+// answer steps the session and sends what PostgreSQL would send now.
+func (v *server) answer(m message) {
+	flush := m.kind() == 'H'
+	for _, reply := range v.session.step(m, v.cancel) {
+		v.out = append(v.out, reply...)
+		switch reply[0] {
+		case 'Z', 'E', 'G':
+			flush = true
+		}
+	}
+	v.cancel = false
+	if flush || len(v.out) >= flushBytes {
+		v.flush()
+	}
+	if m.kind() == 'S' || m.kind() == 'Q' && !v.session.skipping {
+		v.batch = false
+	}
+	v.disown()
+	if v.session.ended {
+		v.exit()
+	}
+}
+
+// disown forgets whose it is when its transaction and its batch are over.
+func (v *server) disown() {
+	if v.session.tx == 'I' && !v.batch && v.session.copying == copyNone {
+		v.owner = ""
+	}
+}
+
+func (v *server) flush() {
+	v.run.world.say("server %d says %q", v.pid, v.out)
+	v.socket.send(v.out)
+	v.out = nil
+}
+
+// canceled is a cancel request that has arrived.
+func (v *server) canceled() {
+	switch {
+	case v.gone:
+	case v.working:
+		v.cancel = true
+	case v.session.copying == copyQuery:
+		for _, reply := range v.session.copyFails(canceledFailure()) {
+			v.out = append(v.out, reply...)
+		}
+		v.flush()
+		v.disown()
+	}
+}
+
+// exit ends the process.
+func (v *server) exit() {
+	if v.gone {
+		return
+	}
+	v.gone = true
+	v.flush()
+	v.socket.hangUp()
+}
+
+// crash ends it without a word.
+func (v *server) crash() {
+	if v.gone {
+		return
+	}
+	v.gone = true
+	v.run.world.say("server %d crashes", v.pid)
+	v.socket.abort()
+}
+
+// ended: the pooler has closed.
+func (v *server) ended(bool) {
+	v.heardOf = true
+	v.work()
+}
+
+// witness checks that a statement belongs here: while a transaction or a batch is open, to the one whose it is.
+func (v *server) witness(m message) {
+	var sql string
+	switch m.kind() {
+	case 'Q':
+		sql = m.text()
+	case 'P':
+		_, sql, _ = strings.Cut(string(m[5:]), "\x00")
+		sql, _, _ = strings.Cut(sql, "\x00")
+		v.batch = true
+	case 'B', 'D', 'E', 'C':
+		v.batch = true
+		return
+	default:
+		return
+	}
+	token := tokenOf(sql)
+	switch {
+	case token == "" && strings.HasPrefix(sql, "ROLLBACK"), token == "" && v.owner == "":
+	case v.owner == "":
+		v.owner = token
+	case v.owner != token:
+		v.run.world.fail("server %d, in a transaction or batch of client %q, got %q", v.pid, v.owner, sql)
+	}
+}
+
+// tokenOf is the client's name in a statement; empty for the pooler's own.
+func tokenOf(sql string) string {
+	_, rest, ok := strings.Cut(sql, "/*")
+	if !ok {
+		return ""
+	}
+	token, _, _ := strings.Cut(rest, "*/")
+	return token
+}
+
+// executionTime is mostly short.
+func (r *run) executionTime() time.Duration {
+	if r.world.chance(20) {
+		return r.world.between(0, 200*time.Millisecond)
+	}
+	return r.world.between(0, 5*time.Millisecond)
+}
