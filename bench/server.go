@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
@@ -80,12 +78,5 @@ func pgbenchProgram() (string, error) {
 	if err == nil {
 		return path, nil
 	}
-	folder, errFolder := pgtest.BinDir()
-	if errFolder == nil {
-		path, err = exec.LookPath(filepath.Join(folder, "pgbench"))
-	}
-	if err != nil {
-		return "", errors.Join(errors.New("pgbench is needed (Debian: the package postgresql or postgresql-contrib)"), err, errFolder)
-	}
-	return path, nil
+	return pgtest.Program("pgbench")
 }

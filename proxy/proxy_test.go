@@ -64,14 +64,14 @@ func TestSessionQueue(t *testing.T) {
 func TestPgbench(t *testing.T) {
 	c := pgtest.Shared(t)
 	p := start(t, c, "default_pool_size = 5\nmax_client_conn = 500\n", "")
-	bin, err := pgtest.BinDir()
+	pgbenchProgram, err := pgtest.Program("pgbench")
 	if err != nil {
 		t.Fatal(err)
 	}
 	host, port, _ := net.SplitHostPort(p.transaction)
 	bench := func(args ...string) string {
 		args = append(args, "-h", host, "-p", port, "-U", "postgres", "postgres")
-		out, err := exec.Command(filepath.Join(bin, "pgbench"), args...).CombinedOutput()
+		out, err := exec.Command(pgbenchProgram, args...).CombinedOutput()
 		if err != nil {
 			t.Errorf("pgbench: %v\n%s", err, out)
 		}

@@ -196,11 +196,11 @@ func TestServerInjectsBeforeTLS(t *testing.T) {
 // pgbench runs over TLS.
 func pgbench(t *testing.T, args ...string) string {
 	t.Helper()
-	bin, err := pgtest.BinDir()
+	pgbenchProgram, err := pgtest.Program("pgbench")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(bin, "pgbench"), args...)
+	cmd := exec.Command(pgbenchProgram, args...)
 	cmd.Env = append(os.Environ(), "PGSSLMODE=require")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -142,7 +142,7 @@ func TestSSLModes(t *testing.T) {
 // psql runs commands and gives what it prints.
 func psql(t *testing.T, dsn string, commands ...string) (string, error) {
 	t.Helper()
-	bin, err := pgtest.BinDir()
+	psqlProgram, err := pgtest.Program("psql")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func psql(t *testing.T, dsn string, commands ...string) (string, error) {
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}
-	cmd := exec.Command(filepath.Join(bin, "psql"), args...)
+	cmd := exec.Command(psqlProgram, args...)
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir()) // no certificates of whoever runs the test
 	out, err := cmd.CombinedOutput()
 	return string(out), err
@@ -331,7 +331,7 @@ func TestCertificateReplaced(t *testing.T) {
 	id := newIdentity(t)
 	p := start(t, pgtest.Shared(t), id.listener("require"), "")
 	_, port, _ := net.SplitHostPort(p.transaction)
-	bin, err := pgtest.BinDir()
+	pgbenchProgram, err := pgtest.Program("pgbench")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +351,7 @@ func TestCertificateReplaced(t *testing.T) {
 			}
 		})
 	}
-	bench := exec.Command(filepath.Join(bin, "pgbench"), "-n", "-C", "-c", "2", "-T", "4", "-f", "/dev/stdin", "-h", "localhost", "-p", port, "-U", "postgres", "postgres")
+	bench := exec.Command(pgbenchProgram, "-n", "-C", "-c", "2", "-T", "4", "-f", "/dev/stdin", "-h", "localhost", "-p", port, "-U", "postgres", "postgres")
 	bench.Env = append(os.Environ(), "PGSSLMODE=require")
 	bench.Stdin = strings.NewReader("select 1;\n")
 	report := make(chan error, 1)

@@ -58,6 +58,28 @@ func BinDir() (string, error) {
 	return i.bin, nil
 }
 
+// Program is the path of one of PostgreSQL's client programs (psql, pgbench, ...): that of BinDir or, when its package has none, the one of
+// another installation on this machine. Clients get on with servers of other versions.
+func Program(name string) (string, error) {
+	bin, err := BinDir()
+	if err != nil {
+		return "", err
+	}
+	if path, err := exec.LookPath(filepath.Join(bin, name)); err == nil {
+		return path, nil
+	}
+	if bin, err = findBin("", os.Getenv("PATH"), binPatterns); err == nil {
+		if path, err := exec.LookPath(filepath.Join(bin, name)); err == nil {
+			return path, nil
+		}
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("%s is neither beside PostgreSQL's other programs nor in PATH (Debian: the package postgresql-client, and "+
+		"postgresql-contrib for pgbench)", name)
+}
+
 var findInstallation = sync.OnceValues(func() (*installation, error) {
 	bin, err := findBin(os.Getenv(BinVariable), os.Getenv("PATH"), binPatterns)
 	if err != nil {

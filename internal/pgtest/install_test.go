@@ -3,6 +3,7 @@ package pgtest
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -56,5 +57,22 @@ func TestFindBinSaysWhatToDo(t *testing.T) {
 	}
 	if _, err := findBin("/nowhere", os.Getenv("PATH"), binPatterns); !errors.As(err, &missing) {
 		t.Errorf("a chosen folder without PostgreSQL was passed over: %v", err)
+	}
+}
+
+func TestProgram(t *testing.T) {
+	path, err := Program("postgres")
+	noError(t, err)
+	if bin, _ := BinDir(); filepath.Dir(path) != bin {
+		t.Errorf("%s is not in %s", path, bin)
+	}
+	path, err = Program("psql")
+	noError(t, err)
+	out, err := exec.Command(path, "--version").Output()
+	if err != nil || !strings.HasPrefix(string(out), "psql (PostgreSQL)") {
+		t.Errorf("%s says %q, %v", path, out, err)
+	}
+	if path, err := Program("no_such_program"); err == nil {
+		t.Errorf("found %s", path)
 	}
 }

@@ -41,21 +41,24 @@ func TestWireScript(t *testing.T) {
 func TestWireFailures(t *testing.T) {
 	address := Shared(t).Address()
 	session := func(script func(*Wire)) string {
-		return failure(func(tb TB) {
-			w := Login(tb, address, "postgres", "postgres", "")
-			w.SetLimit(50 * time.Millisecond)
-			script(w)
-		})
+		return failure(func(tb TB) { script(Login(tb, address, "postgres", "postgres", "")) })
+	}
+	silence := func(script func(*Wire)) string {
+		return session(func(w *Wire) { w.SetLimit(50 * time.Millisecond); script(w) })
 	}
 	wantFailure(t, session(func(w *Wire) { w.Query("select 1"); w.Expect("RowDescription nope") }), `got "RowDescription ?column?"`)
 	wantFailure(t, session(func(w *Wire) { w.Rows("select 1/0") }), "22012")
-	wantFailure(t, session(func(w *Wire) { w.Receive() }), "timeout")
-	wantFailure(t, session(func(w *Wire) { w.ExpectClosed() }), "stayed open")
+	wantFailure(t, silence(func(w *Wire) { w.Receive() }), "timeout")
+	wantFailure(t, silence(func(w *Wire) { w.ExpectClosed() }), "stayed open")
 	wantFailure(t, session(func(w *Wire) { w.Query("select 1"); w.ExpectClosed() }), "got RowDescription")
 	wantFailure(t, session(func(w *Wire) { w.Query("select 1"); w.ExpectSilence(5 * time.Second) }), "expected nothing")
 	wantFailure(t, session(func(w *Wire) { w.Query("select 1"); w.ExpectError("42P01") }), "expected an error 42P01")
 	wantFailure(t, session(func(w *Wire) { w.Query("select 1/0"); w.ExpectError("42P01") }), "22012")
-	wantFailure(t, session(func(w *Wire) { w.Query("select"); w.ReceiveUntil(func(pgproto3.BackendMessage) bool { return false }) }),
+	wantFailure(t, session(func(w *Wire) {
+		w.SetLimit(time.Second)
+		w.Query("select")
+		w.ReceiveUntil(func(pgproto3.BackendMessage) bool { return false })
+	}),
 		"before it came: RowDescription | DataRow | CommandComplete SELECT 1 | ReadyForQuery I")
 	wantFailure(t, failure(func(tb TB) { Login(tb, address, "nobody_here", "postgres", "") }), "28000")
 }
