@@ -110,6 +110,7 @@ type Listener struct {
 	ServerCheckQuery  string        `toml:"server_check_query"`
 	ServerResetQuery  string        `toml:"server_reset_query"` // after a session
 	ServerRoundRobin  bool          `toml:"server_round_robin"`
+	Isolation         string        `toml:"isolation"`        // tracked, strict, off
 	UnixSocketMode    string        `toml:"unix_socket_mode"` // octal
 
 	ClientTLSMode      string `toml:"client_tls_sslmode"`   // disable, allow, prefer, require, verify-ca, verify-full

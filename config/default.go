@@ -72,6 +72,7 @@ func DefaultListener() Listener {
 		ServerCheckDelay:   30 * time.Second,
 		ServerCheckQuery:   ";",
 		ServerResetQuery:   "DISCARD ALL",
+		Isolation:          "tracked",
 		UnixSocketMode:     "0777",
 		ClientTLSMode:      "disable",
 		ClientTLSProtocols: "secure",

@@ -131,6 +131,12 @@ var listenerKeys = []Key{
 		field: of(func(l *Listener) any { return &l.ServerRoundRobin }),
 	},
 	{
+		Name: "isolation", When: NewLogins,
+		Allowed: []string{"tracked", "strict", "off"},
+		Doc:     "What becomes of SET and its kin outside session mode. tracked: parameters follow the client from server to server, whatever else it leaves on one is cleaned away. strict: likewise, and each server is reset before a different client gets it, which costs a DISCARD ALL each time. off: as in PgBouncer, the next client inherits it.",
+		field:   of(func(l *Listener) any { return &l.Isolation }),
+	},
+	{
 		Name: "unix_socket_mode", When: Restart,
 		Doc:   "Permissions of the unix socket, in octal.",
 		field: of(func(l *Listener) any { return &l.UnixSocketMode }),

@@ -10,7 +10,7 @@ type Effects uint32
 const (
 	// Assigns: parameters are set or reset for the session; Lexer.Assignment tells which. SET LOCAL and SET TRANSACTION do not count.
 	Assigns Effects = 1 << iota
-	// ResetsAll: RESET ALL. It touches neither role nor session_authorization.
+	// ResetsAll: RESET ALL. It touches neither role nor session_authorization. Among the assignments it has its place, without a name.
 	ResetsAll
 	// DiscardsAll: DISCARD ALL.
 	DiscardsAll
@@ -50,8 +50,8 @@ const (
 	PreparesTransaction
 	// Chains: COMMIT or ROLLBACK AND CHAIN.
 	Chains
-	// Savepoints: SAVEPOINT, RELEASE, ROLLBACK TO.
-	Savepoints
+	// RollsBackTo: ROLLBACK TO a savepoint.
+	RollsBackTo
 	// Opaque: DO and CALL, whose effects are not in the text.
 	Opaque
 	// Unreadable: nobody can tell from the text alone: see Dialect, and the bounds of Lexer. Other effects are then a guess.
@@ -61,7 +61,7 @@ const (
 var effectNames = [...]string{
 	"assigns", "resets_all", "discards_all", "discards_temp", "prepares", "deallocates", "executes", "listens", "unlistens", "notifies",
 	"holds_cursor", "makes_temp", "locks_advisory", "unlocks_advisory", "holds_other", "loads", "begins", "commits", "rolls_back",
-	"prepares_transaction", "chains", "savepoints", "opaque", "unreadable",
+	"prepares_transaction", "chains", "rolls_back_to", "opaque", "unreadable",
 }
 
 // String is the set as words, for tests and logs.
@@ -77,7 +77,8 @@ func (e Effects) String() string {
 
 // Assignment is one parameter that a text sets or resets for the session.
 type Assignment struct {
-	// Name is folded, with its quotes taken off; nil when the text does not say it. Valid until the Lexer's next Begin.
+	// Name is folded, with its quotes taken off; empty when the text does not say it, or for RESET ALL. Valid until the Lexer's next
+	// Begin.
 	Name []byte
 	// Value is the value set, when Exact; valid as long as Name.
 	Value []byte
@@ -85,7 +86,8 @@ type Assignment struct {
 	NameParam, ValueParam int
 	// Reset: it goes back to its default.
 	Reset bool
-	// Exact: when the statement succeeds the parameter has this value, or is Reset. Otherwise the server has to be asked.
+	// Exact: when the statement succeeds the parameter has this value (of type text, and not null, if it is bound), or is Reset.
+	// Otherwise the server has to be asked.
 	Exact bool
 }
 

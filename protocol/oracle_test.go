@@ -301,7 +301,9 @@ func checkValues(t *testing.T, l *Lexer, text string, after map[string]string) {
 	exact := map[string]string{}
 	for i := range l.Assignments() {
 		a := l.Assignment(i)
-		if a.Exact && !a.Reset {
+		if len(a.Name) == 0 {
+			clear(exact)
+		} else if a.Exact && !a.Reset {
 			exact[string(a.Name)] = string(a.Value)
 		} else {
 			delete(exact, string(a.Name))

@@ -89,6 +89,21 @@ func (s Settings) With(name, value string) Settings {
 	return intern(values)
 }
 
+// Without is the set with one name taken out.
+func (s Settings) Without(name string) Settings {
+	if _, ok := s.Get(name); !ok {
+		return s
+	}
+	name = foldName(name)
+	values := make(map[string]string)
+	s.Each(func(n, v string) {
+		if n != name {
+			values[n] = v
+		}
+	})
+	return intern(values)
+}
+
 // foldName is a parameter's name in lower case, up to a zero byte.
 func foldName(name string) string {
 	name = cText(name)

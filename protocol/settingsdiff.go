@@ -31,6 +31,74 @@ func AppendSettingsDiff(dst []byte, want, have Settings) []byte {
 	return dst
 }
 
+// Session is what a session has of parameters. Reported are those that the server reports of its own accord, and are always there; Own
+// are others that differ from what the session began with.
+type Session struct{ Reported, Own Settings }
+
+// AppendSessionDiff builds the SQL that takes a server from have to want, whatever of its own it has; it appends nothing when nothing
+// differs. If any of it fails, the server is left in a failed transaction: what was sent behind it cannot run with other settings than it
+// was meant for.
+func AppendSessionDiff(dst []byte, want, have Session) []byte {
+	if want == have {
+		return dst
+	}
+	before := len(dst)
+	dst = append(dst, "BEGIN;"...)
+	empty := len(dst)
+	old := have.Own
+	if want.Own != have.Own {
+		dst, old = appendResets(dst, want.Own, have.Own)
+	}
+	dst = AppendSettingsDiff(dst, want.Reported, have.Reported)
+	dst = AppendSettingsDiff(dst, want.Own, old)
+	if len(dst) == empty {
+		return dst[:before]
+	}
+	return append(dst, "COMMIT"...)
+}
+
+// appendResets takes back what only have knows. Whoever the session acts as goes first: the former client's role may not be allowed the
+// rest. It returns what is left of have.
+func appendResets(dst []byte, want, have Settings) ([]byte, Settings) {
+	left := have
+	for _, name := range [...]string{"session_authorization", "role"} {
+		if _, ok := have.Get(name); ok {
+			dst = append(append(append(dst, "RESET "...), name...), ';')
+			left = left.Without(name)
+		}
+	}
+	for h := left.text(); h != ""; {
+		var name string
+		name, _, h = cutPair(h)
+		if _, ok := want.Get(name); ok {
+			continue
+		}
+		if isPlainName(name) {
+			dst = append(appendName(append(dst, "RESET "...), name), ';')
+		} else {
+			dst = append(dst, "SELECT pg_catalog.set_config("...)
+			dst = append(appendLiteral(dst, name), ", NULL, false);"...)
+		}
+	}
+	return dst, left
+}
+
+// AppendQuestion builds the query that asks for the values of parameters, in the order of their names: a column each, NULL where there is
+// none of that name, otherwise the value in hexadecimal digits. So it comes in the database's encoding, as values are kept, and not in
+// the client's.
+func AppendQuestion(dst []byte, names []string) []byte {
+	dst = append(dst, "SELECT"...)
+	for i, name := range names {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, " pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_setting("...)
+		dst = appendLiteral(dst, name)
+		dst = append(dst, ", true), pg_catalog.getdatabaseencoding()), 'hex')"...)
+	}
+	return dst
+}
+
 // skipTo drops the pairs whose names are before name.
 func skipTo(text, name string) string {
 	for text != "" {
@@ -77,7 +145,14 @@ func appendSet(dst []byte, name, value string) []byte {
 		dst = appendLiteral(dst, value)
 		return append(dst, ", false);"...)
 	}
-	dst = append(dst, `SET "`...)
+	dst = appendName(append(dst, "SET "...), name)
+	dst = append(dst, " = "...)
+	return append(appendLiteral(dst, value), ';')
+}
+
+// appendName quotes a plain name, part by part.
+func appendName(dst []byte, name string) []byte {
+	dst = append(dst, '"')
 	for i := range len(name) {
 		if name[i] == '.' {
 			dst = append(dst, `"."`...)
@@ -85,8 +160,7 @@ func appendSet(dst []byte, name, value string) []byte {
 			dst = append(dst, name[i])
 		}
 	}
-	dst = append(dst, `" = `...)
-	return append(appendLiteral(dst, value), ';')
+	return append(dst, '"')
 }
 
 // identifierMax is the length, in bytes, from which PostgreSQL cuts identifiers off (NAMEDATALEN - 1).

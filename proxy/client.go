@@ -19,10 +19,11 @@ type Client struct {
 	relay    relay.Client
 	worker   *worker
 	pool     *serverPool
-	counters *poolCounters // of worker and pool
-	server   *Server       // linked; nil otherwise
-	waiter   *pool.Waiter  // queued for a server; nil otherwise
-	settings protocol.Settings
+	counters *poolCounters     // of worker and pool
+	server   *Server           // linked; nil otherwise
+	waiter   *pool.Waiter      // queued for a server; nil otherwise
+	settings protocol.Settings // of the parameters that servers report
+	own      protocol.Settings // others, as far as they differ from what a server begins with
 
 	next, prev *Client // worker.clients
 	info       *clientInfo
@@ -30,6 +31,7 @@ type Client struct {
 	idleSince time.Duration
 	state     clientState
 	torn      bool // the last it got is part of a message whose rest is lost: it can be told nothing any more
+	isolation isolation
 }
 
 // clientInfo is what does not change after the login, and is seldom looked at.
@@ -39,11 +41,25 @@ type clientInfo struct {
 	address     netip.AddrPort // zero for a unix socket
 	tls         string         // version; "" on a plain connection
 	application string
-	// extra are startup parameters that no server reports: applied to a session's server, accepted and unused elsewhere.
-	extra protocol.Settings
+	// base is what its session began with: RESET goes back to it. On a transaction port with isolation = "off", Own is accepted and unused.
+	base  protocol.Session
 	since time.Time
 	// home is the index of the loop it is on, for cancel requests: the one field that other goroutines read.
 	home atomic.Int32
+}
+
+// newClient is a client that has just logged in.
+func newClient(sp *serverPool, base protocol.Session) *Client {
+	c := &Client{relay: relay.NewClient(), pool: sp, isolation: sp.limits.Load().isolation, info: &clientInfo{base: base}}
+	if sp.mode == relay.Session {
+		c.isolation = isolationOff // it has its server to itself
+	}
+	if sp.mode == relay.Session || c.isolation != isolationOff {
+		c.own = base.Own
+	}
+	c.relay.Session.Tracked = c.isolation != isolationOff
+	c.setSettings(base.Reported)
+	return c
 }
 
 // clientState says where a client is. The words are those of SHOW CLIENTS.

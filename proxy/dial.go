@@ -100,6 +100,7 @@ func (w *worker) dialed(s *Server, d Dialed) {
 	p := w.proxy
 	s.key, s.address, s.tls = d.Key, d.Address, d.TLS
 	s.settings = settingsOf(d.Parameters)
+	s.base = s.settings
 	s.pool.dials.connects.Add(1)
 	p.reachable.succeeded()
 	s.pool.welcome.learn(d.Parameters)

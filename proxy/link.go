@@ -113,32 +113,25 @@ func (w *worker) link(c *Client, s *Server) {
 	s.relay.Tally = &c.counters.tally
 	s.clocks = relay.Clocks{Progress: w.loop.Now()}
 	s.parting, s.rolledBack, s.drained = nil, false, 0
-	s.dirty = c.pool.mode == relay.Session
 	c.conn.SetReadMax(0)
 	w.watch()
-	if c.settings != s.settings || s.dirty {
-		w.applySettings(c, s)
+	s.relay.Watch(&c.relay, &w.lexer)
+	reset := c.resets(s)
+	s.dirty, s.lastID = c.pool.mode == relay.Session, c.info.id
+	if c.settings != s.settings || c.own != s.own || reset {
+		w.applySettings(c, s, reset)
 	}
-}
-
-// applySettings makes the server's settings those of the client, by one statement pipelined ahead of the client's first. Between
-// equal settings it sends nothing.
-func (w *worker) applySettings(c *Client, s *Server) {
-	sql := protocol.AppendSettingsDiff(nil, c.settings, s.settings)
-	if s.dirty {
-		sql = protocol.AppendSettingsDiff(sql, c.info.extra, protocol.Settings{})
-	}
-	if len(sql) == 0 {
-		return
-	}
-	s.inject(string(sql))
 }
 
 // inject sends a statement of the proxy's own; its replies are dropped.
 func (s *Server) inject(sql string) {
+	s.relay.Inject()
+	s.sendQuery(sql)
+}
+
+func (s *Server) sendQuery(sql string) {
 	w := s.worker
 	w.scratch = appendQuery(w.scratch[:0], sql)
-	s.relay.Inject()
 	s.conn.Send(w.scratch)
 }
 
@@ -153,6 +146,7 @@ func appendQuery(dst []byte, sql string) []byte {
 func (w *worker) unlink(c *Client, s *Server) {
 	c.torn = s.relay.Torn()
 	c.server, s.client = nil, nil
+	s.relay.Unwatch()
 	c.counters.active--
 	if c.state == clientActive {
 		c.state = clientIdle
@@ -172,6 +166,9 @@ func (w *worker) settle(s *Server) {
 	}
 	if s.conn.Unread() {
 		return // it says more: come again when that has been read
+	}
+	if c.relay.Session.Pending() && !w.resolve(c, s, parting != nil || w.draining) {
+		return // the server has been asked, and is settled again when it has answered
 	}
 	w.unlink(c, s)
 	w.checkin(s)
@@ -222,7 +219,7 @@ func (w *worker) follow(s *Server, out pool.Outcome) {
 
 // cleanServer sends server_reset_query. rest checks the server in when it is through.
 func (w *worker) cleanServer(s *Server) {
-	s.dirty = false
+	s.dirty, s.own, s.lastID = false, protocol.Settings{}, 0
 	s.deadline = w.loop.Now() + checkMax
 	w.watch()
 	s.inject(s.pool.resetQuery())
@@ -238,6 +235,9 @@ func (w *worker) checkServer(s *Server) {
 // abandon parts a client that is gone from its server, and brings the server to rest.
 func (w *worker) abandon(c *Client) {
 	s := c.server
+	if c.relay.Session.Pending() || s.asked != nil || s.applying {
+		s.dirty, s.asked, s.applying = true, nil, false // nobody will know what it has
+	}
 	w.unlink(c, s)
 	send, ok := s.relay.Abandon(&c.relay)
 	if !ok {

@@ -13,7 +13,6 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
-	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 )
 
 // newestMinor is the newest minor version of protocol 3 spoken here.
@@ -246,14 +245,12 @@ func (l *listener) prepare(nc net.Conn, sp *serverPool, startup *protocol.Startu
 	if err != nil {
 		return nil, nil, err
 	}
-	reported, extra, err := startupSettings(startup, parameters)
+	base, err := startupSettings(startup, parameters)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &Client{relay: relay.NewClient(), pool: sp, settings: reported}
-	c.info = &clientInfo{
-		address: addressOf(nc), tls: tlsVersion(nc), application: startup.Get("application_name"), extra: extra, since: time.Now(),
-	}
+	c := newClient(sp, base)
+	c.info.address, c.info.tls, c.info.application, c.info.since = addressOf(nc), tlsVersion(nc), startup.Get("application_name"), time.Now()
 	secretBytes := 4
 	if startup.Minor >= 2 {
 		secretBytes = 32 // protocol 3.2 allows up to 256 (manual 54.2.1)
@@ -261,7 +258,7 @@ func (l *listener) prepare(nc net.Conn, sp *serverPool, startup *protocol.Startu
 	if err := p.cancels.add(c, p.nextID.Add(1), secretBytes); err != nil {
 		return nil, nil, err
 	}
-	return c, appendWelcome(nil, parameters, reported, c.info.key), nil
+	return c, appendWelcome(nil, parameters, base.Reported, c.info.key), nil
 }
 
 // handOver passes the socket to a loop. After it the goroutine holds nothing.

@@ -42,14 +42,14 @@ func reportedName(server map[string]string, folded string) string {
 // connectionParameters belong to the login itself, not to the session.
 var connectionParameters = map[string]bool{"user": true, "database": true, "replication": true, "options": true}
 
-// startupSettings sorts what a client asked for at its login: reported are the server's settings with the client's in their place;
-// extra are those that no server reports.
-func startupSettings(startup *protocol.Startup, server map[string]string) (reported, extra protocol.Settings, err error) {
-	reported = settingsOf(server)
+// startupSettings is what a client's session begins with: Reported are the server's settings with the client's in their place; Own are
+// those that no server reports.
+func startupSettings(startup *protocol.Startup, server map[string]string) (base protocol.Session, err error) {
+	base.Reported = settingsOf(server)
 	asked := make([]protocol.Param, 0, len(startup.Params))
 	if options := startup.Get("options"); options != "" {
 		if asked, err = protocol.ParseOptions(options); err != nil {
-			return reported, extra, err
+			return base, err
 		}
 	}
 	for _, p := range startup.Params {
@@ -59,13 +59,13 @@ func startupSettings(startup *protocol.Startup, server map[string]string) (repor
 	}
 	for _, p := range asked {
 		name := strings.ToLower(p.Name)
-		if _, ok := reported.Get(name); ok {
-			reported = reported.With(name, canonical(name, p.Value))
+		if _, ok := base.Reported.Get(name); ok {
+			base.Reported = base.Reported.With(name, canonical(name, p.Value))
 		} else if !fixed[name] {
-			extra = extra.With(name, p.Value)
+			base.Own = base.Own.With(name, p.Value)
 		}
 	}
-	return reported, extra, nil
+	return base, nil
 }
 
 // canonical is a value as the server will report it, where that is known, so that equal settings look equal.

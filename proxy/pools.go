@@ -37,14 +37,16 @@ type poolSettings struct {
 	clientIdle time.Duration
 	resetQuery string
 	checkQuery string
+	isolation  isolation
 
 	longTransaction time.Duration // 0: never promoted
 	promoteTo       string        // listener whose pool takes promoted servers; empty: none
 }
 
+// resetQuery cleans a dirty server; empty: nobody wants it clean.
 func (sp *serverPool) resetQuery() string {
 	if sp.mode != relay.Session {
-		return ""
+		return "DISCARD ALL"
 	}
 	return sp.limits.Load().resetQuery
 }
@@ -157,6 +159,7 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 		},
 		clientIdle: r.ClientIdleTimeout,
 		resetQuery: l.ServerResetQuery,
+		isolation:  parseIsolation(l.Isolation),
 		checkQuery: checkQueryText(l.ServerCheckQuery),
 
 		longTransaction: l.LongTransaction,

@@ -23,6 +23,10 @@ type Server struct {
 	ps     *pool.Server
 
 	settings protocol.Settings // as reported by it
+	own      protocol.Settings // what it has of others; for a session's server only what it began with
+	base     protocol.Settings // as reported at its login: what RESET goes back to
+	asked    []string          // the parameters whose values it has been asked for
+	lastID   uint32            // of the client that had it last
 	key      protocol.CancelKey
 	address  net.Addr // nil in the simulation
 	tls      *ServerTLS
@@ -39,6 +43,7 @@ type Server struct {
 	closing     bool          // told goodbye; only its EOF is awaited
 	transit     bool          // lent to a client on another loop, and not there yet
 	lost        bool          // it broke while in transit
+	applying    bool          // replies to applySettings are on their way
 	closeReason string
 }
 
@@ -66,6 +71,11 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 			s.reply(b[:step.N], step.Finished)
 		case relay.Drop:
 			s.drained += step.N
+			if s.applying && !s.relay.Hidden() {
+				s.applied()
+			}
+		case relay.Told:
+			s.answered(b[:step.N])
 		case relay.Report:
 			s.report(b[:step.N], step.Injected)
 		case relay.Refused:
@@ -87,6 +97,9 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 // afterRead decides what becomes of the link when all that has arrived has been passed on.
 func (s *Server) afterRead() {
 	c := s.client
+	if c != nil && c.relay.Session.Pending() && s.parting == nil && s.relay.TxStatus == relay.StatusActive && s.relay.Quiet() {
+		s.worker.repair(c, s)
+	}
 	switch {
 	case c == nil:
 		s.worker.rest(s)
@@ -155,14 +168,26 @@ func (s *Server) report(frame []byte, injected bool) {
 	c := s.client
 	if name, value, ok := protocol.ParseParameterStatus(frame); ok && tracked(name) {
 		s.settings = s.settings.With(name, value)
-		if c != nil {
-			c.settings = c.settings.With(name, value)
+		if c != nil && !injected && c.relay.Session.Resetting(name) {
+			c.tell(c.settings.With(name, s.begun(c, name, value)))
+			return
+		}
+		if c != nil && !injected {
+			c.setSettings(c.settings.With(name, value))
 		}
 	}
 	if c != nil && !injected {
 		c.counters.sent += uint64(len(frame))
 		c.conn.Send(frame)
 	}
+}
+
+// begun is the value that a parameter has for the client when it has been reset and the server now reports value.
+func (s *Server) begun(c *Client, name, value string) string {
+	if has, _ := s.base.Get(name); has == value {
+		value, _ = c.info.base.Reported.Get(name)
+	}
+	return value
 }
 
 // refused: the server answered a statement of the proxy's own with an error. It is closed; a client that is waiting behind the

@@ -57,12 +57,12 @@ func (m *Simulation) Adopt(key pool.Key, application string, parameters map[stri
 		return nil, errors.New("no database " + key.Database)
 	}
 	startup := protocol.Startup{Params: []protocol.Param{{Name: "application_name", Value: application}}}
-	reported, extra, err := startupSettings(&startup, parameters)
+	base, err := startupSettings(&startup, parameters)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{relay: relay.NewClient(), pool: sp, settings: reported}
-	c.info = &clientInfo{application: application, extra: extra}
+	c := newClient(sp, base)
+	c.info.application = application
 	if err := p.cancels.add(c, p.nextID.Add(1), 4); err != nil {
 		return nil, err
 	}

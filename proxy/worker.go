@@ -5,6 +5,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
 // worker is one event loop with the clients and servers it owns. All its methods run on its loop, except where said otherwise.
@@ -25,6 +26,8 @@ type worker struct {
 	quiet    int // ticks in a row that found nothing to watch
 	draining bool
 	scratch  []byte
+	sql      []byte
+	lexer    protocol.Lexer
 	lastIdle time.Duration // when clients were last looked at for client_idle_timeout
 }
 

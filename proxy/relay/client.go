@@ -19,6 +19,9 @@ func (c *Client) FromClient(b []byte, s *Server) Step {
 				return c.dropped(f, run)
 			}
 			run += len(f.Data)
+			if c.Session.partial != nil {
+				c.Session.watchPart(f, s)
+			}
 			continue
 		}
 		if len(b)-run < headerBytes {
@@ -131,6 +134,9 @@ func (c *Client) linked(b []byte, s *Server) (step Step, passes bool) {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	s.sent(messageType, kind)
+	if c.Session.Tracked {
+		c.Session.watch(f, s)
+	}
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }
 

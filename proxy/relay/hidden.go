@@ -13,6 +13,33 @@ func (s *Server) Inject() {
 	s.unflushed = 0
 }
 
+// Ask is Inject for a query whose one row comes out as Told.
+func (s *Server) Ask() {
+	s.owed.push(owedAsked | owedInjected)
+	s.unflushed = 0
+}
+
+// Hidden reports that what the server says next answers the proxy itself.
+func (s *Server) Hidden() bool { return s.hidden() }
+
+// toldMax is the longest row that is taken as an answer; a server that says more is distrusted.
+const toldMax = 48 << 10
+
+// told judges a row that the proxy has asked for.
+func (s *Server) told(rest []byte) Step {
+	size, complete := protocol.Whole(rest)
+	switch {
+	case size > toldMax:
+		return s.distrust("row that is too long to be read")
+	case !complete:
+		return Step{Verdict: More}
+	}
+	if _, err := s.scanner.Next(rest); err != nil {
+		return s.distrust(err.Error())
+	}
+	return Step{Verdict: Told, N: size}
+}
+
 // fromServerHidden judges what no client is to see.
 func (s *Server) fromServerHidden(b []byte) Step {
 	step := Step{Verdict: Drop}
@@ -21,6 +48,12 @@ func (s *Server) fromServerHidden(b []byte) Step {
 		if !s.scanner.MidMessage() {
 			if len(rest) < headerBytes {
 				break
+			}
+			if rest[0] == protocol.ServerDataRow && s.owed.front()&^owedMarks == owedAsked && !s.abandoned {
+				if step.N > 0 {
+					break
+				}
+				return s.told(rest)
 			}
 			if single, alone := s.single(rest); alone {
 				if step.N > 0 {

@@ -13,6 +13,7 @@ const (
 	owedDescribe          // (ParameterDescription,) RowDescription or NoData
 	owedExecute           // ... CommandComplete, EmptyQueryResponse or PortalSuspended
 	owedClose             // CloseComplete
+	owedAsked             // as owedQuery; a row of it is for the proxy itself
 
 	// owedInjected marks a reply to a message of the proxy's own: no client sees it.
 	owedInjected owedKind = 0x80
@@ -27,7 +28,7 @@ const (
 // Query in between (invariant 1).
 func (k owedKind) endsWithReady() bool {
 	k &^= owedMarks
-	return k == owedQuery || k == owedFunction || k == owedSync
+	return k == owedQuery || k == owedFunction || k == owedSync || k == owedAsked
 }
 
 // owedInline is enough for the batches of the usual drivers; longer pipelines use a ring on the heap.

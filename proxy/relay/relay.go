@@ -1,7 +1,7 @@
 // Package relay owns the decisions about the bytes between a client and the server it is linked to: what passes untouched, what
-// needs a server first, which replies are still owed, when a batch has ended and the link may be parted, and when a stream can no
-// longer be trusted. It must not know sockets, clocks, goroutines, pools or settings: it is fed bytes and answers with small values,
-// so that the whole protocol behaviour can be read, simulated and tested from transcripts.
+// needs a server first, which replies are still owed, when a batch has ended and the link may be parted, when a stream can no
+// longer be trusted, and what a client's statements did to its session. It must not know sockets, clocks, goroutines or pools: it is
+// fed bytes and answers with small values, so that the whole protocol behaviour can be read, simulated and tested from transcripts.
 //
 // A Client is the half that lives as long as the client; a Server the half that lives as long as the server. Linked, the two are
 // called by one event loop only, and FromClient is given the Server it writes to. Nothing here allocates on the way of a query.
@@ -52,6 +52,9 @@ type Client struct {
 	scanner  protocol.Scanner
 	dropping bool // the rest of the message in progress is not forwarded
 	skip     skip
+
+	// Session is what its statements do to its session.
+	Session SessionState
 }
 
 // skip says which messages of a refused client are still to be dropped before it is answered ReadyForQuery.
@@ -100,6 +103,10 @@ type Server struct {
 	// unflushed counts the replies owed to messages that neither Sync, Flush nor Query followed: the server may sit on them.
 	unflushed int
 
+	watched *SessionState // of the client it is linked to; nil: nobody's, or not Tracked
+	// Lexer reads the texts of the linked client. It belongs to the loop, and is never nil while a client is watched.
+	Lexer *protocol.Lexer
+
 	// Tally counts what passed. The relay only adds to it; it belongs to the link's pool and is never nil while linked.
 	Tally *Tally
 }
@@ -126,6 +133,17 @@ func (t *Tally) countError(frame []byte) {
 func NewServer() Server {
 	return Server{scanner: protocol.NewScanner(protocol.FromServer), TxStatus: StatusIdle}
 }
+
+// Watch lets a server know whose statements it runs.
+func (s *Server) Watch(c *Client, l *protocol.Lexer) {
+	s.watched, s.Lexer = nil, l
+	if c.Session.Tracked {
+		s.watched = &c.Session
+	}
+}
+
+// Unwatch is called when the two are parted.
+func (s *Server) Unwatch() { s.watched = nil }
 
 // copyPhase says which way COPY data flows on a server.
 type copyPhase uint8

@@ -85,9 +85,12 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 		protocol.ServerParameterStatus, protocol.ServerNegotiateProtocolVersion:
 	case protocol.ServerCommandComplete, protocol.ServerEmptyQueryResponse, protocol.ServerPortalSuspended:
 		s.copying, s.syncInCopy = copyNone, false
+		if p := s.pending(); p != nil && f.Type == protocol.ServerCommandComplete {
+			p.completed(f.Data)
+		}
 		return s.answered(front, owedExecute, f.Type)
 	case protocol.ServerRowDescription, protocol.ServerNoData:
-		if front == owedQuery {
+		if front == owedQuery || front == owedAsked {
 			return ""
 		}
 		return s.answered(front, owedDescribe, f.Type)
@@ -135,7 +138,7 @@ func (s *Server) answered(front, due owedKind, messageType byte) (wrong string) 
 	switch {
 	case front == due:
 		s.popped()
-	case front == owedQuery && due == owedExecute:
+	case (front == owedQuery || front == owedAsked) && due == owedExecute:
 	case s.doubt:
 	default:
 		return "message type " + itoa(int(messageType)) + " that no request of the client calls for"
@@ -182,6 +185,9 @@ func (s *Server) failed(front owedKind) {
 		s.doubt = true
 	}
 	s.copying, s.syncInCopy = copyNone, false
+	if p := s.pending(); p != nil {
+		p.unsure = true
+	}
 	switch front {
 	case owedParse, owedBind, owedDescribe, owedExecute, owedClose:
 		s.skipping = !s.owed.dropToSync()

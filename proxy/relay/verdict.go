@@ -32,6 +32,8 @@ const (
 	// Refused: the server answered a statement of the proxy's own with an error; the bytes are that whole ErrorResponse.
 	// FromServer only.
 	Refused
+	// Told: the bytes are one whole DataRow that the proxy has asked for. FromServer only.
+	Told
 	// Distrust: the server said something that cannot be. Close it; Err is what to tell its client. FromServer only.
 	Distrust
 )
@@ -39,7 +41,7 @@ const (
 // String is the word used in transcripts.
 func (v Verdict) String() string {
 	return [...]string{
-		"more", "forward", "drop", "checkout", "answer-ready", "end-refusal", "leave", "violate", "report", "refused", "distrust",
+		"more", "forward", "drop", "checkout", "answer-ready", "end-refusal", "leave", "violate", "report", "refused", "told", "distrust",
 	}[v]
 }
 

@@ -1,0 +1,464 @@
+package relay
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// SessionState is what a client's statements do to its session beyond their transactions, as far as their text tells. It lives with the client.
+// A client that sets nothing costs a look at each text, and no memory.
+//
+// What is noted is certain only when its transaction has ended. Where the outcome is plain it is followed; where it is not (an error on
+// the way, a savepoint rolled back, several transactions in one pipeline, a value that PostgreSQL spells anew) Outcome.Ask says that the
+// server has to be asked. To ask is always right, and costs a round trip.
+type SessionState struct {
+	// Tracked: its texts are looked at.
+	Tracked bool
+	// Dialect is how the server reads its texts.
+	Dialect protocol.Dialect
+
+	pending  *pending
+	prepared map[string]*effect // its prepared statements that have effects; nil: none
+	partial  *partial           // a message that is coming in pieces
+}
+
+// Change is a parameter that was set or reset for the session.
+type Change struct {
+	Name  string // folded; empty: all of them are reset
+	Value string // when Exact and not Reset
+	Reset bool
+	Exact bool
+	// Discard: DISCARD ALL, which resets who the session acts as too.
+	Discard bool
+}
+
+// Outcome is what the transaction that has just ended did to the session.
+type Outcome struct {
+	// Changes are in the order in which they were made; none when they were rolled back.
+	Changes []Change
+	// Ask: it is not certain which of them hold. Changes that are not Exact have to be asked for in any case.
+	Ask bool
+	// AskAll: others may have changed too.
+	AskAll bool
+	// Leftovers: the server has something that no other client may find.
+	Leftovers bool
+}
+
+// effect is what a statement does when it runs.
+type effect struct {
+	effects protocol.Effects
+	changes []boundChange
+}
+
+// boundChange is a Change whose name or value may be a bound parameter.
+type boundChange struct {
+	Change
+	nameParam, valueParam int
+}
+
+// pending is what is noted since the last transaction that ended.
+type pending struct {
+	effects protocol.Effects
+	changes []Change
+	unsure  bool
+	ends    int    // transactions that have ended since
+	undone  bool   // the last of them by ROLLBACK
+	told    int    // changes that NewChanges has told of
+	awaits  bool   // an effect is bound and not executed yet
+	portal  string // to which
+}
+
+// leftovers are the effects that stay with a server.
+const leftovers = protocol.Prepares | protocol.HoldsCursor | protocol.MakesTemp | protocol.LocksAdvisory | protocol.HoldsOther |
+	protocol.Listens | protocol.Opaque | protocol.Unreadable
+
+// noted are the effects that concern the session at all.
+const noted = leftovers | protocol.Assigns | protocol.ResetsAll | protocol.DiscardsAll
+
+// ends are the statements behind which it is not plain any more what belongs to which transaction, when they stand in one text with
+// something noted.
+const ends = protocol.Commits | protocol.RollsBack | protocol.RollsBackTo | protocol.PreparesTransaction | protocol.Chains
+
+// partial is a Query, Parse, Bind or Execute that is cut.
+type partial struct {
+	kind  byte
+	lexer protocol.Lexer
+	head  []byte // of a Parse, up to the end of its name; of a Bind or Execute, up to partialBindMax
+	named bool   // the name is whole; the text is being read
+	tail  []byte // of a Parse, from the end of its text, up to partialBindMax
+}
+
+// partialBindMax is how much is kept of a Bind that is cut: names, and the parameters of a set_config.
+const partialBindMax = 8 << 10
+
+// watch notes a message that has been passed on to the server.
+func (n *SessionState) watch(f protocol.Frame, s *Server) {
+	switch f.Type {
+	case protocol.ClientQuery:
+		if !f.Last {
+			n.watchPart(f, s)
+			return
+		}
+		l := s.Lexer
+		l.Begin(n.Dialect)
+		l.Feed(f.Data[headerBytes:])
+		n.queried(l, s)
+	case protocol.ClientParse:
+		if !f.Last {
+			n.watchPart(f, s)
+			return
+		}
+		name, rest, ok := bytes.Cut(f.Data[headerBytes:], zero)
+		if !ok {
+			return // malformed: the server refuses it
+		}
+		l := s.Lexer
+		l.Begin(n.Dialect)
+		l.Feed(rest)
+		n.parsed(l, name, rest)
+	case protocol.ClientBind:
+		if n.prepared == nil && n.pending == nil {
+			return
+		}
+		if !f.Last {
+			n.watchPart(f, s)
+			return
+		}
+		n.bound(f.Data, true, s)
+	case protocol.ClientExecute:
+		if n.pending == nil {
+			return
+		}
+		if !f.Last {
+			n.watchPart(f, s)
+			return
+		}
+		n.pending.executed(f.Data)
+	}
+}
+
+var zero = []byte{0}
+
+// watchPart goes on with a message that is cut.
+func (n *SessionState) watchPart(f protocol.Frame, s *Server) {
+	p := n.partial
+	data := f.Data
+	if f.First {
+		p = &partial{kind: f.Type}
+		n.partial = p
+		data = data[headerBytes:]
+		p.lexer.Begin(n.Dialect)
+		p.named = f.Type == protocol.ClientQuery
+		if f.Type == protocol.ClientBind || f.Type == protocol.ClientExecute {
+			p.head = append(p.head, f.Data[:headerBytes]...)
+		}
+	}
+	switch {
+	case p.kind == protocol.ClientBind, p.kind == protocol.ClientExecute:
+		p.head = append(p.head, data[:min(len(data), max(0, partialBindMax-len(p.head)))]...)
+	case p.named:
+		p.readText(data)
+	default:
+		name, rest, ok := bytes.Cut(data, zero)
+		p.head = append(p.head, name[:min(len(name), max(0, partialBindMax-len(p.head)))]...)
+		if ok {
+			p.named = true
+			p.readText(rest)
+		}
+	}
+	if !f.Last {
+		return
+	}
+	n.partial = nil
+	switch p.kind {
+	case protocol.ClientQuery:
+		n.queried(&p.lexer, s)
+	case protocol.ClientParse:
+		n.parsed(&p.lexer, p.head, p.tail)
+	case protocol.ClientBind:
+		n.bound(p.head, len(p.head) < partialBindMax, s)
+	case protocol.ClientExecute:
+		n.pending.executed(p.head)
+	}
+}
+
+// readText reads a text and, in a Parse, the types behind it.
+func (p *partial) readText(b []byte) {
+	if p.tail == nil {
+		end := bytes.IndexByte(b, 0)
+		if end < 0 {
+			end = len(b)
+		} else {
+			p.tail = make([]byte, 0, 8)
+		}
+		p.lexer.Feed(b[:end])
+		b = b[end:]
+	}
+	p.tail = append(p.tail, b[:min(len(b), max(0, partialBindMax-len(p.tail)))]...)
+}
+
+// queried notes the text of a Query.
+func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
+	e := l.End()
+	if e&noted == 0 {
+		if n.pending != nil {
+			n.pending.unsure = n.pending.unsure || e&(protocol.RollsBackTo|protocol.Chains) != 0
+		}
+		return
+	}
+	p := n.note(effectOf(l, e), s)
+	if e&ends != 0 {
+		p.unsure = true
+	}
+}
+
+// parsed remembers a statement that has effects.
+func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
+	e := l.End()
+	if e&noted == 0 {
+		if n.prepared != nil {
+			delete(n.prepared, string(name))
+		}
+		return
+	}
+	if n.prepared == nil {
+		n.prepared = make(map[string]*effect)
+	}
+	if len(n.prepared) >= preparedMax {
+		clear(n.prepared)
+		e |= protocol.Unreadable
+	}
+	does := effectOf(l, e)
+	types := typesOf(textAndTypes)
+	for i := range does.changes {
+		c := &does.changes[i]
+		c.Exact = c.Exact && types.isText(c.valueParam)
+	}
+	n.prepared[string(name)] = &does
+}
+
+// preparedMax bounds the prepared statements with effects that are remembered of one client.
+const preparedMax = 4096
+
+// parameterTypes are the types that a Parse declares.
+type parameterTypes []byte
+
+// typesOf finds them behind the text; nil when the message is not whole.
+func typesOf(textAndTypes []byte) parameterTypes {
+	_, rest, ok := bytes.Cut(textAndTypes, zero)
+	if !ok || len(rest) < 2 {
+		return nil
+	}
+	return parameterTypes(rest[2:])
+}
+
+// isText reports that a bound parameter (0: none) comes as its text.
+func (t parameterTypes) isText(n int) bool {
+	if n == 0 || t != nil && 4*n > len(t) {
+		return true // no parameter, or of a type that PostgreSQL infers to be text
+	}
+	if t == nil {
+		return false
+	}
+	switch oid := uint32(t[4*n-4])<<24 | uint32(t[4*n-3])<<16 | uint32(t[4*n-2])<<8 | uint32(t[4*n-1]); oid {
+	case 0, 25, 705, 1043: // inferred, text, unknown, varchar
+		return true
+	}
+	return false
+}
+
+// bound notes a Bind of a statement with effects. frame begins with its header; whole tells whether all of it is there.
+func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
+	portal, rest, ok := bytes.Cut(frame[min(headerBytes, len(frame)):], zero)
+	name, _, named := bytes.Cut(rest, zero)
+	if p := n.pending; p != nil && p.awaits {
+		p.unsure = true // another may take the portal's place
+	}
+	if !ok || !named {
+		if !whole {
+			n.note(effect{effects: protocol.Unreadable}, s)
+		}
+		return
+	}
+	e := n.prepared[string(name)]
+	if e == nil {
+		return
+	}
+	run := effect{effects: e.effects, changes: make([]boundChange, len(e.changes))}
+	for i, c := range e.changes {
+		run.changes[i] = c.bind(frame, whole, &run)
+	}
+	p := n.note(run, s)
+	p.awaits, p.portal = true, string(portal)
+}
+
+// bind fills in the bound parameters of a change.
+func (c boundChange) bind(frame []byte, whole bool, run *effect) boundChange {
+	if c.nameParam > 0 {
+		name, _, ok := protocol.BoundParameter(frame, c.nameParam)
+		if !ok || !whole || !isPlain(name) {
+			run.effects |= protocol.Unreadable
+			return c
+		}
+		c.Name = string(bytes.ToLower(name))
+	}
+	if c.valueParam > 0 && c.Exact {
+		value, _, ok := protocol.BoundParameter(frame, c.valueParam)
+		c.Exact = ok && whole && value != nil && isPlain(value)
+		if c.Exact {
+			c.Value = string(value)
+		}
+	}
+	return c
+}
+
+// isPlain: ASCII, the same in all encodings.
+func isPlain(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 || c == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// executed notes that the portal with the effect runs.
+func (p *pending) executed(frame []byte) {
+	if !p.awaits {
+		return
+	}
+	portal, _, ok := bytes.Cut(frame[headerBytes:], zero)
+	if ok && string(portal) == p.portal {
+		p.awaits = false
+	} else {
+		p.unsure = true
+	}
+}
+
+// effectOf copies what a Lexer has found.
+func effectOf(l *protocol.Lexer, e protocol.Effects) effect {
+	found := effect{effects: e}
+	if e&protocol.DiscardsAll != 0 {
+		found.changes = append(found.changes, boundChange{Change: Change{Reset: true, Exact: true, Discard: true}})
+	}
+	for i := range l.Assignments() {
+		a := l.Assignment(i)
+		found.changes = append(found.changes, boundChange{
+			Change: Change{Name: string(a.Name), Value: string(a.Value), Reset: a.Reset, Exact: a.Exact}, nameParam: a.NameParam,
+			valueParam: a.ValueParam,
+		})
+	}
+	return found
+}
+
+// note adds to what is pending.
+func (n *SessionState) note(e effect, s *Server) *pending {
+	if n.pending == nil {
+		n.pending = &pending{}
+	}
+	p := n.pending
+	p.effects |= e.effects
+	for _, c := range e.changes {
+		if c.Name != "" || c.Reset {
+			p.add(c.Change)
+		}
+	}
+	if s.skipping || s.outstanding() {
+		p.unsure = true
+	}
+	return p
+}
+
+// add notes a change. Who the session acts as is asked for: setting one sets the other.
+func (p *pending) add(c Change) {
+	if len(p.changes) >= changesMax {
+		p.effects |= protocol.Unreadable
+		return
+	}
+	if c.Name == "session_authorization" {
+		c.Exact = false
+		p.changes = append(p.changes, Change{Name: "role"})
+	}
+	p.changes = append(p.changes, c)
+}
+
+// changesMax bounds the parameters set in one transaction.
+const changesMax = 256
+
+// outstanding reports that more is owed than what belongs to the message just sent: the outcome of that may decide about this one.
+func (s *Server) outstanding() bool {
+	for i := range s.owed.n - 1 {
+		switch k := s.owed.at(i); {
+		case k&owedInjected != 0:
+		case k.endsWithReady(), k&^owedMarks == owedExecute:
+			return true
+		}
+	}
+	return false
+}
+
+// completed notes the tag of a command while something is pending.
+func (p *pending) completed(frame []byte) {
+	tag := protocol.CommandTag(frame)
+	switch string(tag) {
+	case "COMMIT", "PREPARE TRANSACTION":
+		p.ends++
+		p.undone = false
+	case "ROLLBACK":
+		p.ends++
+		p.undone = true
+	default:
+		if size, complete := protocol.Whole(frame); !complete && size > 0 {
+			p.unsure = true // its tag is cut
+		}
+	}
+}
+
+// pending is what its client has noted and the reply due now may be about; nil: nothing.
+func (s *Server) pending() *pending {
+	if s.watched == nil || s.owed.front()&owedInjected != 0 {
+		return nil
+	}
+	return s.watched.pending
+}
+
+// Pending reports that statements with effects have been sent, and Resolve has not been called since.
+func (n *SessionState) Pending() bool { return n.pending != nil }
+
+// NewChanges are those since the last call, while a transaction goes on.
+func (n *SessionState) NewChanges() []Change {
+	if n.pending == nil {
+		return nil
+	}
+	changes := n.pending.changes[n.pending.told:]
+	n.pending.told = len(n.pending.changes)
+	return changes
+}
+
+// Resetting reports that a parameter has been reset, perhaps, since the last transaction that ended.
+func (n *SessionState) Resetting(name string) bool {
+	if n.pending == nil {
+		return false
+	}
+	for _, c := range n.pending.changes {
+		if c.Reset && (c.Name == "" || strings.EqualFold(c.Name, name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Resolve tells what the statements did, when the server is settled: no transaction is open, no reply is outstanding.
+func (n *SessionState) Resolve() Outcome {
+	p := n.pending
+	n.pending = nil
+	out := Outcome{Leftovers: p.effects&leftovers != 0, AskAll: p.effects&(protocol.Opaque|protocol.Unreadable) != 0}
+	p.unsure = p.unsure || p.awaits || p.ends > 1
+	if p.ends == 1 && p.undone && !p.unsure {
+		return out
+	}
+	out.Changes, out.Ask = p.changes, p.unsure
+	return out
+}

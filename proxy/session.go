@@ -1,0 +1,272 @@
+package proxy
+
+import (
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+)
+
+// isolation is a listener's setting of that name: what of a session goes with its client from server to server.
+type isolation uint8
+
+const (
+	isolationTracked isolation = iota // parameters follow the client; what else stays on a server is cleaned away
+	isolationStrict                   // likewise, and a server is reset before another client gets it
+	isolationOff                      // as PgBouncer: only what the server reports follows
+)
+
+func parseIsolation(word string) isolation {
+	switch word {
+	case "strict":
+		return isolationStrict
+	case "off":
+		return isolationOff
+	}
+	return isolationTracked
+}
+
+// setSettings changes what the client has of the parameters that servers report.
+func (c *Client) setSettings(settings protocol.Settings) {
+	c.settings = settings
+	conforming, _ := settings.Get("standard_conforming_strings")
+	encoding, _ := settings.Get("client_encoding")
+	c.relay.Session.Dialect = protocol.Dialect{
+		BackslashEscapes: conforming == "off", TrailingQuotes: protocol.HasTrailingQuotes(encoding),
+	}
+}
+
+// resets reports whether a server has to be reset before the client may have it. A dirty one is cleaned at its checkin, unless it was a
+// session's and that listener has no server_reset_query.
+func (c *Client) resets(s *Server) bool {
+	switch c.isolation {
+	case isolationTracked:
+		return s.dirty
+	case isolationStrict:
+		return s.dirty || s.lastID != c.info.id && s.lastID != 0
+	case isolationOff:
+	}
+	return false
+}
+
+// applySettings makes the server's settings those of the client, by statements pipelined ahead of the client's first. Between equal
+// settings it sends nothing. reset cleans the server first.
+func (w *worker) applySettings(c *Client, s *Server, reset bool) {
+	have := protocol.Session{Reported: s.settings, Own: s.own}
+	if reset {
+		s.inject("DISCARD ALL")
+		have = protocol.Session{Reported: s.base}
+	}
+	w.sql = protocol.AppendSessionDiff(w.sql[:0], protocol.Session{Reported: c.settings, Own: c.own}, have)
+	s.own = c.own
+	if len(w.sql) > 0 {
+		s.inject(string(w.sql))
+	}
+	s.applying = reset || len(w.sql) > 0
+}
+
+// applied is called when the server's replies to applySettings are through. The server may spell a value in its own way: that is what the
+// client has then, and hears.
+func (s *Server) applied() {
+	s.applying = false
+	c := s.client
+	if c == nil || c.settings == s.settings {
+		return
+	}
+	if c.settings == c.info.base.Reported {
+		c.info.base.Reported = s.settings
+	}
+	c.tell(s.settings)
+}
+
+// tell changes what the client has of the reported parameters, and lets it know.
+func (c *Client) tell(settings protocol.Settings) {
+	var told []byte
+	settings.Each(func(name, value string) {
+		if old, ok := c.settings.Get(name); !ok || old != value {
+			status := pgproto3.ParameterStatus{Name: reportedName(c.pool.welcome.get(), name), Value: value}
+			told, _ = status.Encode(told) // fails for messages over 1 GiB only
+		}
+	})
+	c.setSettings(settings)
+	if len(told) > 0 {
+		c.counters.sent += uint64(len(told))
+		c.conn.Send(told)
+	}
+}
+
+// resolve follows what the statements of a client did to its session, at the end of their transactions. It reports false when the server
+// has been asked: the answer brings the two here again. last: the client will not be there to be told.
+func (w *worker) resolve(c *Client, s *Server, last bool) bool {
+	out := c.relay.Session.Resolve()
+	s.dirty = s.dirty || out.Leftovers || last
+	if last {
+		return true
+	}
+	names := c.doubtful(s, &out)
+	if out.Ask {
+		c.assumeReset(s, out.Changes)
+	} else {
+		for _, change := range out.Changes {
+			c.follow(s, change)
+		}
+	}
+	if len(names) == 0 {
+		return true
+	}
+	s.asked = names
+	w.sql = protocol.AppendQuestion(w.sql[:0], names)
+	s.relay.Ask()
+	s.sendQuery(string(w.sql))
+	return false
+}
+
+// doubtful are the parameters whose values only the server knows, sorted.
+func (c *Client) doubtful(s *Server, out *relay.Outcome) []string {
+	var names []string
+	all := out.AskAll
+	for _, change := range out.Changes {
+		switch {
+		case change.Name == "":
+			all = all || out.Ask
+		case out.Ask, !change.Exact:
+			names = append(names, change.Name)
+		}
+	}
+	if all {
+		known := func(name, _ string) { names = append(names, name) }
+		c.own.Each(known)
+		s.own.Each(known)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, reported := s.settings.Get(name)
+		return reported // the server says so of its own accord
+	})
+}
+
+// follow carries out a change that is certain.
+func (c *Client) follow(s *Server, change relay.Change) {
+	_, reported := s.settings.Get(change.Name)
+	base, hasBase := c.info.base.Own.Get(change.Name)
+	switch {
+	case change.Name == "":
+		c.resetAll(s, change.Discard)
+	case reported && change.Reset:
+		value, _ := c.info.base.Reported.Get(change.Name)
+		c.tell(c.settings.With(change.Name, value))
+	case reported || !change.Exact:
+	case !change.Reset:
+		c.own, s.own = c.own.With(change.Name, change.Value), s.own.With(change.Name, change.Value)
+	case hasBase:
+		c.own, s.own = c.own.With(change.Name, base), s.own.Without(change.Name)
+	case strings.Contains(change.Name, "."):
+		c.own, s.own = c.own.With(change.Name, ""), s.own.With(change.Name, "") // not unknown again: empty
+	default:
+		c.own, s.own = c.own.Without(change.Name), s.own.Without(change.Name)
+	}
+}
+
+// repair is called in a transaction in which parameters have been reset: they went back to what the server began with, and go on from
+// there to what the client's session began with.
+func (w *worker) repair(c *Client, s *Server) {
+	sql := w.sql[:0]
+	changes := c.relay.Session.NewChanges()
+	back := func(name string, since int) {
+		if slices.ContainsFunc(changes[since+1:], func(later relay.Change) bool { return later.Name == name }) {
+			return
+		}
+		begun, ok := c.info.base.Reported.Get(name)
+		if has, _ := s.base.Get(name); ok && has == begun {
+			return
+		}
+		if !ok {
+			if begun, ok = c.info.base.Own.Get(name); !ok {
+				return
+			}
+		}
+		sql = protocol.AppendSettingsDiff(sql, protocol.Settings{}.With(name, begun), protocol.Settings{})
+	}
+	for i, change := range changes {
+		switch {
+		case !change.Reset:
+		case change.Name != "":
+			back(change.Name, i)
+		default:
+			c.info.base.Reported.Each(func(name, _ string) { back(name, i) })
+			c.info.base.Own.Each(func(name, _ string) { back(name, i) })
+		}
+	}
+	if w.sql = sql; len(sql) > 0 {
+		s.inject(string(sql))
+		s.applying = true
+	}
+}
+
+// assumeReset is for resets of which it is not certain that they held: a parameter that the server reports to be what the server began
+// with has gone back, and so it is for the client what its session began with.
+func (c *Client) assumeReset(s *Server, changes []relay.Change) {
+	settings := c.settings
+	c.info.base.Reported.Each(func(name, begun string) {
+		for _, change := range changes {
+			has, _ := s.base.Get(name)
+			if now, _ := s.settings.Get(name); change.Reset && (change.Name == "" || change.Name == name) && now == has {
+				settings = settings.With(name, begun)
+			}
+		}
+	})
+	c.tell(settings)
+}
+
+// resetAll follows RESET ALL or DISCARD ALL. For the client, the session begins anew with its startup parameters.
+func (c *Client) resetAll(s *Server, discard bool) {
+	kept := func(name string) (value string, ok bool) {
+		if strings.Contains(name, ".") {
+			return "", true
+		}
+		if !discard && (name == "role" || name == "session_authorization") {
+			return s.own.Get(name)
+		}
+		return "", false
+	}
+	own, left := c.info.base.Own, protocol.Settings{}
+	s.own.Each(func(name, _ string) {
+		value, ok := kept(name)
+		if !ok {
+			return
+		}
+		left = left.With(name, value)
+		if _, has := own.Get(name); !has || value != "" {
+			own = own.With(name, value)
+		}
+	})
+	c.own, s.own = own, left
+	c.tell(c.info.base.Reported)
+}
+
+// answered takes the server's answer about the values of parameters.
+func (s *Server) answered(row []byte) {
+	names, c := s.asked, s.client
+	s.asked = nil
+	ok := protocol.Columns(row, func(i int, value []byte) {
+		if i >= len(names) || c == nil {
+			return
+		}
+		if value == nil {
+			c.own, s.own = c.own.Without(names[i]), s.own.Without(names[i])
+			return
+		}
+		text := make([]byte, hex.DecodedLen(len(value)))
+		if _, err := hex.Decode(text, value); err == nil {
+			c.own, s.own = c.own.With(names[i], string(text)), s.own.With(names[i], string(text))
+		}
+	})
+	if !ok {
+		s.distrusted(protocol.ErrServerLost().WithDetail("the server sent a row that cannot be read; its connection was closed."))
+	}
+}
