@@ -190,9 +190,11 @@ func (c *Client) close(why closeReason, err *protocol.Error) {
 	if c.server != nil {
 		c.torn = c.server.relay.Torn()
 	}
-	if err != nil && !c.torn {
-		w.scratch = err.AsFatal().Append(w.scratch[:0])
-		c.conn.Send(w.scratch)
+	if err != nil {
+		if !c.torn {
+			w.scratch = err.AsFatal().Append(w.scratch[:0])
+			c.conn.Send(w.scratch)
+		}
 		c.conn.CloseAfterDrain(lastWordsMax)
 	} else {
 		c.conn.Close()

@@ -83,10 +83,10 @@ func frame(m pgproto3.FrontendMessage) message {
 // send gives messages to the socket and to the oracle; sometimes in two parts, the client thinking in between.
 func (c *client) send(messages ...message) {
 	var all []byte
+	c.run.world.trace.messages(c.name, "sends", false, messages...)
 	for _, m := range messages {
 		c.oracle.sends(m)
 		all = append(all, m...)
-		c.run.world.say("client %s -> %q", c.name, m)
 	}
 	c.socket.send(all)
 }
@@ -217,7 +217,7 @@ func (c *client) finishCopy() {
 // cancel sends a cancel request on a way of its own.
 func (c *client) cancel() {
 	c.oracle.cancels++
-	c.run.world.say("client %s asks to cancel", c.name)
+	c.run.world.trace.say(c.name, "asks for a cancel")
 	c.run.world.after(c.run.world.between(0, 3*time.Millisecond), func() { c.run.sim.Cancel(c.proxy, func() {}) })
 }
 
@@ -228,7 +228,7 @@ func (c *client) leave() {
 	}
 	c.left = true
 	w := c.run.world
-	w.say("client %s leaves", c.name)
+	w.trace.say(c.name, "leaves")
 	switch w.rnd.IntN(8) {
 	case 0:
 		c.socket.abort()
@@ -254,7 +254,7 @@ func (c *client) leave() {
 
 // receive judges what the pooler has sent.
 func (c *client) receive(b []byte) {
-	c.run.world.say("client %s <- %q", c.name, b)
+	c.run.world.trace.messages(c.name, "hears", true, whole(c.oracle.partial, b)...)
 	if err := c.oracle.hears(b, c.run.faults); err != nil {
 		c.run.world.fail("client %s: %w", c.name, err)
 	}
@@ -262,12 +262,12 @@ func (c *client) receive(b []byte) {
 
 // ended: the pooler has closed.
 func (c *client) ended(reset bool) {
-	c.run.world.say("client %s is closed, reset %v", c.name, reset)
-	torn := len(c.oracle.partial) > 0 // half a message has come: the pooler cannot say why
-	if !c.left && !c.oracle.fatal && !reset && !(torn && (c.run.faults || c.oracle.cancels > 0)) {
+	c.run.world.trace.say(c.name, "is closed, by RST: %v", reset)
+	torn := len(c.oracle.partial) > 0 && c.run.faults // half a message has come: the pooler cannot say why
+	if !c.left && !c.oracle.fatal && !reset && !torn {
 		c.run.world.fail("client %s was closed without a word (replies so far %q)", c.name, c.oracle.seen)
 	}
-	if reset && !torn && !c.left && !c.oracle.fatal && c.oracle.cancels == 0 && !c.oracle.refused && !c.run.faults {
+	if reset && !c.left && !c.oracle.fatal && c.oracle.cancels == 0 && !c.oracle.refused && !c.run.faults {
 		c.run.world.fail("client %s was reset", c.name)
 	}
 	c.left, c.done = true, true

@@ -1,114 +1,148 @@
 package sim
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
-var allPlanted = flag.Bool("planted", false, "plant every bug, not only the first few")
+var plantedFlag = flag.Bool("planted", false, "plant every bug, not only the first few")
 
-// planted are bugs that the simulation must find: one line of the pooler, changed.
-var planted = []struct{ name, file, from, to string }{
-	{
-		"a server is given back one reply too early", "proxy/relay/relay.go",
-		"return s.owed.n == 0 && !s.batchOpen", "return s.owed.n <= 1 && !s.batchOpen",
-	},
-	{
-		"a waiter is forgotten", "pool/checkin.go",
-		"if w := p.waiters.pick(s.Loop); w != nil {", "if w := p.waiters.pick(s.Loop); w != nil && w.overtaken == 0 && p.waiters.n != 1 {",
-	},
-	{
-		"a budget is off by one", "pool/budget.go",
-		"&& p.open < p.room(now)", "&& p.open <= p.room(now)",
-	},
-	{
-		"the gate lets a cancel request through", "pool/checkin.go",
-		"case f.CancelsInFlight > 0:", "case f.CancelsInFlight > 1:",
-	},
-	{
-		"a Flush ends a batch", "proxy/relay/relay.go",
-		"return s.owed.n == 0 && !s.batchOpen &&", "return s.owed.n == 0 &&",
-	},
-	{
-		"the queue is last in, first out", "pool/waiter.go",
-		"	chosen := head\n", "	chosen := q.last\n",
-	},
-	{
-		"CopyDone ahead of CopyInResponse is lost", "proxy/relay/owed.go",
-		"if o.n > 0 {\n		slots := o.slots()", "if o.n < 0 {\n		slots := o.slots()",
-	},
-	{
-		"what is said behind a torn message", "proxy/client.go",
-		"if err != nil && !c.torn {", "if err != nil {",
-	},
-	{
-		"a waiter that counted on a server that failed its check", "pool/checkin.go",
-		"	s.moveTo(ServerClosing)\n	p.revive(now)\n	return", "	s.moveTo(ServerClosing)\n	return",
-	},
+// plantedDefault is how many bugs are planted by default: each costs a build.
+const plantedDefault = 3
+
+// plantedSeeds is how many seeds may be needed to find one.
+const plantedSeeds = 1500
+
+// edit replaces a text that a source file has once.
+type edit struct{ file, old, new string }
+
+// planted are bugs that the simulation must find; the first ones are always planted.
+var planted = []struct {
+	name  string
+	edits []edit
+}{
+	{"a server is released one reply too early", []edit{
+		{"proxy/relay/relay.go", "return s.owed.n == 0 &&", "return s.owed.n <= 1 &&"},
+		{"pool/checkin.go", "case f.RepliesOwed != 0:", "case f.RepliesOwed > 1:"},
+	}},
+	{"a waiter is forgotten", []edit{
+		{"pool/checkin.go", "if w := p.waiters.pick(s.Loop); w != nil {", "if w := p.waiters.pick(s.Loop); w != nil && p.open > 1 {"},
+	}},
+	{"the budget is off by one", []edit{
+		{"pool/budget.go", "p.open < p.room(now) &&", "p.open <= p.room(now) &&"},
+	}},
+	{"CopyDone does not end a COPY", []edit{
+		{"proxy/relay/client.go", "case protocol.ClientCopyDone, protocol.ClientCopyFail:\n\t\tif s.copying == copyIn {", "case protocol.ClientCopyFail:\n\t\tif s.copying == copyIn {"},
+	}},
+	{"CopyDone ahead of CopyInResponse is not noted", []edit{
+		{"proxy/relay/client.go", "s.owed.markEnded()", ""},
+	}},
+	{"a cancel request goes to another server", []edit{
+		{"proxy/cancel.go", "s := c.server\n", "s := w.servers.first\n"},
+	}},
+	{"a server is lent while a cancel request is on its way to it", []edit{
+		{"proxy/link.go", "CancelsInFlight: s.cancels, ", ""},
+	}},
+	{"ReadyForQuery is owed to a Query that the server skips", []edit{
+		{"proxy/relay/client.go", "case s.skipping:\n\t\treturn // ", "case false:\n\t\treturn // "},
+	}},
+	{"the newest waiter is served first", []edit{
+		{"pool/waiter.go", "head := q.first\n", "head := q.last\n"},
+	}},
+	{"a waiter is not told that its time is over", []edit{
+		{"proxy/waiting.go", "w.failWaiter(a, closeQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))", ""},
+	}},
+	{"settings are not brought along", []edit{
+		{"proxy/link.go", "if c.settings != s.settings || s.dirty {", "if false {"},
+	}},
+	{"a half-closed client is kept for ever", []edit{
+		{"proxy/server.go", "case s.parting != nil &&", "case s.parting != nil && s.closing &&"},
+	}},
+	{"last words in the middle of a message", []edit{
+		{"proxy/client.go", "if !c.torn {", "if c.torn || !c.torn {"},
+	}},
+	{"a waiter counts on a server that has failed its check", []edit{
+		{"pool/checkin.go", "\ts.moveTo(ServerClosing)\n\tp.revive(now)\n\treturn", "\ts.moveTo(ServerClosing)\n\treturn"},
+	}},
+	{"what a socket did not take is lost", []edit{
+		{"eventloop/conn.go", "c.out = append(c.loop.take(len(b)-n), b[n:]...)", "c.out = append(c.loop.take(len(b)-n), b[min(n+1, len(b)):]...)"},
+	}},
 }
 
-// plantedFew are planted in every run of the tests: the ones that a pooler dies of.
-const plantedFew = 3
-
-// plantedSeeds is within how many seeds the simulation finds each of them.
-const plantedSeeds = "20000"
-
-// TestPlanted plants one bug after the other, each in a copy of one file, and expects TestSeeds to fail.
+// TestPlanted plants each bug in a copy of the sources and expects the simulation to fail.
 func TestPlanted(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	bugs := planted
-	if !*allPlanted {
-		bugs = bugs[:plantedFew]
-	}
-	for _, bug := range bugs {
+	for i, bug := range planted {
+		if i >= plantedDefault && !*plantedFlag {
+			return
+		}
 		t.Run(bug.name, func(t *testing.T) {
-			overlay := plant(t, filepath.Join(root, bug.file), bug.from, bug.to)
-			test := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-timeout=5m", "-run=^TestSeeds$", ".", "-args", "-seeds", plantedSeeds)
-			output, err := test.CombinedOutput()
-			text := string(output)
-			if err == nil {
-				t.Fatalf("%s seeds have not found it", plantedSeeds)
+			out, found := simulateWith(t, root, overlay(t, root, bug.edits))
+			if !found {
+				t.Fatalf("the simulation did not find it in %d seeds:\n%s", plantedSeeds, out)
 			}
-			if !strings.Contains(text, "replay: ") {
-				t.Fatalf("it failed, but not by a seed:\n%s", text)
-			}
-			_, found, _ := strings.Cut(text, "seed ")
-			found, _, _ = strings.Cut(found, "\n")
-			t.Logf("found by seed %s", found)
+			t.Log(out)
 		})
 	}
 }
 
-// plant writes a file with from replaced, once, and the overlay that puts it in the place of the real one.
-func plant(t *testing.T, file, from, to string) (overlay string) {
+// overlay writes the changed sources and the file that tells the go command of them.
+func overlay(t *testing.T, root string, edits []edit) string {
 	t.Helper()
-	source, err := os.ReadFile(file)
+	dir := t.TempDir()
+	replace := make(map[string]string)
+	for i, e := range edits {
+		path := filepath.Join(root, filepath.FromSlash(e.file))
+		from := path
+		if replace[path] != "" {
+			from = replace[path] // two edits of a file
+		}
+		source, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(source), e.old); n != 1 {
+			t.Fatalf("%s has %d times, not once: %s", e.file, n, e.old)
+		}
+		replace[path] = filepath.Join(dir, strconv.Itoa(i)+".go")
+		if err := os.WriteFile(replace[path], []byte(strings.Replace(string(source), e.old, e.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Count(string(source), from) != 1 {
-		t.Fatalf("%s has %q %d times, not once: the table of planted bugs is out of date", file, from, strings.Count(string(source), from))
-	}
-	folder := t.TempDir()
-	changed := filepath.Join(folder, filepath.Base(file))
-	if err := os.WriteFile(changed, []byte(strings.Replace(string(source), from, to, 1)), 0o600); err != nil {
+	path := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(map[string]map[string]string{"Replace": {file: changed}})
-	if err != nil {
-		t.Fatal(err)
+	return path
+}
+
+// simulateWith builds the simulation with changed sources and runs it. found: a seed failed, not the build.
+func simulateWith(t *testing.T, root, overlay string) (out string, found bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	test := filepath.Join(filepath.Dir(overlay), "sim.test")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-tags", "checks", "-overlay", overlay, "-o", test, "./internal/sim")
+	build.Dir = root
+	if b, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("the bug does not build: %v\n%s", err, b)
 	}
-	overlay = filepath.Join(folder, "overlay.json")
-	if err := os.WriteFile(overlay, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return overlay
+	run := exec.CommandContext(ctx, test, "-test.run", "^TestSeeds$", "-seeds", strconv.Itoa(plantedSeeds), "-failures", "1")
+	b, err := run.CombinedOutput()
+	return string(b), err != nil && strings.Contains(string(b), "seed ")
 }

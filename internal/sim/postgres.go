@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -27,6 +28,15 @@ func cut(b []byte) (m message, rest []byte, ok bool) {
 		return nil, b, false
 	}
 	return message(b[:size:size]), b[size:], true
+}
+
+// whole is the messages that b completes behind what came before.
+func whole(before, b []byte) (messages []message) {
+	rest := slices.Concat(before, b)
+	for m, r, ok := cut(rest); ok; m, r, ok = cut(r) {
+		messages = append(messages, m)
+	}
+	return messages
 }
 
 // session is a model of a PostgreSQL session: a value, so that a copy of it is a way back. It knows neither time nor sockets.
@@ -80,7 +90,7 @@ func (s *session) busy(m message) bool {
 }
 
 // step is PostgreSQL dealing with one message. canceled: a cancel request hits it.
-func (s *session) step(m message, canceled bool) (replies [][]byte) {
+func (s *session) step(m message, canceled bool) (replies []message) {
 	if s.copying != copyNone {
 		return s.copyStep(m)
 	}
@@ -94,7 +104,7 @@ func (s *session) step(m message, canceled bool) (replies [][]byte) {
 	switch m.kind() {
 	case 'Q':
 		if canceled {
-			return s.ready([][]byte{s.abort(canceledFailure())})
+			return s.ready([]message{s.abort(canceledFailure())})
 		}
 		return s.query(m.text())
 	case 'S':
@@ -125,7 +135,7 @@ func (s *session) abort(fault []byte) []byte {
 }
 
 // ready ends a Query or a batch.
-func (s *session) ready(replies [][]byte) [][]byte {
+func (s *session) ready(replies []message) []message {
 	if s.tx == 'I' {
 		s.begun, s.portal = false, ""
 	}
@@ -144,16 +154,16 @@ func (s *session) begin() {
 
 // query is the simple protocol: statements one after the other, until one fails or is a COPY from the client.
 // PostgreSQL parses all of them before it runs the first.
-func (s *session) query(sql string) (replies [][]byte) {
+func (s *session) query(sql string) (replies []message) {
 	for one := range strings.SplitSeq(sql, ";") {
 		if fault := parse(one); fault != nil {
-			return s.ready([][]byte{s.abort(fault)})
+			return s.ready([]message{s.abort(fault)})
 		}
 	}
 	return s.statements(sql)
 }
 
-func (s *session) statements(sql string) (replies [][]byte) {
+func (s *session) statements(sql string) (replies []message) {
 	empty := true
 	for sql != "" {
 		var one string
@@ -182,7 +192,7 @@ func (s *session) statements(sql string) (replies [][]byte) {
 	return s.ready(replies)
 }
 
-func (s *session) extended(m message, canceled bool) (replies [][]byte, fault []byte) {
+func (s *session) extended(m message, canceled bool) (replies []message, fault []byte) {
 	switch m.kind() {
 	case 'P':
 		_, rest, _ := strings.Cut(string(m[5:]), "\x00")
@@ -190,7 +200,7 @@ func (s *session) extended(m message, canceled bool) (replies [][]byte, fault []
 		if fault = s.check(s.sql); fault != nil {
 			return nil, fault
 		}
-		return [][]byte{encode(&pgproto3.ParseComplete{})}, nil
+		return []message{encode(&pgproto3.ParseComplete{})}, nil
 	case 'B':
 		if fault = s.check(s.sql); fault != nil {
 			return nil, fault
@@ -202,21 +212,21 @@ func (s *session) extended(m message, canceled bool) (replies [][]byte, fault []
 			return nil, failure("22012", "division by zero") // planned here
 		}
 		s.portal = s.sql
-		return [][]byte{encode(&pgproto3.BindComplete{})}, nil
+		return []message{encode(&pgproto3.BindComplete{})}, nil
 	case 'D':
 		if columns := describe(s.portal); columns != nil {
-			return [][]byte{columns}, nil
+			return []message{columns}, nil
 		}
-		return [][]byte{encode(&pgproto3.NoData{})}, nil
+		return []message{encode(&pgproto3.NoData{})}, nil
 	case 'C':
 		s.portal = ""
-		return [][]byte{encode(&pgproto3.CloseComplete{})}, nil
+		return []message{encode(&pgproto3.CloseComplete{})}, nil
 	case 'E':
 		if canceled {
 			return nil, canceledFailure()
 		}
 		if bare(s.portal) == "" {
-			return [][]byte{encode(&pgproto3.EmptyQueryResponse{})}, nil
+			return []message{encode(&pgproto3.EmptyQueryResponse{})}, nil
 		}
 		if fault = s.check(s.portal); fault != nil {
 			return nil, fault
@@ -286,7 +296,7 @@ func literal(sql string) string {
 }
 
 // run executes one statement that check has let pass.
-func (s *session) run(sql string, simple bool) (replies [][]byte, fault []byte) {
+func (s *session) run(sql string, simple bool) (replies []message, fault []byte) {
 	plain := bare(sql)
 	switch {
 	case plain == "select 1/0":
@@ -297,15 +307,15 @@ func (s *session) run(sql string, simple bool) (replies [][]byte, fault []byte) 
 		return s.row(sql, s.app, "SHOW", simple), nil
 	case strings.HasPrefix(plain, "set "):
 		s.app = literal(sql)
-		return [][]byte{complete("SET")}, nil
+		return []message{complete("SET")}, nil
 	case plain == "copy sim from stdin":
 		s.rows, s.copying = 0, copyExecute
 		if simple {
 			s.copying = copyQuery
 		}
-		return [][]byte{encode(&pgproto3.CopyInResponse{ColumnFormatCodes: []uint16{0}})}, nil
+		return []message{encode(&pgproto3.CopyInResponse{ColumnFormatCodes: []uint16{0}})}, nil
 	case strings.HasPrefix(plain, "copy ("):
-		return [][]byte{
+		return []message{
 			encode(&pgproto3.CopyOutResponse{ColumnFormatCodes: []uint16{0}}),
 			encode(&pgproto3.CopyData{Data: []byte(literal(sql) + "\n")}), encode(&pgproto3.CopyDone{}), complete("COPY 1"),
 		}, nil
@@ -314,12 +324,12 @@ func (s *session) run(sql string, simple bool) (replies [][]byte, fault []byte) 
 			return nil, failure("25001", "DISCARD ALL cannot run inside a transaction block")
 		}
 		s.app = ""
-		return [][]byte{complete("DISCARD ALL")}, nil
+		return []message{complete("DISCARD ALL")}, nil
 	}
 	return s.boundary(plain), nil
 }
 
-func (s *session) row(sql, value, tag string, simple bool) (replies [][]byte) {
+func (s *session) row(sql, value, tag string, simple bool) (replies []message) {
 	if simple {
 		replies = append(replies, describe(sql))
 	}
@@ -327,7 +337,7 @@ func (s *session) row(sql, value, tag string, simple bool) (replies [][]byte) {
 }
 
 // boundary is begin, commit and rollback.
-func (s *session) boundary(plain string) (replies [][]byte) {
+func (s *session) boundary(plain string) (replies []message) {
 	warn := func(code, text string) {
 		e := protocol.Error{Severity: "WARNING", Code: code, Message: text}
 		replies = append(replies, e.AppendNotice(nil))
@@ -354,7 +364,7 @@ func (s *session) boundary(plain string) (replies [][]byte) {
 }
 
 // copyStep deals with a message while COPY reads from the client.
-func (s *session) copyStep(m message) (replies [][]byte) {
+func (s *session) copyStep(m message) (replies []message) {
 	switch m.kind() {
 	case 'd':
 		s.rows++
@@ -376,14 +386,14 @@ func (s *session) copyStep(m message) (replies [][]byte) {
 		return s.copyFails(failure(canceledCode, "COPY from stdin failed: "+m.text()))
 	}
 	s.ended = true
-	return [][]byte{failure("08P01", "unexpected message type during COPY from stdin")}
+	return []message{failure("08P01", "unexpected message type during COPY from stdin")}
 }
 
 // copyFails ends a COPY with an error.
-func (s *session) copyFails(fault []byte) [][]byte {
+func (s *session) copyFails(fault []byte) []message {
 	simple := s.copying == copyQuery
 	s.copying = copyNone
-	replies := [][]byte{s.abort(fault)}
+	replies := []message{s.abort(fault)}
 	if simple {
 		return s.ready(replies)
 	}

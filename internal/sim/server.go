@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ type server struct {
 	batch bool   // an extended-protocol message came and its Sync did not
 }
 
+// name is what the trace calls it.
+func (v *server) name() string { return fmt.Sprintf("server %d", v.pid) }
+
 // receive takes what the pooler has sent.
 func (v *server) receive(b []byte) {
 	if v.gone {
@@ -43,7 +47,7 @@ func (v *server) work() {
 			break
 		}
 		v.in = rest
-		v.run.world.say("server %d got %q", v.pid, m)
+		v.run.world.trace.messages(v.name(), "reads", false, m)
 		v.witness(m)
 		if v.session.busy(m) {
 			v.working, v.cancel = true, false
@@ -70,13 +74,15 @@ const flushBytes = 8 << 10
 // answer steps the session and sends what PostgreSQL would send now.
 func (v *server) answer(m message) {
 	flush := m.kind() == 'H'
-	for _, reply := range v.session.step(m, v.cancel) {
+	replies := v.session.step(m, v.cancel)
+	for _, reply := range replies {
 		v.out = append(v.out, reply...)
 		switch reply[0] {
 		case 'Z', 'E', 'G':
 			flush = true
 		}
 	}
+	v.run.world.trace.messages(v.name(), "says", true, replies...)
 	v.cancel = false
 	if flush || len(v.out) >= flushBytes {
 		v.flush()
@@ -90,7 +96,7 @@ func (v *server) answer(m message) {
 	}
 }
 
-// disown forgets whose it is when its transaction and its batch are over.
+// disown: between transactions and batches it is nobody's.
 func (v *server) disown() {
 	if v.session.tx == 'I' && !v.batch && v.session.copying == copyNone {
 		v.owner = ""
@@ -98,23 +104,25 @@ func (v *server) disown() {
 }
 
 func (v *server) flush() {
-	v.run.world.say("server %d says %q", v.pid, v.out)
 	v.socket.send(v.out)
 	v.out = nil
 }
 
 // canceled is a cancel request that has arrived.
 func (v *server) canceled() {
+	v.run.world.trace.say(v.name(), "gets a cancel request")
 	switch {
 	case v.gone:
 	case v.working:
 		v.cancel = true
 	case v.session.copying == copyQuery:
-		for _, reply := range v.session.copyFails(canceledFailure()) {
+		replies := v.session.copyFails(canceledFailure())
+		for _, reply := range replies {
 			v.out = append(v.out, reply...)
 		}
-		v.flush()
+		v.run.world.trace.messages(v.name(), "says", true, replies...)
 		v.disown()
+		v.flush()
 	}
 }
 
@@ -124,6 +132,7 @@ func (v *server) exit() {
 		return
 	}
 	v.gone = true
+	v.run.world.trace.say(v.name(), "ends")
 	v.flush()
 	v.socket.hangUp()
 }
@@ -134,7 +143,7 @@ func (v *server) crash() {
 		return
 	}
 	v.gone = true
-	v.run.world.say("server %d crashes", v.pid)
+	v.run.world.trace.say(v.name(), "crashes")
 	v.socket.abort()
 }
 

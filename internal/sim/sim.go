@@ -10,7 +10,7 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/config"
@@ -43,11 +43,13 @@ const pulse = 20 * time.Millisecond
 // quietTime is how long the world goes on after the last client has left: longer than every deadline of the pooler.
 const quietTime = 40 * time.Second
 
-// Run simulates until every client is through, or for a number of steps at most. The error says how to see it again; trace, if not nil, is
-// told what happens.
-func Run(seed uint64, steps int, trace func(format string, args ...any)) error {
+// Run simulates until every client is through, or for a number of steps at most. The error says how to see it again. What happens is
+// written to out; nil: nowhere.
+func Run(seed uint64, steps int, out io.Writer) error {
 	r := &run{world: newWorld(seed), dialing: make(map[pool.Key]int)}
-	r.world.trace = trace
+	if out != nil {
+		r.world.trace = &trace{out: out, now: &r.world.now}
+	}
 	err := r.prepare(seed)
 	if err == nil {
 		err = r.play(steps)
@@ -67,7 +69,7 @@ func (r *run) prepare(seed uint64) error {
 		Dial:      r.dial, Cancel: r.cancel, Seed: seed + 1,
 	}
 	var err error
-	if r.sim, err = proxy.NewSimulation(cfg, slog.New(slog.DiscardHandler), env); err != nil {
+	if r.sim, err = proxy.NewSimulation(cfg, r.world.trace.logger(), env); err != nil {
 		return err
 	}
 	for i := range 1 + rnd.IntN(2) {
@@ -175,7 +177,6 @@ func (r *run) enter(i int) error {
 		return err
 	}
 	r.clients = append(r.clients, c)
-	r.world.say("client %s logs in to %s, loop of %d", c.name, c.key.Database, r.sim.Loops())
 	c.plan(0, 50*time.Millisecond)
 	return nil
 }
@@ -185,6 +186,7 @@ var errLogin = errors.New("the simulation's server does not let anybody in")
 // dial is proxy.Environment's.
 func (r *run) dial(target proxy.DialTarget, done func(proxy.Dialed, error)) {
 	r.dialing[target.Pool]++
+	r.world.trace.say("pooler", "dials for %v", target.Pool)
 	r.world.after(r.world.between(0, 20*time.Millisecond), func() {
 		r.dialing[target.Pool]--
 		if r.faults && r.world.chance(10) {
@@ -193,8 +195,8 @@ func (r *run) dial(target proxy.DialTarget, done func(proxy.Dialed, error)) {
 		}
 		v := &server{run: r, pool: target.Pool, pid: uint32(len(r.servers) + 1), socket: r.world.open(), session: newSession("")}
 		v.socket.onData, v.socket.onEnd = v.receive, v.ended
-		r.world.say("server %d opens for %s", v.pid, v.pool.Database)
 		r.servers = append(r.servers, v)
+		r.world.trace.say(v.name(), "is up")
 		done(proxy.Dialed{
 			Source: eventloop.Source{FD: v.socket.fd}, Key: protocol.CancelKey{ProcessID: v.pid}, Parameters: parameters(),
 		}, nil)
@@ -204,7 +206,6 @@ func (r *run) dial(target proxy.DialTarget, done func(proxy.Dialed, error)) {
 // cancel is proxy.Environment's.
 func (r *run) cancel(target proxy.CancelTarget, done func()) {
 	r.world.after(r.world.between(0, 20*time.Millisecond), func() {
-		r.world.say("cancel reaches server %d", target.Key.ProcessID)
 		r.servers[target.Key.ProcessID-1].canceled()
 		r.world.after(r.world.between(0, 2*time.Millisecond), done)
 	})

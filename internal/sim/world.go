@@ -14,9 +14,9 @@ type world struct {
 	events  schedule
 	number  int
 	sockets []*socket
-	pending bool // a turn is due
+	pending bool   // a turn is due
+	trace   *trace // nil: nobody looks
 	err     error
-	trace   func(format string, args ...any) // nil: nobody looks
 }
 
 func newWorld(seed uint64) *world {
@@ -79,13 +79,6 @@ func (w *world) between(low, high time.Duration) time.Duration {
 
 // chance is true once in n times.
 func (w *world) chance(n int) bool { return w.rnd.IntN(n) == 0 }
-
-// say tells whoever replays a seed what happens.
-func (w *world) say(format string, args ...any) {
-	if w.trace != nil {
-		w.trace("%12v  "+format, append([]any{w.now}, args...)...)
-	}
-}
 
 // fail notes the first thing that went wrong.
 func (w *world) fail(format string, args ...any) {
