@@ -84,6 +84,26 @@ func loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
 	return t, nil
 }
 
+// Warnings about a certificate that is in force.
+const (
+	certificateShort  = 14 * 24 * time.Hour
+	readableByAnybody = 0o004
+)
+
+// warn says what is wrong with the files though they can be used.
+func (t *clientTLS) warn(l *listener) {
+	if t == nil {
+		return
+	}
+	log := l.proxy.log
+	if leaf := t.config.Certificates[0].Leaf; leaf != nil && time.Until(leaf.NotAfter) < certificateShort {
+		log.Warn("the certificate for clients ends soon, or has ended", "listener", l.name, "not_after", leaf.NotAfter)
+	}
+	if key := t.files[0]; key.info != nil && key.info.Mode()&readableByAnybody != 0 {
+		log.Warn("everybody on this machine can read client_tls_key_file", "listener", l.name, "file", key.path)
+	}
+}
+
 // changed reports whether one of the files is another than the one that was read.
 func (t *clientTLS) changed() bool {
 	for _, f := range t.files {
@@ -134,6 +154,7 @@ func (l *listener) renewTLS() {
 	}
 	if l.tls.CompareAndSwap(old, next) {
 		p.log.Info("the certificate for clients was replaced", "listener", l.name)
+		next.warn(l)
 	}
 }
 

@@ -46,6 +46,7 @@ func listen(p *Proxy, cfg *config.Listener) (*listener, error) {
 		return nil, err
 	}
 	l.tls.Store(secure)
+	secure.warn(l)
 	l.logins.open = make(map[net.Conn]struct{})
 	for _, address := range cfg.Listen {
 		sock, err := bind(address, cfg.UnixSocketMode)

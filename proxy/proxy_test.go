@@ -398,7 +398,11 @@ func TestDrain(t *testing.T) {
 // TestSlowClient: a client that does not read its result stops its server from being read; memory stays bounded.
 func TestSlowClient(t *testing.T) {
 	p := start(t, pgtest.Shared(t), single, "")
-	w := p.login(t, p.transaction)
+	slowClient(t, p, p.login(t, p.transaction))
+}
+
+func slowClient(t *testing.T, p *pooler, w *pgtest.Wire) {
+	t.Helper()
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

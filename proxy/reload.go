@@ -28,6 +28,7 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	p.settings.Store(next)
 	for l, t := range secure {
 		l.tls.Store(t)
+		t.warn(l)
 	}
 	w := p.workers[0]
 	done := make(chan struct{})

@@ -326,6 +326,13 @@ func TestTLSBigResults(t *testing.T) {
 	}
 }
 
+// TestSlowTLSClient is TestSlowClient over TLS on both sides of the pooler.
+func TestSlowTLSClient(t *testing.T) {
+	id, c := newIdentity(t), secureCluster(t)
+	p := launch(t, c, configuration(t, serverAt(c)+"sslmode = 'require'\n", id.listener("prefer")+single, ""))
+	slowClient(t, p, p.secure(t, p.transaction, id.client(t)))
+}
+
 // TestCertificateReplaced under load: no query fails, and new logins see the new one; a broken one is not taken up.
 func TestCertificateReplaced(t *testing.T) {
 	id := newIdentity(t)
