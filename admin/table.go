@@ -78,6 +78,13 @@ var table = []metric{
 	{name: "sent_bytes_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.SentBytes) }), exporter: "pgbouncer_stats_totals_sent_bytes_total", help: "Bytes sent to clients."},
 	{name: "errors_total", kind: counter, labels: with("class"), samples: poolMap(func(p *proxy.PoolSnapshot) map[string]uint64 { return p.ErrorsByClass }), help: "Errors PostgreSQL answered with, by the first two characters of their SQLSTATE; a class appears with its first error."},
 
+	// Prepared statements
+	{name: "parses_saved_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ParsesSaved) }), exporter: "pgbouncer_stats_totals_client_parses_total less server_parses_total", help: "Parse messages of clients that the pooler answered itself, because the server had the statement."},
+	{name: "parses_injected_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ParsesInjected) }), help: "Parse messages the pooler sent ahead of a Bind or Describe, because the server lacked the statement."},
+	{name: "statements_evicted_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.StatementsEvicted) }), help: "Statements closed on a server to make room for others; many, with many parses injected: raise max_prepared_statements."},
+	{name: "statements", kind: gauge, samples: number(func(s *scrape) float64 { return float64(s.Statements) }), help: "Distinct prepared statements that clients or servers of transaction listeners hold."},
+	{name: "statement_bytes", kind: gauge, samples: number(func(s *scrape) float64 { return float64(s.StatementBytes) }), help: "Memory of these statements and of their names."},
+
 	// Comings and goings
 	{name: "client_closes_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *proxy.PoolSnapshot) map[string]uint64 { return p.ClientCloses }), help: "Clients that ended after their login, by reason; a reason appears with its first client."},
 	{name: "server_connects_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ServerConnects) }), help: "Servers opened."},

@@ -122,6 +122,9 @@ type Listener struct {
 	Promotion       string        `toml:"promotion"` // on, off
 	PromoteTo       string        `toml:"promote_to"`
 	LongTransaction time.Duration `toml:"long_transaction"`
+
+	// MaxPreparedStatements is how many statements a server of a transaction pool holds; 0: they are not tracked.
+	MaxPreparedStatements int `toml:"max_prepared_statements"`
 }
 
 // Database overrides, for one database name, where it is and how large its pools are. Zero values mean "as the listener says"

@@ -78,5 +78,7 @@ func DefaultListener() Listener {
 		ClientTLSProtocols: "secure",
 		Promotion:          "on",
 		LongTransaction:    time.Second,
+
+		MaxPreparedStatements: 200,
 	}
 }

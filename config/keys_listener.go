@@ -186,6 +186,12 @@ var listenerKeys = []Key{
 		Doc:   "Age at which a transaction is promoted, if the session pool has room.",
 		field: of(func(l *Listener) any { return &l.LongTransaction }),
 	},
+	{
+		Name: "max_prepared_statements", When: NewLogins, Unit: "statements",
+		Zero:  "messages pass as they are: a statement is there only in the transaction that prepares it",
+		Doc:   "Statements each server holds for the clients of a transaction or statement pool. Those used least recently are closed and prepared again when needed; clients do not notice. No effect in session mode.",
+		field: of(func(l *Listener) any { return &l.MaxPreparedStatements }),
+	},
 }
 
 const (

@@ -48,20 +48,19 @@ func (s *Section) names() []string {
 
 // elsewhere answers for a key that stands in the wrong table: PgBouncer has most of them in one section.
 var elsewhere = map[string]string{
-	"listen_addr":             `write listen = ["host:port"] in [[listener]]`,
-	"listen_port":             `write listen = ["host:port"] in [[listener]]`,
-	"unix_socket_dir":         `write listen = ["/directory:port"] in [[listener]]`,
-	"auth_type":               "it is type in [auth] here",
-	"auth_file":               "it is user_file in [auth] here",
-	"admin_users":             "it is users in [admin] here",
-	"stats_users":             "/metrics asks for no user; users in [admin] may use the console",
-	"server_tls_sslmode":      "it is sslmode in [server] here",
-	"server_tls_ca_file":      "it is sslrootcert in [server] here",
-	"server_tls_cert_file":    "it is sslcert in [server] here",
-	"server_tls_key_file":     "it is sslkey in [server] here",
-	"verbose":                 `write level = "debug" in [log]`,
-	"pool_size":               "of a listener it is default_pool_size",
-	"max_prepared_statements": "this version has no such setting",
+	"listen_addr":          `write listen = ["host:port"] in [[listener]]`,
+	"listen_port":          `write listen = ["host:port"] in [[listener]]`,
+	"unix_socket_dir":      `write listen = ["/directory:port"] in [[listener]]`,
+	"auth_type":            "it is type in [auth] here",
+	"auth_file":            "it is user_file in [auth] here",
+	"admin_users":          "it is users in [admin] here",
+	"stats_users":          "/metrics asks for no user; users in [admin] may use the console",
+	"server_tls_sslmode":   "it is sslmode in [server] here",
+	"server_tls_ca_file":   "it is sslrootcert in [server] here",
+	"server_tls_cert_file": "it is sslcert in [server] here",
+	"server_tls_key_file":  "it is sslkey in [server] here",
+	"verbose":              `write level = "debug" in [log]`,
+	"pool_size":            "of a listener it is default_pool_size",
 }
 
 // unknownKey makes the text and the nearest name for a key that its section does not have.

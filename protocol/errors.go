@@ -201,6 +201,24 @@ func ErrStatementMode() *Error {
 	}
 }
 
+// ErrStatementTooLong: a named Parse that is longer than the pooler keeps, in bytes.
+func ErrStatementTooLong(bytesMax int) *Error {
+	return &Error{
+		Severity: "ERROR", Code: "54000",
+		Message: fmt.Sprintf("prepared statement is longer than %d bytes, the most that a transaction pool keeps", bytesMax),
+		Hint:    "Send it without a name, or use the session listener.",
+	}
+}
+
+// ErrStatementMemory: all clients together have prepared more than the pooler keeps.
+func ErrStatementMemory() *Error {
+	return &Error{
+		Severity: "ERROR", Code: "53200", Message: "out of memory",
+		Detail: "The prepared statements of all clients on the transaction listeners take more memory than the pooler gives them.",
+		Hint:   "Close statements that are no longer used, or use the session listener.",
+	}
+}
+
 // ErrReplication: a replication connection, which no pool can lend.
 func ErrReplication() *Error {
 	return &Error{

@@ -29,7 +29,7 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-func errorRows() []errorRow { return slices.Concat(loginErrors, laterErrors) }
+func errorRows() []errorRow { return slices.Concat(loginErrors, laterErrors, statementErrors) }
 
 // An error without a row would be missing from docs/errors.md.
 func TestEveryErrorHasOneRow(t *testing.T) {
@@ -63,6 +63,7 @@ func TestSQLStates(t *testing.T) {
 		"ErrQueryTimeout": "FATAL 57014", "ErrCanceledWaiting": "ERROR 57014", "ErrLoginTimeout": "FATAL 08006",
 		"ErrReplication": "FATAL 0A000", "ErrTLSRequired": "FATAL 28000", "NoticeQueryWait": "NOTICE 00000", "ErrSettingRefused": "FATAL 22023",
 		"ErrProtocol": "FATAL 08P01", "ErrProtocolVersion": "FATAL 0A000", "ErrStatementMode": "FATAL 08P01",
+		"ErrStatementTooLong": "ERROR 54000", "ErrStatementMemory": "ERROR 53200",
 	}
 	for _, r := range errorRows() {
 		if have := r.sample.Severity + " " + r.sample.Code; have != want[r.constructor] {

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -72,6 +73,19 @@ var loginErrors = []errorRow{
 	},
 }
 
+// statementErrors are the pooler's own refusals of a Parse.
+var statementErrors = []errorRow{
+	{
+		constructor: "ErrStatementTooLong", sample: ErrStatementTooLong(1 << 20),
+		when: "A Parse with a name is longer than what a transaction listener keeps, so that it could not be prepared again on another " +
+			"server. The batch is skipped to its Sync and a transaction fails, as for any error of PostgreSQL's.",
+	},
+	{
+		constructor: "ErrStatementMemory", sample: ErrStatementMemory(),
+		when: "All texts and names that the clients of the transaction listeners have prepared take 256 MiB.",
+	},
+}
+
 // laterErrors are those after a login, in the order in which a client's work goes.
 var laterErrors = []errorRow{
 	{
@@ -132,7 +146,7 @@ func ErrorsDoc() string {
 	b.WriteString("\n## At the login\n\n")
 	printRows(&b, loginErrors)
 	b.WriteString("\n## Later\n\n")
-	printRows(&b, laterErrors)
+	printRows(&b, slices.Concat(laterErrors, statementErrors))
 	return b.String()
 }
 

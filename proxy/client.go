@@ -31,6 +31,7 @@ type Client struct {
 	idleSince time.Duration
 	state     clientState
 	torn      bool // the last it got is part of a message whose rest is lost: it can be told nothing any more
+	held      bool // reads are paused until the server has said something
 	isolation isolation
 }
 
@@ -50,7 +51,7 @@ type clientInfo struct {
 
 // newClient is a client that has just logged in.
 func newClient(sp *serverPool, base protocol.Session) *Client {
-	c := &Client{relay: relay.NewClient(), pool: sp, isolation: sp.limits.Load().isolation, info: &clientInfo{base: base}}
+	c := &Client{relay: relay.NewClient(sp.limits.Load().statementsMax > 0), pool: sp, isolation: sp.limits.Load().isolation, info: &clientInfo{base: base}}
 	if sp.mode == relay.Session {
 		c.isolation = isolationOff // it has its server to itself
 	}
@@ -94,11 +95,17 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 		step := c.relay.FromClient(b, c.relayServer())
 		switch step.Verdict {
 		case relay.Forward:
-			c.server.forward(b[:step.N])
+			c.server.forward(b[:step.N], step.N)
+		case relay.Rewrite:
+			c.worker.rewritten(c, step.N)
 		case relay.Checkout:
 			if !c.worker.checkout(c) {
 				return total - len(b) // the rest is kept until a server is granted
 			}
+		case relay.Hold:
+			c.held = true
+			c.conn.PauseReads() // until the server has answered more
+			return total - len(b)
 		case relay.Drop:
 		case relay.AnswerReady:
 			c.conn.Send(readyIdle)
@@ -117,6 +124,9 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 			return total - len(b)
 		}
 		b = b[step.N:]
+		if c.server != nil && c.server.conn.Backlog() > backlogMax {
+			break // a rewritten message may be much longer than it came
+		}
 	}
 	if s := c.server; s != nil {
 		if s.conn.Backlog() > 0 {
@@ -127,6 +137,19 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 		}
 	}
 	return total - len(b)
+}
+
+// backlogMax is how much may wait for a server before the rest of what a client has sent is kept.
+const backlogMax = 256 << 10
+
+// rewritten sends what stands for n bytes of a client's: to its server, and what answers them at once, to itself.
+func (w *worker) rewritten(c *Client, n int) {
+	if len(w.desk.ToServer) > 0 {
+		c.server.forward(w.desk.ToServer, n)
+	}
+	if len(w.desk.ToClient) > 0 {
+		c.server.reply(w.desk.ToClient, 0)
+	}
 }
 
 const pipelinedBehind = "more was sent behind a batch that was refused"
@@ -220,6 +243,7 @@ func (w *worker) forget(c *Client, why closeReason, err *protocol.Error) {
 	c.counters.clientCloses[why]++
 	c.pool.listener.clients.Add(-1)
 	w.proxy.cancels.remove(c)
+	c.relay.Forget(w.proxy.statements)
 	w.proxy.logClose(c, why, err)
 }
 

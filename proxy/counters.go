@@ -55,6 +55,7 @@ func (p *Proxy) Snapshot() Snapshot {
 		Draining: p.draining.Load(), Logins: p.counts.logins.Load(), Cancels: p.counts.cancels.Load(),
 		CancelsForwarded: p.counts.cancelsForwarded.Load(), Panics: p.counts.panics.Load(), Refusals: make(map[string]uint64),
 	}
+	snap.Statements, snap.StatementBytes = p.statements.Numbers()
 	p.counts.mu.Lock()
 	for reason, n := range p.counts.refusals {
 		snap.Refusals[reason] = n
@@ -171,6 +172,9 @@ func (ps *PoolSnapshot) add(c *poolCounters) {
 	ps.ClientsActive += c.active
 	ps.Transactions += c.tally.Transactions
 	ps.Queries += c.tally.Queries
+	ps.ParsesSaved += c.tally.ParsesSaved
+	ps.ParsesInjected += c.tally.ParsesInjected
+	ps.StatementsEvicted += c.tally.StatementsEvicted
 	ps.ReceivedBytes += c.received
 	ps.SentBytes += c.sent
 	ps.WaitTime.Add(&c.wait)

@@ -110,7 +110,8 @@ func (w *worker) link(c *Client, s *Server) {
 	c.server, s.client, s.pool = s, c, c.pool
 	c.state = clientActive
 	c.counters.active++
-	s.relay.Tally = &c.counters.tally
+	c.held = false
+	s.relay.Link(&c.relay, &c.counters.tally, &w.desk, c.pool.limits.Load().statementsMax)
 	s.clocks = relay.Clocks{Progress: w.loop.Now()}
 	s.parting, s.rolledBack, s.drained = nil, false, 0
 	c.conn.SetReadMax(0)
@@ -147,6 +148,7 @@ func (w *worker) unlink(c *Client, s *Server) {
 	c.torn = s.relay.Torn()
 	c.server, s.client = nil, nil
 	s.relay.Unwatch()
+	s.relay.Unlink()
 	c.counters.active--
 	if c.state == clientActive {
 		c.state = clientIdle

@@ -41,6 +41,9 @@ type poolSettings struct {
 
 	longTransaction time.Duration // 0: never promoted
 	promoteTo       string        // listener whose pool takes promoted servers; empty: none
+
+	// statementsMax is max_prepared_statements; 0 where they are not tracked.
+	statementsMax int
 }
 
 // resetQuery cleans a dirty server; empty: nobody wants it clean.
@@ -164,7 +167,17 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 
 		longTransaction: l.LongTransaction,
 		promoteTo:       s.cfg.PromotionTarget(l),
+
+		statementsMax: statementsMax(l),
 	}, true
+}
+
+// statementsMax: a session's statements are PostgreSQL's business.
+func statementsMax(l *config.Listener) int {
+	if l.PoolMode == relay.Session.String() {
+		return 0
+	}
+	return l.MaxPreparedStatements
 }
 
 // checkQueryText knows PgBouncer's word for the cheapest query there is.

@@ -26,6 +26,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/prepared"
 )
 
 // Proxy is the whole: listeners, loops and pools. Its exported methods may be called from any goroutine.
@@ -34,6 +35,8 @@ type Proxy struct {
 	log     *slog.Logger
 	env     Environment
 	workers []*worker
+	// statements is what the clients of all transaction listeners have prepared; it has a lock of its own.
+	statements *prepared.Table
 
 	// guarded by mu; see the package comment
 	mu    sync.Mutex
@@ -63,6 +66,9 @@ type Proxy struct {
 	closeOnce   sync.Once
 }
 
+// statementBytesMax is how much memory the texts and names of all prepared statements may take.
+const statementBytesMax = 256 << 20
+
 // Environment is what the program takes from the outside world; the deterministic simulation replaces it.
 type Environment struct {
 	// NewKernel makes the readiness source of a loop; nil: the operating system's.
@@ -89,7 +95,8 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	p := &Proxy{
 		log: log, env: env,
 		set: pool.NewSet(env.Seed), pools: make(map[pool.Key]*serverPool),
-		started: time.Now(),
+		statements: prepared.NewTable(statementBytesMax),
+		started:    time.Now(),
 	}
 	p.set.Guard = p.locked
 	p.life, p.end = context.WithCancel(context.Background())

@@ -71,9 +71,10 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 			s.reply(b[:step.N], step.Finished)
 		case relay.Drop:
 			s.drained += step.N
-			if s.applying && !s.relay.Hidden() {
-				s.applied()
-			}
+			s.dropped()
+		case relay.Rewrite:
+			s.rewritten(step)
+			s.dropped()
 		case relay.Told:
 			s.answered(b[:step.N])
 		case relay.Report:
@@ -105,6 +106,9 @@ func (s *Server) afterRead() {
 		s.worker.rest(s)
 	case s.relay.Settled() && !c.relay.MidMessage():
 		s.worker.settle(s)
+	case c.held:
+		c.held = false
+		c.conn.ResumeReads()
 	case s.parting != nil && !s.relay.Answering() && !s.relay.MidMessage(): // what it waits for may never come: a Sync, the end of a COPY
 		c.close(s.parting.why, s.parting.err)
 	case s.pool.mode == relay.Statement && s.relay.TxStatus != relay.StatusIdle && s.relay.Quiet():
@@ -114,8 +118,26 @@ func (s *Server) afterRead() {
 	}
 }
 
-// forward sends a client's bytes to the server and starts the clocks that they start.
-func (s *Server) forward(b []byte) {
+// dropped is called when what no client is to see may have come to its end.
+func (s *Server) dropped() {
+	if s.applying && !s.relay.Hidden() {
+		s.applied()
+	}
+}
+
+// rewritten sends what stands for a part of what the server has said.
+func (s *Server) rewritten(step relay.Step) {
+	if b := s.worker.desk.ToClient; len(b) > 0 {
+		s.reply(b, step.Finished)
+	}
+	if b := s.worker.desk.ToServer; len(b) > 0 {
+		s.conn.Send(b)
+	}
+}
+
+// forward sends a client's bytes to the server and starts the clocks that they start. received is how many there were before any of
+// them was rewritten.
+func (s *Server) forward(b []byte, received int) {
 	now := s.worker.loop.Now()
 	s.clocks.Progress = now
 	if s.clocks.Query == 0 {
@@ -124,7 +146,7 @@ func (s *Server) forward(b []byte) {
 	if s.clocks.Transaction == 0 {
 		s.clocks.Transaction = now
 	}
-	s.client.counters.received += uint64(len(b))
+	s.client.counters.received += uint64(received)
 	s.conn.Send(b)
 }
 
@@ -266,6 +288,7 @@ func (s *Server) gone(err error) {
 // buried gives the slot of a server back, when the last is known of it.
 func (w *worker) buried(s *Server, err error) {
 	w.servers.remove(s)
+	s.relay.Forget()
 	w.countersOf(s.pool).serverCloses[s.closeReason]++
 	w.proxy.logServerClose(s, err)
 	w.pools(func() {

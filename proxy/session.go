@@ -32,7 +32,7 @@ func parseIsolation(word string) isolation {
 
 // setSettings changes what the client has of the parameters that servers report.
 func (c *Client) setSettings(settings protocol.Settings) {
-	c.settings = settings
+	c.settings, c.relay.Settings = settings, settings
 	conforming, _ := settings.Get("standard_conforming_strings")
 	encoding, _ := settings.Get("client_encoding")
 	c.relay.Session.Dialect = protocol.Dialect{
@@ -58,7 +58,8 @@ func (c *Client) resets(s *Server) bool {
 func (w *worker) applySettings(c *Client, s *Server, reset bool) {
 	have := protocol.Session{Reported: s.settings, Own: s.own}
 	if reset {
-		s.inject("DISCARD ALL")
+		s.relay.InjectDiscard()
+		s.sendQuery("DISCARD ALL")
 		have = protocol.Session{Reported: s.base}
 	}
 	w.sql = protocol.AppendSessionDiff(w.sql[:0], protocol.Session{Reported: c.settings, Own: c.own}, have)

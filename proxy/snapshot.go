@@ -13,6 +13,8 @@ type Snapshot struct {
 	Cancels          uint64 // cancel requests received
 	CancelsForwarded uint64
 	Panics           uint64 // contained panics
+	Statements       int    // distinct prepared statements in use by clients or servers of transaction listeners
+	StatementBytes   int    // what they and their names take
 	Loops            []LoopSnapshot
 	Listeners        []ListenerSnapshot
 	Pools            []PoolSnapshot
@@ -56,6 +58,10 @@ type PoolSnapshot struct {
 	WaitTime      Histogram
 	TransactTime  Histogram
 	QueryTime     Histogram
+
+	ParsesSaved       uint64 // Parse messages answered by the pooler: the server had the statement
+	ParsesInjected    uint64 // Parse messages sent ahead of a Bind or Describe: the server lacked it
+	StatementsEvicted uint64 // statements closed on a server to make room for others
 
 	ErrorsByClass  map[string]uint64 // first two characters of the SQLSTATE
 	ServerConnects uint64

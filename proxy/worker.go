@@ -6,6 +6,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 )
 
 // worker is one event loop with the clients and servers it owns. All its methods run on its loop, except where said otherwise.
@@ -28,6 +29,7 @@ type worker struct {
 	scratch  []byte
 	sql      []byte
 	lexer    protocol.Lexer
+	desk     relay.Desk
 	lastIdle time.Duration // when clients were last looked at for client_idle_timeout
 }
 
@@ -40,7 +42,7 @@ const (
 )
 
 func newWorker(p *Proxy, index int) (*worker, error) {
-	w := &worker{proxy: p, index: index, quiet: -1}
+	w := &worker{proxy: p, index: index, quiet: -1, desk: relay.Desk{Table: p.statements}}
 	options := eventloop.Options{OnPanic: p.contained}
 	if p.env.NewKernel != nil {
 		options.Kernel = p.env.NewKernel(index)

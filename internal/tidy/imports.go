@@ -11,8 +11,9 @@ import (
 var edges = map[string][]string{
 	"cmd/hybridbouncer": {"admin", "proxy", "config", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
 	"admin":             {"proxy", "config"},
-	"proxy":             {"proxy/relay", "pool", "auth", "eventloop", "protocol", "config"},
-	"proxy/relay":       {"protocol"},
+	"proxy":             {"proxy/relay", "prepared", "pool", "auth", "eventloop", "protocol", "config"},
+	"proxy/relay":       {"prepared", "protocol"},
+	"prepared":          {},
 	"pool":              {"protocol"},
 	"auth":              {"protocol"},
 	"config":            {},

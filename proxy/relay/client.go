@@ -11,7 +11,11 @@ func (c *Client) FromClient(b []byte, s *Server) Step {
 	if c.skip != skipNothing {
 		return c.refusing(b)
 	}
-	run := 0 // bytes of neighbours that are forwarded together
+	if c.gathering() {
+		return c.gather(b, s)
+	}
+	w := weave{b: b}
+	run := 0 // bytes of neighbours that leave together
 	for run < len(b) {
 		if c.scanner.MidMessage() {
 			f, _ := c.scanner.Next(b[run:]) // a body has no header that could be wrong
@@ -30,22 +34,19 @@ func (c *Client) FromClient(b []byte, s *Server) Step {
 		if s == nil {
 			return c.unlinked(b)
 		}
-		if s.owed.n >= OwedMax {
-			break
-		}
-		step, passes := c.linked(b[run:], s)
+		step, passes := c.linked(&w, run, s)
 		if !passes {
-			if run > 0 {
+			if run > 0 || w.desk != nil {
 				break // what came before goes first
 			}
 			return step
 		}
 		run += step.N
+		if w.full() {
+			break
+		}
 	}
-	if run == 0 {
-		return Step{Verdict: More}
-	}
-	return Step{Verdict: Forward, N: run}
+	return w.step(run)
 }
 
 // dropped passes over a part of a message that is not forwarded. run is 0: a message is dropped only at the start of a step.
@@ -101,43 +102,79 @@ func violation(messageType byte) Step {
 	return Step{Verdict: Violate, Err: protocol.ErrProtocol("invalid frontend message type " + itoa(int(messageType)))}
 }
 
-// linked judges a message of a client that has a server, and notes what the server will owe for it. passes is false when the message
-// is not forwarded: step then stands alone.
-func (c *Client) linked(b []byte, s *Server) (step Step, passes bool) {
-	messageType := b[0]
-	kind := owedNothing
-	switch messageType {
+// linked judges a message of a client that has a server, and notes what the server will owe for it. at is where in w.b it begins.
+// passes is false when the message is not passed over: step then stands alone.
+func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
+	b := w.b[at:]
+	if s.owed.n >= OwedMax {
+		return Step{Verdict: Hold}, false
+	}
+	switch b[0] {
+	case protocol.ClientParse, protocol.ClientBind, protocol.ClientDescribe, protocol.ClientClose:
+		if c.tracked && !s.passive() {
+			return c.statement(w, at, s)
+		}
 	case protocol.ClientQuery:
-		kind = owedQuery
-	case protocol.ClientFunctionCall:
-		kind = owedFunction
-	case protocol.ClientSync:
-		kind = owedSync
-	case protocol.ClientParse:
-		kind = owedParse
-	case protocol.ClientBind:
-		kind = owedBind
-	case protocol.ClientDescribe:
-		kind = owedDescribe
-	case protocol.ClientExecute:
-		kind = owedExecute
-	case protocol.ClientClose:
-		kind = owedClose
-	case protocol.ClientFlush, protocol.ClientCopyData, protocol.ClientCopyDone, protocol.ClientCopyFail:
+		if c.own != nil && !begun(b) {
+			return Step{Verdict: More}, false
+		}
 	case protocol.ClientTerminate:
 		return Step{Verdict: Leave, N: len(b)}, false
-	default:
-		return violation(messageType), false
+	}
+	kind, known := kindOf(b[0])
+	if !known {
+		return violation(b[0]), false
 	}
 	f, err := c.scanner.Next(b)
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
-	s.sent(messageType, kind)
+	if c.tracked && !s.passive() {
+		kind = c.mayDrop(f, kind, s)
+	}
+	s.sent(f.Type, kind)
+	c.watch(f, s)
+	switch {
+	case f.Type == protocol.ClientFlush && s.oursDue():
+		w.cut(at+len(f.Data), 0, s.desk)
+		s.giveOurs()
+	case f.Type == protocol.ClientSync && len(s.strays) > 0 && f.Last:
+		w.cut(at+len(f.Data), 0, s.desk)
+		s.closeStrays()
+	}
+	return Step{Verdict: Forward, N: len(f.Data)}, true
+}
+
+// watch lets the session hear of a message that has been passed over.
+func (c *Client) watch(f protocol.Frame, s *Server) {
 	if c.Session.Tracked {
 		c.Session.watch(f, s)
 	}
-	return Step{Verdict: Forward, N: len(f.Data)}, true
+}
+
+// kindOf is what a message is owed.
+func kindOf(messageType byte) (kind owedKind, known bool) {
+	switch messageType {
+	case protocol.ClientQuery:
+		return owedQuery, true
+	case protocol.ClientFunctionCall:
+		return owedFunction, true
+	case protocol.ClientSync:
+		return owedSync, true
+	case protocol.ClientParse:
+		return owedParse, true
+	case protocol.ClientBind:
+		return owedBind, true
+	case protocol.ClientDescribe:
+		return owedDescribe, true
+	case protocol.ClientExecute:
+		return owedExecute, true
+	case protocol.ClientClose:
+		return owedClose, true
+	case protocol.ClientFlush, protocol.ClientCopyData, protocol.ClientCopyDone, protocol.ClientCopyFail:
+		return owedNothing, true
+	}
+	return owedNothing, false
 }
 
 // sent notes that a message of the client's is on its way to the server.
@@ -145,7 +182,6 @@ func (s *Server) sent(messageType byte, kind owedKind) {
 	switch {
 	case s.copying == copyIn || s.copying == copyBoth:
 		s.sentInCopy(messageType)
-		return
 	case kind == owedNothing:
 		switch messageType {
 		case protocol.ClientFlush:
@@ -153,21 +189,42 @@ func (s *Server) sent(messageType byte, kind owedKind) {
 		case protocol.ClientCopyDone, protocol.ClientCopyFail:
 			s.owed.markEnded() // the server has not said yet whether it is in a COPY
 		}
-		return
 	case kind == owedSync:
-		s.skipping, s.batchOpen = false, false
-	case s.skipping:
-		return // the server discards it, a Query too (manual 54.2.3)
-	case kind == owedQuery || kind == owedFunction:
-		s.batchOpen = false
+		s.skipping = false
+		s.oweReady(kind)
+	case s.skipping: // the server discards it, a Query too (manual 54.2.3)
+	case kind.endsWithReady():
+		s.oweReady(kind)
 	default:
-		s.batchOpen = true
-		s.unflushed++
-		s.owed.push(kind)
-		return
+		s.owe(kind)
 	}
-	s.unflushed = 0
+}
+
+// owe queues the reply to a message that is not the last of its batch.
+func (s *Server) owe(kind owedKind) {
+	s.batchOpen = true
+	s.unflushed++
+	s.current++
 	s.owed.push(kind)
+}
+
+// oweReady queues a reply that ends with ReadyForQuery, and with it the batch.
+func (s *Server) oweReady(kind owedKind) {
+	s.batchOpen = false
+	s.begin(kind)
+}
+
+// begin queues a reply that ends with ReadyForQuery: what is sent behind it belongs to another batch.
+func (s *Server) begin(kind owedKind) {
+	s.unflushed, s.current = 0, 0
+	s.batch++
+	s.changesOld, s.unnamed.unsureOld = s.changes, s.unnamed.unsure
+	s.owed.push(kind)
+}
+
+// passive reports that the server will not carry out what it is sent next: it skips to the next Sync, or reads COPY data.
+func (s *Server) passive() bool {
+	return s.skipping || s.copying == copyIn || s.copying == copyBoth
 }
 
 // sentInCopy notes a message sent while the server reads COPY data. Flush and Sync are ignored by it (manual 54.2.6); anything else

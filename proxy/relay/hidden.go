@@ -1,22 +1,41 @@
 package relay
 
-import "github.com/hybridbouncer/hybridbouncer/protocol"
+import (
+	"bytes"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
 
 // hidden reports that what the server says next is not for a client: it answers the proxy itself, or its client is gone.
 func (s *Server) hidden() bool {
+	if s.scanner.MidMessage() {
+		return s.abandoned || s.midHidden
+	}
 	return s.abandoned || s.owed.front()&owedInjected != 0
 }
 
 // Inject notes that the proxy sends a simple Query of its own. Its replies are dropped; an error comes out as Refused.
 func (s *Server) Inject() {
-	s.owed.push(owedQuery | owedInjected)
-	s.unflushed = 0
+	s.begin(owedQuery | owedInjected)
+	s.unnamed.of = nil
+}
+
+// InjectDiscard is Inject for a DISCARD ALL: what is sent behind it finds no statement.
+func (s *Server) InjectDiscard() {
+	s.Inject()
+	s.emptied(nil)
+}
+
+// errorForClient reports that b begins with an error that answers a Parse or Close of the proxy's own: it is what the client's message,
+// for which that was sent, would have met.
+func (s *Server) errorForClient(b []byte) bool {
+	return !s.abandoned && !s.scanner.MidMessage() && b[0] == protocol.ServerErrorResponse && !s.owed.front().endsWithReady()
 }
 
 // Ask is Inject for a query whose one row comes out as Told.
 func (s *Server) Ask() {
-	s.owed.push(owedAsked | owedInjected)
-	s.unflushed = 0
+	s.begin(owedAsked | owedInjected)
+	s.unnamed.of = nil
 }
 
 // Hidden reports that what the server says next answers the proxy itself.
@@ -43,7 +62,7 @@ func (s *Server) told(rest []byte) Step {
 // fromServerHidden judges what no client is to see.
 func (s *Server) fromServerHidden(b []byte) Step {
 	step := Step{Verdict: Drop}
-	for step.N < len(b) && s.hidden() {
+	for step.N < len(b) && s.hidden() && (step.N == 0 || !s.errorForClient(b[step.N:])) {
 		rest := b[step.N:]
 		if !s.scanner.MidMessage() {
 			if len(rest) < headerBytes {
@@ -62,10 +81,11 @@ func (s *Server) fromServerHidden(b []byte) Step {
 				return single
 			}
 		}
-		injected := s.owed.front()&owedInjected != 0
+		injected := s.owed.front()&owedInjected != 0 && s.owed.front().endsWithReady()
 		if rest[0] == protocol.ServerErrorResponse && injected && step.N > 0 && !s.scanner.MidMessage() {
 			break // comes out alone, as Refused
 		}
+		s.midHidden = true
 		f, err := s.scanner.Next(rest)
 		if err != nil {
 			return s.distrust(err.Error())
@@ -84,6 +104,9 @@ func (s *Server) fromServerHidden(b []byte) Step {
 	}
 	if step.N == 0 {
 		return Step{Verdict: More}
+	}
+	if s.oursDue() {
+		return s.answer(step, nil)
 	}
 	return step
 }
@@ -109,20 +132,32 @@ func (s *Server) Abandon(c *Client) (send []byte, ok bool) {
 		return nil, false
 	}
 	s.abandoned = true
+	s.client = nil
 	switch {
-	case s.copying == copyIn && s.owed.front() == owedExecute:
+	case s.copying == copyIn && s.owed.front()&^owedMarks == owedExecute:
 		s.copying = copyInDone
 		s.sent(protocol.ClientSync, owedSync)
-		return copyFailAndSync, true
+		return s.withStrays(copyFailAndSync), true
 	case s.copying == copyIn:
 		s.copying = copyInDone
 		return copyFailMessage, true
 	case s.batchOpen:
 		s.sent(protocol.ClientQuery, owedQuery)
 		s.sent(protocol.ClientSync, owedSync)
-		return rollbackAndSync, true
+		s.unnamed.of = nil
+		return s.withStrays(rollbackAndSync), true
 	}
 	return nil, true
+}
+
+// withStrays is what ends a batch, and what closes the strays behind it.
+func (s *Server) withStrays(end []byte) []byte {
+	if len(s.strays) == 0 {
+		return end
+	}
+	s.desk.clear()
+	s.closeStrays()
+	return append(bytes.Clone(end), s.desk.ToServer...)
 }
 
 // Released is called when the server has gone back to its pool.

@@ -21,7 +21,12 @@ const (
 	// that follows is read as its data.
 	owedEnded owedKind = 0x40
 
-	owedMarks = owedInjected | owedEnded
+	// owedOurs marks a reply that the proxy gives itself, when it is the oldest.
+	owedOurs owedKind = 0x20
+	// owedNoted marks a request with a note (notes.go).
+	owedNoted owedKind = 0x10
+
+	owedMarks = owedInjected | owedEnded | owedOurs | owedNoted
 )
 
 // endsWithReady: ReadyForQuery ends it. Query and Sync are told apart, because a server that skips to Sync after an error answers no
@@ -108,15 +113,19 @@ func (o *Owed) pop() {
 }
 
 // dropToSync forgets what a server that has failed in an extended-protocol message will not answer: everything up to the next Sync.
-// It reports whether there is one.
-func (o *Owed) dropToSync() bool {
+// It reports whether there is one, and how many of what it forgot had notes.
+func (o *Owed) dropToSync() (found bool, noted int) {
 	for o.n > 0 {
-		if o.front()&^owedMarks == owedSync {
-			return true
+		front := o.front()
+		if front&^owedMarks == owedSync {
+			return true, noted
+		}
+		if front&owedNoted != 0 {
+			noted++
 		}
 		o.pop()
 	}
-	return false
+	return false, noted
 }
 
 // markEnded notes that the client has sent CopyDone or CopyFail behind its newest request.

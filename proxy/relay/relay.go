@@ -6,10 +6,16 @@
 // A Client is the half that lives as long as the client; a Server the half that lives as long as the server. Linked, the two are
 // called by one event loop only, and FromClient is given the Server it writes to. Nothing here allocates on the way of a query.
 //
+// Prepared statements: statements.go (who has what), prepare.go (a client's messages), notes.go (what is not certain yet), answers.go
+// (replies that no server gave), weave.go (bytes that change on their way).
+//
 // Read verdict.go, then client.go (bytes from the client) and server.go (bytes from the server); owed.go is the queue between them.
 package relay
 
-import "github.com/hybridbouncer/hybridbouncer/protocol"
+import (
+	"github.com/hybridbouncer/hybridbouncer/prepared"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
 
 // Mode says when a link may be parted. It is the listener's pool_mode.
 type Mode uint8
@@ -55,6 +61,10 @@ type Client struct {
 
 	// Session is what its statements do to its session.
 	Session SessionState
+	tracked bool        // its statements are its own on any server
+	own     *statements // nil until its first Parse
+	// Settings are the client's, as far as they decide how its texts are parsed.
+	Settings protocol.Settings
 }
 
 // skip says which messages of a refused client are still to be dropped before it is answered ReadyForQuery.
@@ -66,14 +76,14 @@ const (
 	skipToSync       // the refused extended-protocol batch, as PostgreSQL does after an error
 )
 
-// NewClient is the state of a client that has just logged in.
-func NewClient() Client {
-	return Client{scanner: protocol.NewScanner(protocol.FromClient)}
+// NewClient is the state of a client that has just logged in. tracked: what it prepares is there on any server it gets.
+func NewClient(tracked bool) Client {
+	return Client{scanner: protocol.NewScanner(protocol.FromClient), tracked: tracked}
 }
 
 // MidMessage reports whether the client has sent only part of a message of which some was forwarded.
 func (c *Client) MidMessage() bool {
-	return c.scanner.MidMessage() && !c.dropping
+	return c.scanner.MidMessage() && !c.dropping && !c.gathering()
 }
 
 // Transaction status as ReadyForQuery tells it (PostgreSQL manual, 54.7).
@@ -95,6 +105,8 @@ type Server struct {
 	batchOpen bool
 	// skipping: the server discards everything up to the next Sync, after an error in an extended-protocol message.
 	skipping bool
+	// midHidden: the message that is half said is not for the client. The queue may be past it already.
+	midHidden bool
 	// syncInCopy: the server is taken to have ignored a Sync, because it reads COPY data.
 	syncInCopy bool
 	doubt      bool // see Doubtful
@@ -102,6 +114,24 @@ type Server struct {
 	abandoned  bool // the client is gone: replies are dropped until nothing is owed
 	// unflushed counts the replies owed to messages that neither Sync, Flush nor Query followed: the server may sit on them.
 	unflushed int
+	// current counts the newest replies owed that belong to a batch whose Sync was not sent yet.
+	current int
+	batch   uint32 // counts batches and queries
+
+	client     *Client        // linked; nil otherwise
+	cache      prepared.Cache // the statements it holds
+	unnamed    held
+	strays     []string // statements to be closed behind the next Sync
+	notes      notes
+	changes    int  // notes that later batches rest on
+	changesOld int  // of those, the ones in earlier batches
+	resets     int  // notes that all statements may be dropped
+	dropBound  bool // a statement that would do that has been bound since the server was lent
+	savedBytes int  // in notes, of unnamed statements
+	desk       *Desk
+
+	// StatementsMax is how many statements it may hold.
+	StatementsMax int
 
 	watched *SessionState // of the client it is linked to; nil: nobody's, or not Tracked
 	// Lexer reads the texts of the linked client. It belongs to the loop, and is never nil while a client is watched.
@@ -116,6 +146,10 @@ type Tally struct {
 	Queries      uint64 // ReadyForQuery passed on
 	Transactions uint64 // of those, the ones with status idle
 	Errors       map[[2]byte]uint64
+
+	ParsesSaved       uint64 // Parse messages that no server saw
+	ParsesInjected    uint64 // those that the proxy added
+	StatementsEvicted uint64 // closed for others, beyond max_prepared_statements
 }
 
 func (t *Tally) countError(frame []byte) {
@@ -144,6 +178,29 @@ func (s *Server) Watch(c *Client, l *protocol.Lexer) {
 
 // Unwatch is called when the two are parted.
 func (s *Server) Unwatch() { s.watched = nil }
+
+// Link is called when the server is lent to a client.
+func (s *Server) Link(c *Client, tally *Tally, desk *Desk, statementsMax int) {
+	s.client, s.Tally, s.desk, s.StatementsMax = c, tally, desk, statementsMax
+	s.dropBound = false
+	if !c.tracked {
+		s.unnamed.of = nil
+	}
+}
+
+// Unlink is called when the two are parted.
+func (s *Server) Unlink() { s.client = nil }
+
+// Forget gives back what a server that is gone held.
+func (s *Server) Forget() {
+	if s.desk == nil {
+		return // it was never lent
+	}
+	s.client = nil
+	s.cameToNothing(s.notes.n)
+	s.cache.Each(s.desk.Table.Release)
+	s.cache = prepared.Cache{}
+}
 
 // copyPhase says which way COPY data flows on a server.
 type copyPhase uint8

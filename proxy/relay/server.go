@@ -8,7 +8,10 @@ const wholeMax = 8 << 10
 // FromServer judges the first bytes of b, which the server has sent. It consumes what the returned step covers; the caller comes
 // again with the rest. When nothing is left, Settled tells whether the link may be parted.
 func (s *Server) FromServer(b []byte) Step {
-	if s.hidden() {
+	if s.oursDue() {
+		return s.answer(Step{}, nil)
+	}
+	if s.hidden() && !s.errorForClient(b) {
 		return s.fromServerHidden(b)
 	}
 	step := Step{Verdict: Forward}
@@ -24,30 +27,39 @@ func (s *Server) FromServer(b []byte) Step {
 				}
 				return single
 			}
+			if words := s.words(rest); words != nil {
+				if step.N > 0 {
+					break
+				}
+				return s.reworded(rest, words)
+			}
 		}
+		s.midHidden = false
 		f, err := s.scanner.Next(rest)
 		if err != nil {
 			return s.distrust(err.Error())
 		}
 		step.N += len(f.Data)
-		if !f.First {
-			continue
-		}
-		if f.Type == protocol.ServerErrorResponse {
-			s.Tally.countError(f.Data)
-		}
-		if wrong := s.passed(f); wrong != "" {
-			return s.distrust(wrong)
-		}
-		if f.Type == protocol.ServerReadyForQuery {
-			s.finished(&step)
-			if s.hidden() {
-				break // what follows answers the proxy itself
+		if f.First {
+			if f.Type == protocol.ServerErrorResponse {
+				s.Tally.countError(f.Data)
 			}
+			if wrong := s.passed(f); wrong != "" {
+				return s.distrust(wrong)
+			}
+			if f.Type == protocol.ServerReadyForQuery {
+				s.finished(&step)
+			}
+		}
+		if f.Last && s.owed.front()&(owedInjected|owedOurs) != 0 {
+			break // what follows answers the proxy itself, or is the proxy's to give
 		}
 	}
 	if step.N == 0 {
 		return Step{Verdict: More}
+	}
+	if s.oursDue() {
+		return s.answer(step, b[:step.N])
 	}
 	return step
 }
@@ -56,6 +68,10 @@ func (s *Server) FromServer(b []byte) Step {
 func (s *Server) single(rest []byte) (step Step, alone bool) {
 	switch rest[0] {
 	case protocol.ServerReadyForQuery, protocol.ServerErrorResponse, protocol.ServerParameterStatus:
+	case protocol.ServerCommandComplete:
+		if len(rest) > headerBytes && rest[headerBytes] != 'D' {
+			return Step{}, false // see tagged
+		}
 	default:
 		return Step{}, false
 	}
@@ -83,11 +99,15 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 	case protocol.ServerDataRow, protocol.ServerCopyData, protocol.ServerNoticeResponse, protocol.ServerNotificationResponse,
 		protocol.ServerParameterDescription, protocol.ServerCopyDone, protocol.ServerFunctionCallResponse,
 		protocol.ServerParameterStatus, protocol.ServerNegotiateProtocolVersion:
-	case protocol.ServerCommandComplete, protocol.ServerEmptyQueryResponse, protocol.ServerPortalSuspended:
+	case protocol.ServerCommandComplete:
 		s.copying, s.syncInCopy = copyNone, false
-		if p := s.pending(); p != nil && f.Type == protocol.ServerCommandComplete {
+		if p := s.pending(); p != nil {
 			p.completed(f.Data)
 		}
+		s.tagged(f.Data)
+		return s.answered(front, owedExecute, f.Type)
+	case protocol.ServerEmptyQueryResponse, protocol.ServerPortalSuspended:
+		s.copying, s.syncInCopy = copyNone, false
 		return s.answered(front, owedExecute, f.Type)
 	case protocol.ServerRowDescription, protocol.ServerNoData:
 		if front == owedQuery || front == owedAsked {
@@ -104,7 +124,7 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 		return s.ready(f, front)
 	case protocol.ServerErrorResponse:
 		s.saidFatal = s.saidFatal || protocol.Fatal(f.Data)
-		s.failed(front)
+		s.failed(front, f.Data)
 	case protocol.ServerCopyInResponse:
 		s.enterCopy(front)
 	case protocol.ServerCopyOutResponse:
@@ -130,7 +150,7 @@ func (s *Server) enterCopy(front owedKind) {
 		s.copying = copyIn
 		s.batchOpen = extended
 	}
-	s.unflushed = min(s.unflushed, s.owed.Len())
+	s.clamp()
 }
 
 // answered takes the reply that is due from the queue. A Query has any number of them.
@@ -147,8 +167,17 @@ func (s *Server) answered(front, due owedKind, messageType byte) (wrong string) 
 }
 
 func (s *Server) popped() {
+	noted := s.owed.front()&owedNoted != 0
 	s.owed.pop()
-	s.unflushed = min(s.unflushed, s.owed.Len())
+	s.clamp()
+	if noted {
+		s.cameTrue()
+	}
+}
+
+// clamp is called when the queue has become shorter.
+func (s *Server) clamp() {
+	s.unflushed, s.current = min(s.unflushed, s.owed.n), min(s.current, s.owed.n)
 }
 
 // finished counts a ReadyForQuery that goes to the client.
@@ -179,19 +208,22 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 }
 
 // failed notes an ErrorResponse. In an extended-protocol message the server now skips to the next Sync, a Query included.
-func (s *Server) failed(front owedKind) {
+func (s *Server) failed(front owedKind, frame []byte) {
 	if s.syncInCopy {
 		// Did the Sync reach the server before the COPY failed (then it was ignored) or after (then it is answered)? Nobody can tell.
 		s.doubt = true
 	}
 	s.copying, s.syncInCopy = copyNone, false
-	if p := s.pending(); p != nil {
-		p.unsure = true
+	if ours := s.owed.front()&owedInjected != 0 && front.endsWithReady(); s.watched != nil && s.watched.pending != nil && !ours {
+		s.watched.pending.unsure = true
 	}
 	switch front {
 	case owedParse, owedBind, owedDescribe, owedExecute, owedClose:
-		s.skipping = !s.owed.dropToSync()
-		s.unflushed = min(s.unflushed, s.owed.Len())
+		s.learn(frame)
+		found, noted := s.owed.dropToSync()
+		s.skipping = !found
+		s.clamp()
+		s.cameToNothing(noted)
 	}
 }
 

@@ -156,7 +156,7 @@ var sessions = []struct {
 func TestSessionState(t *testing.T) {
 	for _, c := range sessions {
 		for _, piece := range []int{1, 2, 3, 5, 7, 1 << 20} {
-			client, server := NewClient(), NewServer()
+			client, server := NewClient(false), NewServer()
 			client.Session.Tracked = true
 			var tally Tally
 			server.Tally = &tally

@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/rogpeppe/go-internal/diff"
 
+	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
@@ -62,11 +64,14 @@ type player struct {
 	client     Client
 	server     Server
 	linked     bool
+	held       bool // reads are
 	full       bool // no server is to be had
 	violated   bool // the client is closed
 	fromClient []byte
 	fromServer []byte
 	tally      Tally
+	desk       Desk
+	names      bool // outcomes show the names of statements
 
 	toServer, toClient, dropped []byte
 	events                      []string
@@ -74,8 +79,9 @@ type player struct {
 
 // play runs a transcript and returns it with the outcomes as they are now.
 func play(t *testing.T, text string, cut func([]byte) int) string {
-	p := &player{t: t, mode: Transaction, client: NewClient(), server: NewServer()}
-	p.server.Tally = &p.tally
+	p := &player{t: t, mode: Transaction, client: NewClient(true), server: NewServer()}
+	p.desk.Table = prepared.NewTable(1 << 20)
+	p.server.Tally, p.server.StatementsMax = &p.tally, 200
 	var out strings.Builder
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
@@ -95,16 +101,23 @@ func play(t *testing.T, text string, cut func([]byte) int) string {
 			p.server.Inject()
 			p.toServer = append(p.toServer, encodeClient(t, "Query "+rest)...)
 		case "link":
-			p.linked = true
+			p.link()
 		case "gone":
 			p.abandon()
+		case "names":
+			p.names = true
+			continue
+		case "statements": // as the server may hold
+			p.server.StatementsMax, _ = strconv.Atoi(rest)
+			continue
 		case "refuse":
 			p.refuse()
 		case "full":
 			p.full = true
 			continue
 		case "reconnect":
-			p.client, p.violated, p.fromClient = NewClient(), false, nil
+			p.client.Forget(p.desk.Table)
+			p.client, p.violated, p.fromClient = NewClient(true), false, nil
 			continue
 		default:
 			continue // a comment, an empty line
@@ -148,8 +161,17 @@ func (p *player) runClient() {
 			if p.full {
 				return
 			}
-			p.linked = true
+			p.link()
 			p.event("checkout")
+		case Hold:
+			if !p.held {
+				p.event("hold")
+			}
+			p.held = true
+			return
+		case Rewrite:
+			p.toServer = append(p.toServer, p.desk.ToServer...)
+			p.toClient = append(p.toClient, p.desk.ToClient...)
 		case AnswerReady:
 			p.event("answer ReadyForQuery I")
 		case EndRefusal:
@@ -164,7 +186,7 @@ func (p *player) runClient() {
 		default:
 			p.t.Fatalf("verdict %v for a client", step.Verdict)
 		}
-		p.fromClient = p.fromClient[step.N:]
+		p.fromClient, p.held = p.fromClient[step.N:], false
 	}
 }
 
@@ -179,6 +201,9 @@ func (p *player) server1(b []byte) {
 			p.toClient = append(p.toClient, p.fromServer[:step.N]...)
 		case Drop:
 			p.dropped = append(p.dropped, p.fromServer[:step.N]...)
+		case Rewrite:
+			p.toServer = append(p.toServer, p.desk.ToServer...)
+			p.toClient = append(p.toClient, p.desk.ToClient...)
 		case Report:
 			if step.Injected {
 				p.event("report, unseen by the client")
@@ -198,7 +223,11 @@ func (p *player) server1(b []byte) {
 	}
 	if p.linked && p.mode != Session && p.server.Settled() && !p.client.MidMessage() {
 		p.linked = false
+		p.server.Unlink()
 		p.event("checkin" + map[bool]string{true: " in doubt"}[p.server.Doubtful()])
+	}
+	if len(p.fromClient) > 0 {
+		p.runClient() // it may have been held
 	}
 	if p.server.Abandoned() && p.server.Quiet() {
 		p.event("at rest " + string(p.server.TxStatus))
@@ -206,13 +235,23 @@ func (p *player) server1(b []byte) {
 	}
 }
 
+func (p *player) link() {
+	p.linked = true
+	p.server.Link(&p.client, &p.tally, &p.desk, p.server.StatementsMax)
+}
+
 func (p *player) abandon() {
+	if !p.linked {
+		return
+	}
 	send, ok := p.server.Abandon(&p.client)
 	if !ok {
 		p.event("close the server")
 	}
 	p.toServer = append(p.toServer, send...)
 	p.linked = false
+	p.server.Unlink()
+	p.client.Forget(p.desk.Table)
 }
 
 func (p *player) refuse() {
@@ -242,7 +281,7 @@ func (p *player) outcome() []string {
 		direction protocol.Direction
 	}{{"-> server ", &p.toServer, protocol.FromClient}, {"-> client ", &p.toClient, protocol.FromServer}, {"dropped ", &p.dropped, protocol.FromServer}} {
 		if len(*to.b) > 0 {
-			out = append(out, to.what+types(*to.b))
+			out = append(out, to.what+types(*to.b, p.names && to.direction == protocol.FromClient))
 			*to.b = nil
 		}
 	}
@@ -287,11 +326,14 @@ func kindName(k owedKind) string {
 	if k&owedEnded != 0 {
 		name += "(copy ended)"
 	}
+	if k&owedOurs != 0 {
+		name += "(ours)"
+	}
 	return name
 }
 
-// types lists the message types in b.
-func types(b []byte) string {
+// types lists the message types in b, with the names of statements if so wished.
+func types(b []byte, names bool) string {
 	var out []string
 	for len(b) >= headerBytes {
 		size, complete := protocol.Whole(b)
@@ -300,9 +342,37 @@ func types(b []byte) string {
 			out[len(out)-1] += "..."
 			break
 		}
+		if names {
+			out[len(out)-1] += statementName(b[:size])
+		}
 		b = b[size:]
 	}
 	return strings.Join(out, " ")
+}
+
+// statementName is the name of the statement that a client's message is about, in parentheses.
+func statementName(b []byte) string {
+	name := ""
+	switch b[0] {
+	case protocol.ClientParse:
+		name = cString(b[headerBytes:])
+	case protocol.ClientBind:
+		portal := cString(b[headerBytes:])
+		name = cString(b[headerBytes+len(portal)+1:])
+	case protocol.ClientDescribe, protocol.ClientClose:
+		name = cString(b[headerBytes+1:])
+		if b[headerBytes] == 'P' {
+			name = "portal " + name
+		}
+	default:
+		return ""
+	}
+	return "(" + name + ")"
+}
+
+func cString(b []byte) string {
+	b, _, _ = bytes.Cut(b, []byte{0})
+	return string(b)
 }
 
 // words splits a transcript's message into its words; "..." holds one together.
@@ -333,11 +403,13 @@ func encodeClient(t *testing.T, line string) []byte {
 		case "Bind":
 			m = &pgproto3.Bind{PreparedStatement: w[1]}
 		case "Describe":
-			m = &pgproto3.Describe{ObjectType: 'S'}
+			m = &pgproto3.Describe{ObjectType: 'S', Name: w[1]}
+		case "DescribePortal":
+			m = &pgproto3.Describe{ObjectType: 'P', Name: w[1]}
 		case "Execute":
 			m = &pgproto3.Execute{}
 		case "Close":
-			m = &pgproto3.Close{ObjectType: 'S'}
+			m = &pgproto3.Close{ObjectType: 'S', Name: w[1]}
 		case "Sync":
 			m = &pgproto3.Sync{}
 		case "Flush":

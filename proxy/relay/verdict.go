@@ -13,9 +13,14 @@ const (
 	Forward
 	// Drop: nobody is to see the bytes.
 	Drop
+	// Rewrite: in place of the bytes send Desk.ToServer to the server and Desk.ToClient to the client; both, or N, may be empty.
+	Rewrite
 
 	// Checkout: take a server, then come again with the same bytes. N is 0. FromClient only.
 	Checkout
+	// Hold: what comes next rests on replies that are on their way. Read no more of the client, and come again with the same bytes
+	// when the server has said something. N is 0. FromClient only.
+	Hold
 	// AnswerReady: drop the bytes and answer ReadyForQuery (idle) ourselves. FromClient only.
 	AnswerReady
 	// EndRefusal: as AnswerReady, at the end of a refused batch. If the client has sent more behind it, it was pipelining and may
@@ -41,7 +46,8 @@ const (
 // String is the word used in transcripts.
 func (v Verdict) String() string {
 	return [...]string{
-		"more", "forward", "drop", "checkout", "answer-ready", "end-refusal", "leave", "violate", "report", "refused", "told", "distrust",
+		"more", "forward", "drop", "rewrite", "checkout", "hold", "answer-ready", "end-refusal", "leave", "violate", "report", "refused",
+		"told", "distrust",
 	}[v]
 }
 

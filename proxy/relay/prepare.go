@@ -1,0 +1,423 @@
+package relay
+
+import (
+	"bytes"
+
+	"github.com/hybridbouncer/hybridbouncer/prepared"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// statement judges a Parse, Bind, Describe or Close of a linked client whose statements are tracked. at is where in w.b it begins. Like
+// linked it reports the bytes to pass over; what is sent in their place is woven into w.
+func (c *Client) statement(w *weave, at int, s *Server) (step Step, passes bool) {
+	b := w.b[at:]
+	if b[0] == protocol.ClientParse {
+		return c.parse(w, at, s)
+	}
+	if b[0] == protocol.ClientBind {
+		return c.bind(w, at, s)
+	}
+	size, complete := protocol.Whole(b)
+	if size > headMax {
+		return c.asIs(b, s) // the scanner or the server will say what is wrong with it
+	}
+	if !complete {
+		return Step{Verdict: More}, false
+	}
+	name, rest, ok := cutName(b[headerBytes+min(1, size-headerBytes) : size])
+	if !ok || len(rest) > 0 || b[headerBytes] != 'S' {
+		return c.asIs(b, s) // a portal, or malformed
+	}
+	if b[0] == protocol.ClientDescribe {
+		return c.use(w, at, s, usage{kind: owedDescribe, name: name, nameAt: headerBytes + 1})
+	}
+	return c.closeStatement(w, at, s, name)
+}
+
+// asIs passes a message on as it came.
+func (c *Client) asIs(b []byte, s *Server) (step Step, passes bool) {
+	f, err := c.scanner.Next(b)
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}, false
+	}
+	return c.passOn(f, s), true
+}
+
+// passOn notes a message that goes to the server as it came.
+func (c *Client) passOn(f protocol.Frame, s *Server) Step {
+	kind, _ := kindOf(f.Type)
+	s.sent(f.Type, kind)
+	c.watch(f, s)
+	return Step{Verdict: Forward, N: len(f.Data)}
+}
+
+// bind finds the name in a Bind. Only its head must be there; the parameters stream.
+func (c *Client) bind(w *weave, at int, s *Server) (step Step, passes bool) {
+	b := w.b[at:]
+	size, complete := protocol.Whole(b)
+	head := b[:min(size, len(b), headMax)]
+	_, rest, ok := cutName(head[headerBytes:])
+	var name []byte
+	if ok {
+		nameAt := len(head) - len(rest)
+		if name, _, ok = cutName(rest); ok {
+			return c.use(w, at, s, usage{kind: owedBind, name: name, nameAt: nameAt})
+		}
+	}
+	switch {
+	case len(head) == headMax && size > headMax:
+		return Step{Verdict: Violate, Err: protocol.ErrProtocol("names of portal and statement longer than 4096 bytes")}, false
+	case !complete:
+		return Step{Verdict: More}, false
+	}
+	return c.asIs(b, s) // malformed: the server says so
+}
+
+// mustHold reports that what comes next, a message with a statement's name, rests on replies that are on their way: on those to earlier
+// batches that changed what there is, and on one that may drop all there is. For the latter the server is asked not to sit on it.
+func (s *Server) mustHold(w *weave, at int) bool {
+	if s.changesOld > 0 {
+		return true
+	}
+	if s.resets == 0 {
+		return false
+	}
+	if s.unflushed > 0 {
+		w.cut(at, 0, s.desk)
+		s.desk.ToServer = append(s.desk.ToServer, flushMessage...)
+		s.unflushed = 0
+	}
+	return true
+}
+
+var flushMessage = []byte{protocol.ClientFlush, 0, 0, 0, 4}
+
+// usage is a message that uses a statement: where in it the name is.
+type usage struct {
+	kind   owedKind
+	name   []byte
+	nameAt int
+}
+
+// use judges a Bind or Describe.
+func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bool) {
+	if len(u.name) > 0 && s.mustHold(w, at) {
+		return Step{Verdict: Hold}, false
+	}
+	has, certain := s.hasUnnamed(c.own)
+	if len(u.name) == 0 && !certain {
+		return Step{Verdict: Hold}, false
+	}
+	b := w.b[at:]
+	f, err := c.scanner.Next(b)
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}, false
+	}
+	if len(u.name) == 0 {
+		if !has {
+			w.cut(at, 0, s.desk)
+			s.provideUnnamed(c.own)
+		}
+		s.dropBound = s.dropBound || c.own != nil && c.own.unnamed.drops
+		return c.passOn(f, s), true
+	}
+	var own named
+	if c.own != nil {
+		own = c.own.names[string(u.name)]
+	}
+	statement, name := own.statement, ""
+	switch {
+	case statement != nil:
+		name = statement.Name()
+	case bytes.HasPrefix(u.name, []byte(prepared.Prefix)):
+		name = notOurs(u.name)
+	default:
+		return c.passOn(f, s), true // there is none of that name, and PostgreSQL says so
+	}
+	w.cut(at, u.nameAt+len(u.name), s.desk)
+	if statement != nil {
+		s.provide(statement)
+		s.dropBound = s.dropBound || own.drops
+	}
+	out := appendHeader(s.desk.ToServer, f.Type, int(f.Size)-headerBytes-len(u.name)+len(name))
+	out = append(out, b[headerBytes:u.nameAt]...)
+	s.desk.ToServer = append(out, name...)
+	if statement != nil {
+		s.noted(u.kind, note{kind: noteUse, statement: statement, name: own.name})
+	} else {
+		s.owe(u.kind)
+	}
+	c.watch(f, s)
+	return Step{Verdict: Forward, N: len(f.Data)}, true
+}
+
+// notOurs makes a name of the client's that looks like one of ours into one that no statement has.
+func notOurs(name []byte) string { return string(name) + " " }
+
+// parse finds the name in a Parse. A named one must be there as a whole: it becomes a statement that others may use.
+func (c *Client) parse(w *weave, at int, s *Server) (step Step, passes bool) {
+	b := w.b[at:]
+	size, complete := protocol.Whole(b)
+	name, body, ok := cutName(b[headerBytes:min(size, len(b))])
+	switch {
+	case !ok && len(b) < min(size, headMax):
+		return Step{Verdict: More}, false
+	case !ok && complete:
+		return c.asIs(b, s) // malformed: the server says so
+	case !ok:
+		return Step{Verdict: Violate, Err: protocol.ErrProtocol("name of a statement longer than 4096 bytes")}, false
+	case len(name) == 0:
+		return c.parseUnnamed(w, at, s, size, complete)
+	case s.mustHold(w, at):
+		return Step{Verdict: Hold}, false
+	case complete:
+		f, err := c.scanner.Next(b)
+		if err != nil {
+			return Step{Verdict: Violate, Err: violationOf(err)}, false
+		}
+		w.cut(at, len(f.Data), s.desk)
+		c.parseNamed(s, f, name, body)
+		return Step{Verdict: Forward, N: len(f.Data)}, true
+	case size > namedMax:
+		f, err := c.scanner.Next(b)
+		if err != nil {
+			return Step{Verdict: Violate, Err: violationOf(err)}, false
+		}
+		c.dropping = true
+		w.cut(at, len(f.Data), s.desk)
+		s.reject(protocol.ErrStatementTooLong(namedMax))
+		return Step{Verdict: Forward, N: len(f.Data)}, true
+	case size <= gatherMin:
+		return Step{Verdict: More}, false
+	case at > 0:
+		return Step{Verdict: More}, false // what came before goes first
+	}
+	return c.startGathering(b), false
+}
+
+// parseNamed deals with a whole Parse that has a name. What goes to the server in its place is appended to the desk.
+func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
+	own := c.statements()
+	if !isParseBody(body) {
+		s.desk.ToServer = append(s.desk.ToServer, f.Data...)
+		s.owe(owedParse)
+		return
+	}
+	if own.names[string(name)].statement != nil {
+		s.duplicate(name, body)
+		return
+	}
+	if !isASCII(name) {
+		// Whether the bytes are characters is for PostgreSQL to say: it hears the name in a Close of nothing.
+		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, string(name))
+		s.owe(owedClose | owedInjected)
+	}
+	statement, ok := s.desk.Table.Intern(c.scope(), body)
+	if !ok {
+		s.reject(protocol.ErrStatementMemory())
+		return
+	}
+	key := string(name)
+	if !own.remember(key, statement, s.desk.Table) {
+		s.desk.Table.Release(statement)
+		s.reject(protocol.ErrStatementMemory())
+		return
+	}
+	state := s.cache.Use(statement)
+	if state == prepared.Held && s.sound() {
+		s.noted(owedParse|owedOurs, note{kind: noteName, name: key, statement: statement})
+		s.Tally.ParsesSaved++
+	} else {
+		s.replace(statement, state)
+		s.noted(owedParse, note{kind: noteParse, name: key, statement: statement})
+	}
+	c.watch(f, s)
+}
+
+// replace sends a Parse of a statement, whatever the server has in its place.
+func (s *Server) replace(statement *prepared.Statement, state prepared.State) {
+	if state == prepared.Held {
+		state = prepared.Stale
+	}
+	s.makeRoom(statement, state)
+	s.desk.ToServer = append(s.desk.ToServer, statement.ParseMessage()...)
+	s.hold(statement)
+}
+
+func isASCII(b []byte) bool {
+	for _, x := range b {
+		if x >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// sound reports that the server would take a Parse: it is not in a failed transaction, and nothing of an earlier batch is on its way that
+// could bring it there. Only then may the proxy answer in its place.
+func (s *Server) sound() bool {
+	if s.TxStatus == StatusFailed {
+		return false
+	}
+	for i := range s.owed.n - s.current {
+		if s.owed.at(i)&owedInjected == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// duplicate makes the server say, in its own words and in the right place, that the client has such a statement already. The one that it
+// gets for this is closed at the end of the batch.
+func (s *Server) duplicate(name, body []byte) {
+	own := string(name)
+	if bytes.HasPrefix(name, []byte(prepared.Prefix)) {
+		own = notOurs(name)
+	}
+	out := appendHeader(s.desk.ToServer, protocol.ClientParse, len(own)+1+3)
+	out = append(append(out, own...), 0, 0, 0, 0) // an empty text, no types
+	s.owe(owedParse | owedInjected)
+	out = appendHeader(out, protocol.ClientParse, len(own)+1+len(body))
+	out = append(append(out, own...), 0)
+	s.desk.ToServer = append(out, body...)
+	s.owe(owedParse)
+	s.strays = append(s.strays, own)
+}
+
+// reject makes the server fail in the place of a Parse that it does not get; the client is told err.
+func (s *Server) reject(err *protocol.Error) {
+	const text = "rejected by hybridbouncer" // a syntax error wherever it is parsed
+	out := appendHeader(s.desk.ToServer, protocol.ClientParse, 1+len(text)+1+2)
+	out = append(out, 0)
+	out = append(out, text...)
+	s.desk.ToServer = append(out, 0, 0, 0)
+	s.unnamed.of = nil
+	s.noted(owedParse, note{kind: noteReject, undo: &undo{err: err}})
+}
+
+// parseUnnamed lets a Parse without a name pass, and remembers it for the transactions to come.
+func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bool) (step Step, passes bool) {
+	b := w.b[at:]
+	if !complete && size <= unnamedMax {
+		return Step{Verdict: More}, false
+	}
+	f, err := c.scanner.Next(b)
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}, false
+	}
+	own := c.statements()
+	own.serial++
+	s.changeUnnamed(owedParse, own.serial, &own.unnamed)
+	s.unnamed.of, s.unnamed.serial = own, own.serial
+	kept := own.unnamed.message[:0]
+	if size <= unnamedMax {
+		kept = appendKept(kept, f.Data)
+	}
+	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, drops: drops(f.Data[headerBytes+1:])}
+	c.watch(f, s)
+	return Step{Verdict: Forward, N: len(f.Data)}, true
+}
+
+// appendKept copies b into kept, which is empty, unless that is far too large.
+func appendKept(kept, b []byte) []byte {
+	const slack = 1 << 10
+	if cap(kept) > slack && cap(kept) > 4*len(b) {
+		kept = nil
+	}
+	if cap(kept) < len(b) {
+		return append(make([]byte, 0, len(b)), b...)
+	}
+	return append(kept, b...)
+}
+
+// closeStatement judges a Close of a statement: the server keeps it, for others or for the next time.
+func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step Step, passes bool) {
+	b := w.b[at:]
+	own := c.own
+	if len(name) == 0 {
+		f, err := c.scanner.Next(b)
+		if err != nil {
+			return Step{Verdict: Violate, Err: violationOf(err)}, false
+		}
+		own = c.statements()
+		s.changeUnnamed(owedClose, own.serial+1, &own.unnamed)
+		own.dropUnnamed()
+		s.unnamed.of = nil
+		return Step{Verdict: Forward, N: len(f.Data)}, true
+	}
+	if s.mustHold(w, at) {
+		return Step{Verdict: Hold}, false
+	}
+	statement := own.remove(string(name), s.desk.Table)
+	ours := bytes.HasPrefix(name, []byte(prepared.Prefix))
+	if statement == nil && !ours {
+		return c.asIs(b, s)
+	}
+	f, err := c.scanner.Next(b)
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}, false
+	}
+	w.cut(at, len(f.Data), s.desk)
+	if statement == nil {
+		s.owe(owedClose | owedOurs) // to close what is not there is no error
+	} else {
+		s.noted(owedClose|owedOurs, note{kind: noteForget, name: string(name), statement: statement})
+	}
+	return Step{Verdict: Forward, N: len(f.Data)}, true
+}
+
+// statements is what the client has prepared, made if need be.
+func (c *Client) statements() *statements {
+	if c.own == nil {
+		c.own = &statements{}
+	}
+	return c.own
+}
+
+// startGathering keeps the beginning of a long Parse: the whole of it is needed at once, and the socket's buffer is too small for it.
+func (c *Client) startGathering(b []byte) Step {
+	f, err := c.scanner.Next(b)
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}
+	}
+	c.statements().gathered = append([]byte(nil), f.Data...) // its length word may promise more than ever comes
+	return Step{Verdict: Drop, N: len(f.Data)}
+}
+
+func (c *Client) gathering() bool { return c.own != nil && c.own.gathered != nil }
+
+// gather goes on with a long Parse. When all of it is there it needs a server like any other.
+func (c *Client) gather(b []byte, s *Server) Step {
+	own, left := c.own, c.scanner.Left()
+	switch {
+	case len(b) < left:
+		own.gathered = append(own.gathered, b...)
+		_, _ = c.scanner.Next(b) // a body has no header that could be wrong
+		return Step{Verdict: Drop, N: len(b)}
+	case s == nil:
+		return Step{Verdict: Checkout}
+	case s.owed.n >= OwedMax:
+		return Step{Verdict: Hold}
+	}
+	w := weave{b: b}
+	if s.mustHold(&w, 0) {
+		if w.desk != nil {
+			return w.step(0)
+		}
+		return Step{Verdict: Hold}
+	}
+	_, _ = c.scanner.Next(b)
+	message := append(own.gathered, b[:left]...)
+	own.gathered = nil
+	w.cut(0, left, s.desk)
+	if s.passive() {
+		s.desk.ToServer = append(s.desk.ToServer, message...)
+		s.sent(protocol.ClientParse, owedParse)
+	} else {
+		name, body, _ := cutName(message[headerBytes:])
+		whole := protocol.NewScanner(protocol.FromClient)
+		f, _ := whole.Next(message) // its header was right when it came
+		c.parseNamed(s, f, name, body)
+	}
+	return w.step(left)
+}

@@ -1,0 +1,234 @@
+package relay
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/prepared"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// statements is what a client has prepared. It is made at the client's first Parse.
+type statements struct {
+	names    map[string]named
+	bytes    int // reserved in the table for the names
+	unnamed  unnamed
+	serial   uint64 // of the latest change to the unnamed statement
+	gathered []byte // the beginning of a long Parse that is still coming
+}
+
+// named is a statement under a client's name for it.
+type named struct {
+	statement *prepared.Statement
+	name      string
+	drops     bool // it is a DEALLOCATE or DISCARD
+}
+
+// unnamed is the unnamed statement, which outlives the transaction it was prepared in.
+type unnamed struct {
+	there   bool
+	serial  uint64 // of the change that made it what it is
+	message []byte // the Parse as it came; empty: longer than unnamedMax
+	batch   uint32 // Server.batch at its Parse
+	drops   bool   // it is a DEALLOCATE or DISCARD
+}
+
+// held says whose unnamed statement a server has.
+type held struct {
+	of     *statements // nil: nobody's, or not known
+	serial uint64
+	// unsure counts the unnamed Parse messages on their way that the server may yet skip; unsureOld those of them in earlier batches.
+	unsure, unsureOld int
+}
+
+const (
+	// headMax is the longest name that is understood, and the longest portal and name together of a Bind.
+	headMax = 4 << 10
+	// unnamedMax is the longest unnamed Parse that is remembered. A longer one passes through as it comes; the next transaction has to
+	// prepare it again.
+	unnamedMax = 32 << 10
+	// namedMax is the longest named Parse: it is kept whole for as long as anybody has a name for it.
+	namedMax = 1 << 20
+	// gatherMin is how long a Parse must be to be gathered here rather than left with the socket until it is whole.
+	gatherMin = 32 << 10
+	// savedMax bounds the unnamed statements that one pipeline keeps to undo others.
+	savedMax = 1 << 20
+	// nameBytes is what a name costs in a client's map, beyond its letters.
+	nameBytes = 64
+)
+
+// remember gives the client a name for a statement; the reference is the name's.
+func (own *statements) remember(name string, statement *prepared.Statement, table *prepared.Table) bool {
+	bytes := nameBytes + len(name)
+	if !table.Reserve(bytes) {
+		return false
+	}
+	if own.names == nil {
+		own.names = make(map[string]named)
+	}
+	own.bytes += bytes
+	own.names[name] = named{statement: statement, name: name, drops: drops([]byte(statement.Body()[:min(begunMin, len(statement.Body()))]))}
+	return true
+}
+
+// remove takes a name away and hands out its reference; nil when there is no such name.
+func (own *statements) remove(name string, table *prepared.Table) *prepared.Statement {
+	if own == nil {
+		return nil
+	}
+	statement := own.names[name].statement
+	if statement != nil {
+		delete(own.names, name)
+		own.bytes -= nameBytes + len(name)
+		table.Reserve(-nameBytes - len(name))
+	}
+	return statement
+}
+
+// dropUnnamed ends the unnamed statement.
+func (own *statements) dropUnnamed() {
+	own.serial++
+	own.unnamed.there, own.unnamed.serial = false, own.serial
+}
+
+// forgetNames takes all names away.
+func (own *statements) forgetNames(table *prepared.Table) {
+	if own == nil {
+		return
+	}
+	for _, n := range own.names {
+		table.Release(n.statement)
+	}
+	table.Reserve(-own.bytes)
+	own.names, own.bytes = nil, 0
+}
+
+// Forget gives back what a client that is gone has prepared.
+func (c *Client) Forget(table *prepared.Table) {
+	c.own.forgetNames(table)
+	c.own = nil
+}
+
+// scope is what decides how a text of the client's is parsed.
+func (c *Client) scope() prepared.Scope {
+	var b strings.Builder
+	for _, name := range [...]string{"client_encoding", "datestyle", "intervalstyle", "standard_conforming_strings", "timezone"} {
+		value, _ := c.Settings.Get(name)
+		b.WriteString(value)
+		b.WriteByte(0)
+	}
+	return prepared.Scope(b.String())
+}
+
+// Server's side: what it holds, and what must go ahead of a message so that it holds what the message needs.
+
+// provide makes the server hold a statement, by a Parse ahead of what follows if need be.
+func (s *Server) provide(statement *prepared.Statement) {
+	state := s.cache.Use(statement)
+	if state == prepared.Held {
+		return
+	}
+	s.replace(statement, state)
+	s.noted(owedParse|owedInjected, note{kind: noteAdd, statement: statement})
+	s.Tally.ParsesInjected++
+}
+
+// hold notes that the server will have the statement.
+func (s *Server) hold(statement *prepared.Statement) {
+	s.cache.Add(statement)
+	s.desk.Table.Retain(statement)
+}
+
+// makeRoom closes what is in the way of a Parse: a stale statement of that name, and the least recently used beyond the limit.
+func (s *Server) makeRoom(statement *prepared.Statement, state prepared.State) {
+	if state == prepared.Stale {
+		s.evict(statement)
+	}
+	for s.cache.Len() >= max(1, s.StatementsMax) {
+		s.evict(s.cache.Oldest())
+		s.Tally.StatementsEvicted++
+	}
+}
+
+// evict closes a statement on the server.
+func (s *Server) evict(statement *prepared.Statement) {
+	s.cache.Remove(statement)
+	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, statement.Name())
+	s.noted(owedClose|owedInjected, note{kind: noteEvict, statement: statement})
+}
+
+// provideUnnamed makes the server hold the client's unnamed statement. When there is none, or its text is lost, the server is left without
+// any, so that it says so itself.
+func (s *Server) provideUnnamed(own *statements) {
+	if own != nil && own.unnamed.there && len(own.unnamed.message) > 0 {
+		s.desk.ToServer = append(s.desk.ToServer, own.unnamed.message...)
+		own.unnamed.batch = s.batch
+		s.changeUnnamed(owedParse|owedInjected, 0, nil)
+		s.unnamed.of, s.unnamed.serial = own, own.unnamed.serial
+		s.Tally.ParsesInjected++
+		return
+	}
+	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, "")
+	s.owe(owedClose | owedInjected)
+	s.unnamed.of = nil
+}
+
+// changeUnnamed notes a message after which the server's unnamed statement is another one. serial and before say what the client's has
+// become and was; 0 and nil when it stays. A message of the client's that comes first in its batch cannot be skipped: nothing is kept to
+// undo it, and what is sent next may rest on it, as PostgreSQL will tell the client itself if it fails.
+func (s *Server) changeUnnamed(kind owedKind, serial uint64, before *unnamed) {
+	x := note{kind: noteUnnamed, serial: serial}
+	if s.current > 0 || serial == 0 {
+		x.undo = &undo{}
+		if before != nil {
+			x.undo.restore, x.undo.unnamed = true, *before
+			if s.savedBytes += len(before.message); s.savedBytes > savedMax {
+				s.savedBytes -= len(before.message)
+				x.undo.unnamed.message = nil
+			}
+			before.message = nil // the note has it now
+		}
+		s.unnamed.unsure++
+	}
+	s.noted(kind, x)
+}
+
+// hasUnnamed reports whether the server has the client's unnamed statement, and whether that is certain.
+func (s *Server) hasUnnamed(own *statements) (has, certain bool) {
+	if own == nil || !own.unnamed.there || s.unnamed.of != own || s.unnamed.serial != own.unnamed.serial {
+		return false, s.unnamed.unsureOld == 0
+	}
+	return true, s.unnamed.unsureOld == 0 || own.unnamed.batch == s.batch
+}
+
+// appendNamed builds a Close or Describe of a statement.
+func appendNamed(dst []byte, messageType byte, name string) []byte {
+	dst = appendHeader(dst, messageType, 1+len(name)+1)
+	dst = append(dst, 'S')
+	dst = append(dst, name...)
+	return append(dst, 0)
+}
+
+// appendHeader builds the type and length of a message with so many bytes behind them.
+func appendHeader(dst []byte, messageType byte, behind int) []byte {
+	n := 4 + behind
+	return append(dst, messageType, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}
+
+// cutName takes a zero-terminated string off b.
+func cutName(b []byte) (name, rest []byte, ok bool) {
+	end := bytes.IndexByte(b, 0)
+	if end < 0 {
+		return nil, nil, false
+	}
+	return b[:end], b[end+1:], true
+}
+
+// isParseBody reports whether b is a text, the number of its parameter types, and the types.
+func isParseBody(b []byte) bool {
+	_, types, ok := cutName(b)
+	if !ok || len(types) < 2 {
+		return false
+	}
+	return len(types) == 2+4*(int(types[0])<<8|int(types[1]))
+}
