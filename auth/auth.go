@@ -232,6 +232,21 @@ func (e *Exchange) Start() (request []byte, done bool) {
 	return encode(m), false
 }
 
+// BodyMax bounds any message of an authentication exchange, and saslBodyMax those of SASL (PostgreSQL: PG_MAX_AUTH_TOKEN_LENGTH,
+// PG_MAX_SASL_MESSAGE_LENGTH): access tokens come as passwords.
+const (
+	BodyMax     = 65535
+	saslBodyMax = 1024
+)
+
+// BodyMax bounds the client's next message, in bytes.
+func (e *Exchange) BodyMax() int {
+	if e.stage == awaitPassword {
+		return BodyMax
+	}
+	return saslBodyMax
+}
+
 // Respond takes the client's next message. The error is an *protocol.Error: 28P01 for a wrong password and an unknown user alike.
 func (e *Exchange) Respond(messageType byte, body []byte) (reply []byte, done bool, err error) {
 	if messageType != protocol.ClientPassword || e.stage == beginning || e.stage == over {

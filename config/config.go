@@ -79,6 +79,11 @@ type Auth struct {
 	AuthDBName     string        `toml:"auth_dbname"` // where to ask; empty: in the database the client wants
 	AuthQueryCache time.Duration `toml:"auth_query_cache"`
 
+	MaxDBClientConnections   int `toml:"max_db_client_connections"`   // clients per database over all listeners; 0: no limit
+	MaxUserClientConnections int `toml:"max_user_client_connections"` // clients per user over all listeners; 0: no limit
+	LoginSlots               int `toml:"login_slots"`                 // logins computed at once; 0: half the processors
+	LoginRate                int `toml:"login_rate"`                  // logins a second; 0: no limit
+
 	User     string `toml:"user"`     // the one login when there is no user file, as the PgBouncer images take it from DB_USER
 	Password string `toml:"password"` // plain, of User
 }
@@ -90,6 +95,8 @@ type Listener struct {
 	PoolMode string   `toml:"pool_mode"` // session, transaction, statement
 
 	MaxClientConn      int           `toml:"max_client_conn"`
+	ProxyProtocol      bool          `toml:"proxy_protocol"`      // load balancers say who their client is
+	ProxyProtocolFrom  []string      `toml:"proxy_protocol_from"` // addresses and networks of those load balancers
 	DefaultPoolSize    int           `toml:"default_pool_size"`
 	MinPoolSize        int           `toml:"min_pool_size"`
 	ReservePoolSize    int           `toml:"reserve_pool_size"`
@@ -130,32 +137,34 @@ type Listener struct {
 // Database overrides, for one database name, where it is and how large its pools are. Zero values mean "as the listener says"
 // (for host, port, user and password: as [server] says). Printing one masks its password.
 type Database struct {
-	Host             string        `toml:"host"`
-	Port             int           `toml:"port"`
-	DBName           string        `toml:"dbname"`
-	User             string        `toml:"user"`
-	Password         string        `toml:"password"`
-	AuthUser         string        `toml:"auth_user"`
-	AuthQuery        string        `toml:"auth_query"`
-	AuthDBName       string        `toml:"auth_dbname"`
-	PoolSize         int           `toml:"pool_size"`
-	MinPoolSize      int           `toml:"min_pool_size"`
-	ReservePoolSize  int           `toml:"reserve_pool_size"`
-	MaxDBConnections int           `toml:"max_db_connections"`
-	QueryWaitTimeout time.Duration `toml:"query_wait_timeout"`
-	ServerLifetime   time.Duration `toml:"server_lifetime"`
+	Host                   string        `toml:"host"`
+	Port                   int           `toml:"port"`
+	DBName                 string        `toml:"dbname"`
+	User                   string        `toml:"user"`
+	Password               string        `toml:"password"`
+	AuthUser               string        `toml:"auth_user"`
+	AuthQuery              string        `toml:"auth_query"`
+	AuthDBName             string        `toml:"auth_dbname"`
+	PoolSize               int           `toml:"pool_size"`
+	MinPoolSize            int           `toml:"min_pool_size"`
+	ReservePoolSize        int           `toml:"reserve_pool_size"`
+	MaxDBConnections       int           `toml:"max_db_connections"`
+	MaxDBClientConnections int           `toml:"max_db_client_connections"`
+	QueryWaitTimeout       time.Duration `toml:"query_wait_timeout"`
+	ServerLifetime         time.Duration `toml:"server_lifetime"`
 }
 
 // User overrides, for one user, pool sizes and time-outs. Zero values mean "as the database or the listener says".
 type User struct {
-	PoolSize               int           `toml:"pool_size"`
-	ReservePoolSize        int           `toml:"reserve_pool_size"`
-	MaxUserConnections     int           `toml:"max_user_connections"`
-	QueryTimeout           time.Duration `toml:"query_timeout"`
-	QueryWaitTimeout       time.Duration `toml:"query_wait_timeout"`
-	IdleTransactionTimeout time.Duration `toml:"idle_transaction_timeout"`
-	TransactionTimeout     time.Duration `toml:"transaction_timeout"`
-	ClientIdleTimeout      time.Duration `toml:"client_idle_timeout"`
+	PoolSize                 int           `toml:"pool_size"`
+	ReservePoolSize          int           `toml:"reserve_pool_size"`
+	MaxUserConnections       int           `toml:"max_user_connections"`
+	MaxUserClientConnections int           `toml:"max_user_client_connections"`
+	QueryTimeout             time.Duration `toml:"query_timeout"`
+	QueryWaitTimeout         time.Duration `toml:"query_wait_timeout"`
+	IdleTransactionTimeout   time.Duration `toml:"idle_transaction_timeout"`
+	TransactionTimeout       time.Duration `toml:"transaction_timeout"`
+	ClientIdleTimeout        time.Duration `toml:"client_idle_timeout"`
 }
 
 // Admin is the HTTP endpoint.

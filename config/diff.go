@@ -100,6 +100,7 @@ func (c *Config) clone() *Config {
 	copied.Listeners = slices.Clone(c.Listeners)
 	for i := range copied.Listeners {
 		copied.Listeners[i].Listen = slices.Clone(copied.Listeners[i].Listen)
+		copied.Listeners[i].ProxyProtocolFrom = slices.Clone(copied.Listeners[i].ProxyProtocolFrom)
 	}
 	copied.Admin.Users = slices.Clone(c.Admin.Users)
 	copied.Databases = maps.Clone(c.Databases)

@@ -185,6 +185,30 @@ var authKeys = []Key{
 		field: of(func(a *Auth) any { return &a.AuthQueryCache }),
 	},
 	{
+		Name: "max_db_client_connections", When: NewLogins, Unit: "clients",
+		Zero:  "no limit",
+		Doc:   "Clients one database may have over all listeners; the next one is refused with 53300.",
+		field: of(func(a *Auth) any { return &a.MaxDBClientConnections }),
+	},
+	{
+		Name: "max_user_client_connections", When: NewLogins, Unit: "clients",
+		Zero:  "no limit",
+		Doc:   "Clients one user may have over all listeners; the next one is refused with 53300.",
+		field: of(func(a *Auth) any { return &a.MaxUserClientConnections }),
+	},
+	{
+		Name: "login_slots", Max: 1024, When: Restart, Unit: "logins",
+		Zero:  "half the processors",
+		Doc:   "Logins that may compute at once (passwords, keys). A storm of logins then leaves processors to running queries.",
+		field: of(func(a *Auth) any { return &a.LoginSlots }),
+	},
+	{
+		Name: "login_rate", When: NewLogins, Unit: "logins per second", Max: 1_000_000,
+		Zero:  "no limit",
+		Doc:   "Logins let through in a second; a second's worth may come at once. Others wait for their turn, or are refused at once with 53300 if it would come after client_login_timeout.",
+		field: of(func(a *Auth) any { return &a.LoginRate }),
+	},
+	{
 		Name: "user", When: NewLogins,
 		Zero:  "none",
 		Doc:   "The one user who may log in when there is no user_file, as PgBouncer images take it from DB_USER.",

@@ -25,6 +25,17 @@ var listenerKeys = []Key{
 		field: of(func(l *Listener) any { return &l.MaxClientConn }),
 	},
 	{
+		Name: "proxy_protocol", When: NewLogins,
+		Doc:   "Load balancers say whose connection they hand on, by the PROXY protocol, version 1 or 2: rules by address and the log see the client's own address. Those in proxy_protocol_from have to, nobody else may.",
+		field: of(func(l *Listener) any { return &l.ProxyProtocol }),
+	},
+	{
+		Name: "proxy_protocol_from", When: NewLogins,
+		Zero:  "none",
+		Doc:   "Addresses and networks of the load balancers of proxy_protocol, such as [\"10.0.0.5\", \"10.1.0.0/16\"].",
+		field: of(func(l *Listener) any { return &l.ProxyProtocolFrom }),
+	},
+	{
 		Name: "default_pool_size", Min: 1, When: Live, Unit: "servers",
 		Doc:   "Servers of each pool, that is per database and user. The sum over all pools must fit into PostgreSQL's max_connections.",
 		field: of(func(l *Listener) any { return &l.DefaultPoolSize }),
@@ -263,6 +274,11 @@ var databaseKeys = []Key{
 		field: of(func(d *Database) any { return &d.MaxDBConnections }),
 	},
 	{
+		Name: "max_db_client_connections", When: NewLogins, Unit: "clients", Zero: asAuth,
+		Doc:   "Clients this database may have over all listeners.",
+		field: of(func(d *Database) any { return &d.MaxDBClientConnections }),
+	},
+	{
 		Name: "query_wait_timeout", When: Live, Zero: asListener,
 		Doc:   "How long a query to this database waits for a server.",
 		field: of(func(d *Database) any { return &d.QueryWaitTimeout }),
@@ -289,6 +305,11 @@ var userKeys = []Key{
 		Name: "max_user_connections", When: Live, Unit: "servers", Zero: asServer,
 		Doc:   "Servers this user may have over all pools of all listeners.",
 		field: of(func(u *User) any { return &u.MaxUserConnections }),
+	},
+	{
+		Name: "max_user_client_connections", When: NewLogins, Unit: "clients", Zero: asAuth,
+		Doc:   "Clients this user may have over all listeners.",
+		field: of(func(u *User) any { return &u.MaxUserClientConnections }),
 	},
 	{
 		Name: "query_timeout", When: Live, Zero: asListener,

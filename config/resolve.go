@@ -18,6 +18,9 @@ type Resolved struct {
 	MaxDBConnections   int // servers of this database over all pools
 	MaxUserConnections int // servers of this user over all pools
 
+	MaxDBClientConnections   int // clients of this database over all listeners
+	MaxUserClientConnections int // clients of this user over all listeners
+
 	QueryWaitTimeout       time.Duration
 	QueryWaitNotify        time.Duration
 	ClientIdleTimeout      time.Duration
@@ -47,6 +50,9 @@ func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved,
 		ReservePoolTimeout: listener.ReservePoolTimeout,
 		MaxDBConnections:   first(d.MaxDBConnections, c.Server.MaxDBConnections),
 		MaxUserConnections: first(u.MaxUserConnections, c.Server.MaxUserConnections),
+
+		MaxDBClientConnections:   first(d.MaxDBClientConnections, c.Auth.MaxDBClientConnections),
+		MaxUserClientConnections: first(u.MaxUserClientConnections, c.Auth.MaxUserClientConnections),
 
 		QueryWaitTimeout:       first(u.QueryWaitTimeout, d.QueryWaitTimeout, listener.QueryWaitTimeout),
 		QueryWaitNotify:        listener.QueryWaitNotify,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path"
 	"slices"
@@ -183,6 +184,7 @@ func (v *validator) listeners() {
 				v.fault(group+".listen", "%q %s", address, text)
 			}
 		}
+		v.proxyProtocol(l, group)
 		if l.MinPoolSize > l.DefaultPoolSize {
 			v.fault(group+".min_pool_size", "must not be above default_pool_size (%d), is %d", l.DefaultPoolSize, l.MinPoolSize)
 		}
@@ -204,6 +206,30 @@ func (v *validator) clientTLS(l *Listener, group string) {
 	if strings.HasPrefix(l.ClientTLSMode, "verify-") && l.ClientTLSCAFile == "" {
 		v.fault(group+".client_tls_sslmode", "%s needs client_tls_ca_file: the authorities that sign the certificates of clients", l.ClientTLSMode)
 	}
+}
+
+// proxyProtocol: without a list anybody could say that he comes from anywhere.
+func (v *validator) proxyProtocol(l *Listener, group string) {
+	if l.ProxyProtocol != (len(l.ProxyProtocolFrom) > 0) {
+		v.fault(group+".proxy_protocol", "proxy_protocol = true and proxy_protocol_from belong together: set both or none")
+	}
+	for _, text := range l.ProxyProtocolFrom {
+		if _, err := ParseNetwork(text); err != nil {
+			v.fault(group+".proxy_protocol_from", "%q is neither an address nor a network such as 10.1.0.0/16", text)
+		}
+	}
+}
+
+// ParseNetwork reads an address, which stands for itself alone, or a network.
+func ParseNetwork(text string) (netip.Prefix, error) {
+	if strings.Contains(text, "/") {
+		return netip.ParsePrefix(text)
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return a.Prefix(a.BitLen())
 }
 
 // listenerName checks that a name can stand in metrics and in environment names, and stands once.

@@ -241,7 +241,7 @@ func (w *worker) forget(c *Client, why closeReason, err *protocol.Error) {
 	w.clients.remove(c)
 	c.counters.clients--
 	c.counters.clientCloses[why]++
-	c.pool.listener.clients.Add(-1)
+	c.pool.listener.leavePlace(c.pool)
 	w.proxy.cancels.remove(c)
 	c.relay.Forget(w.proxy.statements)
 	w.proxy.logClose(c, why, err)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ type listener struct {
 	mode  relay.Mode
 	socks []net.Listener
 
-	clients atomic.Int64              // logged in or logging in, for max_client_conn
+	clients atomic.Int64              // that have a place, for max_client_conn
 	tls     atomic.Pointer[clientTLS] // replaced with its settings and files; nil: no TLS
 
 	logins struct {
@@ -114,23 +115,36 @@ func (l *listener) serve() {
 	}
 }
 
-// acceptPause is how long accept rests after an error such as "too many open files": the listener must survive it.
-const acceptPause = 50 * time.Millisecond
+// How long accept rests after an error such as "too many open files", which the listener must survive: longer each time it comes back.
+const (
+	acceptPauseMin = 10 * time.Millisecond
+	acceptPauseMax = time.Second
+)
 
+// accept takes clients in until the listener closes. What keeps it from that is logged once, and that it is over.
 func (l *listener) accept(sock net.Listener) {
 	p := l.proxy
+	pause := time.Duration(0)
 	for {
 		nc, err := sock.Accept()
 		switch {
 		case err == nil:
+			if pause > 0 {
+				p.log.Info("clients are accepted again", "listener", l.name)
+			}
+			pause = 0
 			p.goroutines.Go(func() { l.login(nc) })
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
 			p.refused("accept")
-			p.log.Warn("a client could not be accepted; is the limit of open files (ulimit -n) too low?", "listener", l.name, "error", err)
+			if pause == 0 {
+				p.log.Error("no client can be accepted; is the limit of open files (ulimit -n) too low? Trying on.", "listener", l.name,
+					"error", err)
+			}
+			pause = min(max(2*pause, acceptPauseMin), acceptPauseMax)
 			select {
-			case <-time.After(acceptPause):
+			case <-time.After(pause):
 			case <-p.life.Done():
 				return
 			}
@@ -138,14 +152,24 @@ func (l *listener) accept(sock net.Listener) {
 	}
 }
 
-// track remembers a socket in its login, so that close can end it. It reports false when the listener is closed already.
-func (l *listener) track(nc net.Conn) {
+// track remembers a socket in its login, so that close can end it. It reports false when too many logins are under way.
+func (l *listener) track(nc net.Conn) (ok bool) {
 	l.logins.Lock()
 	l.logins.open[nc] = struct{}{}
+	n := len(l.logins.open)
 	l.logins.Unlock()
 	if l.proxy.life.Err() != nil {
 		closeQuietly(nc)
 	}
+	return n <= l.clientsMax()+loginsReserve
+}
+
+// clientsMax is max_client_conn.
+func (l *listener) clientsMax() int {
+	if cfg := l.proxy.settings.Load().listener(l.name); cfg != nil {
+		return cfg.MaxClientConn
+	}
+	return math.MaxInt32 // a listener that a reload has dropped and that closes with the process
 }
 
 func (l *listener) untrack(nc net.Conn) {

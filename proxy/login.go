@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -18,9 +19,6 @@ import (
 // newestMinor is the newest minor version of protocol 3 spoken here.
 const newestMinor = 2
 
-// authBodyMax bounds a message of the authentication exchange (PostgreSQL: PG_MAX_AUTH_TOKEN_LENGTH).
-const authBodyMax = 65535
-
 // login takes a client from accept to its event loop, in a goroutine of its own that ends with it. Messages are read frame by exact
 // frame: nothing the client has pipelined behind its login is read ahead and lost.
 func (l *listener) login(nc net.Conn) {
@@ -30,13 +28,26 @@ func (l *listener) login(nc net.Conn) {
 			closeQuietly(nc)
 		}
 	}()
-	l.track(nc)
-	defer l.untrack(nc)
-	if err := nc.SetDeadline(l.loginDeadline()); err != nil {
+	tracked := nc
+	ok := l.track(nc)
+	defer l.untrack(tracked)
+	ctx, cancel := l.loginContext()
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	if err := nc.SetDeadline(deadline); err != nil {
 		closeQuietly(nc)
 		return
 	}
-	nc, startup, err := l.startup(nc)
+	if !ok {
+		l.turnAway(nc, nil, protocol.ErrTooManyClients("max_client_conn", l.clientsMax()))
+		return
+	}
+	nc, err := unproxied(nc, l.proxy.settings.Load().listener(l.name))
+	if err != nil {
+		l.turnAway(nc, nil, err)
+		return
+	}
+	nc, startup, err := l.startup(ctx, nc)
 	if err != nil {
 		l.turnAway(nc, nil, err)
 		return
@@ -46,23 +57,29 @@ func (l *listener) login(nc net.Conn) {
 		l.proxy.cancel(startup.Cancel)
 		closeQuietly(nc)
 	default:
-		if err := l.enter(nc, &startup); err != nil {
+		if err := l.enter(ctx, nc, &startup); err != nil {
 			l.turnAway(nc, &startup, err)
 		}
 	}
 }
 
-func (l *listener) loginDeadline() time.Time {
-	limit := l.proxy.settings.Load().listener(l.name)
-	if limit == nil || limit.ClientLoginTimeout <= 0 {
-		return time.Time{}
+// loginContext ends with the time that a login may take as a whole: client_login_timeout.
+func (l *listener) loginContext() (context.Context, context.CancelFunc) {
+	limit := time.Duration(0)
+	if cfg := l.proxy.settings.Load().listener(l.name); cfg != nil {
+		limit = cfg.ClientLoginTimeout
 	}
-	return time.Now().Add(limit.ClientLoginTimeout)
+	return l.proxy.context(limit)
+}
+
+// turn waits for the login's turn by login_rate, before anything is computed for it.
+func (l *listener) turn(ctx context.Context) error {
+	return l.proxy.turnstile.pass(ctx, l.proxy.settings.Load().cfg.Auth.LoginRate)
 }
 
 // startup reads the first packet that is not about encryption. The connection it gives is the one to go on with: a *tls.Conn if the
 // client asked for that and the listener can.
-func (l *listener) startup(nc net.Conn) (net.Conn, protocol.Startup, error) {
+func (l *listener) startup(ctx context.Context, nc net.Conn) (net.Conn, protocol.Startup, error) {
 	offer := l.tls.Load()
 	if isUnix(nc) {
 		offer = nil
@@ -72,7 +89,7 @@ func (l *listener) startup(nc net.Conn) (net.Conn, protocol.Startup, error) {
 		return nc, protocol.Startup{}, err
 	}
 	if head[0] == tlsHandshake && offer != nil {
-		return l.startupDirect(nc, offer, head[:])
+		return l.startupDirect(ctx, nc, offer, head[:])
 	}
 	startup, err := protocol.ReadStartup(io.MultiReader(bytes.NewReader(head[:]), nc))
 	for range 2 { // SSLRequest, GSSENCRequest
@@ -84,7 +101,7 @@ func (l *listener) startup(nc net.Conn) (net.Conn, protocol.Startup, error) {
 				WithDetail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
 		}
 		if startup.Kind == protocol.StartupSSL && offer != nil {
-			return l.startupSecure(nc, offer)
+			return l.startupSecure(ctx, nc, offer)
 		}
 		if _, err := nc.Write([]byte{'N'}); err != nil {
 			return nc, startup, err
@@ -101,7 +118,10 @@ func (l *listener) startup(nc net.Conn) (net.Conn, protocol.Startup, error) {
 const tlsHandshake = 22
 
 // startupDirect is for a client that begins with TLS at once, as PostgreSQL 17 allows (sslnegotiation=direct).
-func (l *listener) startupDirect(nc net.Conn, offer *clientTLS, head []byte) (net.Conn, protocol.Startup, error) {
+func (l *listener) startupDirect(ctx context.Context, nc net.Conn, offer *clientTLS, head []byte) (net.Conn, protocol.Startup, error) {
+	if err := l.turn(ctx); err != nil {
+		return nc, protocol.Startup{}, err
+	}
 	secure, err := offer.secureClient(nc, head)
 	if err == nil && secure.ConnectionState().NegotiatedProtocol != alpn {
 		err = &handshakeError{errNoALPN} // another protocol's client must not be talked into speaking this one
@@ -113,7 +133,10 @@ func (l *listener) startupDirect(nc net.Conn, offer *clientTLS, head []byte) (ne
 }
 
 // startupSecure is for a client that has asked for TLS.
-func (l *listener) startupSecure(nc net.Conn, offer *clientTLS) (net.Conn, protocol.Startup, error) {
+func (l *listener) startupSecure(ctx context.Context, nc net.Conn, offer *clientTLS) (net.Conn, protocol.Startup, error) {
+	if err := l.turn(ctx); err != nil {
+		return nc, protocol.Startup{}, err
+	}
 	if _, err := nc.Write([]byte{'S'}); err != nil {
 		return nc, protocol.Startup{}, err
 	}
@@ -141,7 +164,7 @@ func onlyOnce(startup protocol.Startup, err error) error {
 }
 
 // enter authenticates a client, welcomes it and hands it to a loop.
-func (l *listener) enter(nc net.Conn, startup *protocol.Startup) error {
+func (l *listener) enter(ctx context.Context, nc net.Conn, startup *protocol.Startup) error {
 	p := l.proxy
 	if startup.Major != 3 {
 		return protocol.ErrProtocolVersion(startup.Major, startup.Minor)
@@ -156,25 +179,28 @@ func (l *listener) enter(nc net.Conn, startup *protocol.Startup) error {
 	if err := l.admit(startup); err != nil {
 		return err
 	}
-	entered := false
-	defer func() {
-		if !entered {
-			l.clients.Add(-1)
-		}
-	}()
 	if startup.Minor > newestMinor || len(startup.UnknownOptions) > 0 {
 		if _, err := nc.Write(protocol.AppendNegotiateProtocolVersion(nil, min(startup.Minor, newestMinor), startup.UnknownOptions)); err != nil {
 			return err
 		}
 	}
-	if err := l.authenticate(nc, auth.Login{User: user, Database: database, Origin: originOf(nc)}); err != nil {
+	if err := l.authenticate(ctx, nc, auth.Login{User: user, Database: database, Origin: originOf(nc)}); err != nil {
 		return err
 	}
 	sp, ok := p.poolFor(l, database, user)
 	if !ok {
 		return protocol.ErrNoSuchDatabase(database)
 	}
-	c, greeting, err := l.prepare(nc, sp, startup)
+	if err := l.takePlace(sp); err != nil {
+		return err
+	}
+	entered := false
+	defer func() {
+		if !entered {
+			l.leavePlace(sp)
+		}
+	}()
+	c, greeting, err := l.prepare(ctx, nc, sp, startup)
 	if err != nil {
 		return err
 	}
@@ -187,7 +213,7 @@ func (l *listener) enter(nc net.Conn, startup *protocol.Startup) error {
 	return nil
 }
 
-// admit counts the client against max_client_conn, and refuses what this listener cannot do.
+// admit refuses what can be refused before anybody has proved who he is.
 func (l *listener) admit(startup *protocol.Startup) error {
 	p := l.proxy
 	if p.draining.Load() {
@@ -196,18 +222,16 @@ func (l *listener) admit(startup *protocol.Startup) error {
 	if r := startup.Get("replication"); r != "" && r != "false" && r != "off" && r != "no" && r != "0" {
 		return protocol.ErrReplication()
 	}
-	n := l.clients.Add(1)
-	if cfg := p.settings.Load().listener(l.name); cfg != nil && n > int64(cfg.MaxClientConn) {
-		l.clients.Add(-1)
-		return protocol.ErrTooManyClients("max_client_conn", cfg.MaxClientConn)
-	}
-	return nil
+	return l.full()
 }
 
 // authenticate carries out the exchange that package auth prescribes.
-func (l *listener) authenticate(nc net.Conn, who auth.Login) error {
-	ctx, cancel := l.proxy.context(time.Until(l.loginDeadline()))
-	defer cancel()
+func (l *listener) authenticate(ctx context.Context, nc net.Conn, who auth.Login) error {
+	if _, turned := nc.(*tls.Conn); !turned {
+		if err := l.turn(ctx); err != nil {
+			return err
+		}
+	}
 	exchange, err := l.proxy.verifier.Begin(ctx, who)
 	if err != nil {
 		return err
@@ -226,21 +250,30 @@ func (l *listener) authenticate(nc net.Conn, who auth.Login) error {
 			}
 			return err
 		}
-		messageType, body, err := protocol.ReadMessage(nc, authBodyMax)
+		messageType, body, err := protocol.ReadMessage(nc, exchange.BodyMax())
 		if err != nil {
 			return err
 		}
-		if request, done, err = exchange.Respond(messageType, body); err != nil {
+		if request, done, err = l.respond(ctx, exchange, messageType, body); err != nil {
 			return err
 		}
 	}
 }
 
+// respond computes the answer to a client's message, no more of them at once than there are login slots: a storm of logins must not take
+// the processors away from running queries.
+func (l *listener) respond(ctx context.Context, e *auth.Exchange, messageType byte, body []byte) (reply []byte, done bool, err error) {
+	slots := l.proxy.loginSlots
+	if !slots.take(ctx) {
+		return nil, false, ctx.Err()
+	}
+	defer slots.free()
+	return e.Respond(messageType, body)
+}
+
 // prepare makes the client and the bytes that welcome it. Its cancel key is known from here on.
-func (l *listener) prepare(nc net.Conn, sp *serverPool, startup *protocol.Startup) (*Client, []byte, error) {
+func (l *listener) prepare(ctx context.Context, nc net.Conn, sp *serverPool, startup *protocol.Startup) (*Client, []byte, error) {
 	p := l.proxy
-	ctx, cancel := p.context(time.Until(l.loginDeadline()))
-	defer cancel()
 	parameters, err := p.parametersFor(ctx, sp)
 	if err != nil {
 		return nil, nil, err
@@ -273,7 +306,7 @@ func (l *listener) handOver(nc net.Conn, c *Client) {
 		p.log.Warn("a client that has logged in could not be watched", "listener", l.name, "error", err)
 		closeQuietly(nc)
 		p.cancels.remove(c)
-		l.clients.Add(-1)
+		l.leavePlace(c.pool)
 		return
 	}
 	p.counts.logins.Add(1)
@@ -299,8 +332,12 @@ func (l *listener) turnAway(nc net.Conn, startup *protocol.Startup, err error) {
 	case errors.As(err, &told):
 	case p.draining.Load():
 		told = protocol.ErrShutdown()
-	case errors.As(err, &netErr) && netErr.Timeout():
+	case errors.As(err, &netErr) && netErr.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		told = protocol.ErrLoginTimeout(p.settings.Load().listener(l.name).ClientLoginTimeout)
+	case errors.Is(err, errProxyHeader):
+		p.refused("proxy_protocol")
+		p.log.Warn("login refused", "listener", l.name, "client", addressText(addressOf(nc)), "error", err)
+		return // it is no client that could hear it
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		p.refused("gone")
 		return // a port scan, a health check: nobody to tell

@@ -13,10 +13,12 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -52,6 +54,9 @@ type Proxy struct {
 	authQueries authQueries
 	cancels     cancelTable
 	cancelSlots slots
+	loginSlots  slots
+	turnstile   turnstile
+	places      places
 	nextID      atomic.Uint32
 	counts      coldCounts
 	reachable   reachability
@@ -107,6 +112,7 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 		p.env.Cancel = p.deliverCancel
 	}
 	p.cancelSlots = make(slots, cancelSlotsMax)
+	p.loginSlots = make(slots, cmp.Or(cfg.Auth.LoginSlots, max(1, runtime.GOMAXPROCS(0)/2)))
 	p.cancels.clients = make(map[uint32]*Client)
 	p.authQueries = authQueries{proxy: p, servers: make(map[authTarget]*authServer)}
 	p.counts.refusals = make(map[string]uint64)

@@ -69,7 +69,7 @@ const (
 
 // next reads a message, and either answers it or leaves it to pgconn.
 func (k *keyLogin) next() error {
-	kind, body, err := protocol.ReadMessage(k.Conn, authBodyMax)
+	kind, body, err := protocol.ReadMessage(k.Conn, auth.BodyMax)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (k *keyLogin) send(m pgproto3.FrontendMessage) error {
 
 // receive reads the next message of the exchange. refused: it is PostgreSQL's refusal, which pgconn is to read.
 func (k *keyLogin) receive(m pgproto3.BackendMessage) (refused bool, err error) {
-	kind, body, err := protocol.ReadMessage(k.Conn, authBodyMax)
+	kind, body, err := protocol.ReadMessage(k.Conn, auth.BodyMax)
 	switch {
 	case err != nil:
 		return false, err

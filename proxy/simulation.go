@@ -66,7 +66,9 @@ func (m *Simulation) Adopt(key pool.Key, application string, parameters map[stri
 	if err := p.cancels.add(c, p.nextID.Add(1), 4); err != nil {
 		return nil, err
 	}
-	l.clients.Add(1)
+	if err := l.takePlace(sp); err != nil {
+		return nil, err
+	}
 	w := p.workers[loop]
 	w.loop.Post(func() { w.adoptClient(c, eventloop.Source{FD: fd}) })
 	return c, nil

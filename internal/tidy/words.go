@@ -24,6 +24,7 @@ var rightNames = map[string]string{
 	"BackendKeyData": "the message's name in the manual",
 	"MaxClientConn":  "the setting max_client_conn, as in PgBouncer (rule 8)",
 	"maxClientConn":  "the setting max_client_conn, as in PgBouncer (rule 8)",
+	"SyscallConn":    "the method of syscall.Conn",
 	"NetConn":        "the method by which crypto/tls and others show the socket below",
 }
 
