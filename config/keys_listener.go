@@ -182,7 +182,7 @@ var listenerKeys = []Key{
 	{
 		Name: "promotion", When: Live,
 		Allowed: []string{"on", "off"},
-		Doc:     "Move the server of a long transaction from this listener's pool to that of a session listener, so that quick queries do not wait behind it. Only in transaction mode.",
+		Doc:     "Move the server of a long transaction, or of a client that makes a temporary table and the like, from this listener's pool to that of a session listener. Quick queries do not wait behind it, and what only a connection can hold works. Only in transaction mode; for session state isolation must not be off.",
 		field:   of(func(l *Listener) any { return &l.Promotion }),
 	},
 	{

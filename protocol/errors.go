@@ -25,6 +25,18 @@ func ErrQueryWaitTimeout(waited, timeout time.Duration, busy, size int, oldest t
 	return e
 }
 
+// ErrNoRoomForSession: a client of a transaction port wants to make something that only a connection can hold, and all servers of the
+// session listener are busy. The statement was not sent.
+func ErrNoRoomForSession(waited, timeout time.Duration, busy, size int, listener string) *Error {
+	return &Error{
+		Severity: "ERROR", Code: "53300",
+		Message: fmt.Sprintf("no session server became free within query_wait_timeout (%s): %d of %d of listener %q busy", span(timeout), busy, size, listener),
+		Detail: fmt.Sprintf("The statement makes something that only a connection of its own can hold (a temporary table, a session lock, LISTEN, PREPARE). Waited %s; it was not sent to PostgreSQL.",
+			span(waited)),
+		Hint: "Connect to the session port, or raise its default_pool_size. With promotion = \"off\" such statements are sent to servers that others get too.",
+	}
+}
+
 // NoticeQueryWait tells a waiting client that it waits.
 func NoticeQueryWait(waited time.Duration) *Error {
 	return &Error{

@@ -56,7 +56,7 @@ func TestEveryErrorHasOneRow(t *testing.T) {
 // The table of DESIGN section 8: severity and SQLSTATE.
 func TestSQLStates(t *testing.T) {
 	want := map[string]string{
-		"ErrQueryWaitTimeout": "ERROR 53300", "ErrTooManyClients": "FATAL 53300", "ErrAuthFailed": "FATAL 28P01",
+		"ErrQueryWaitTimeout": "ERROR 53300", "ErrNoRoomForSession": "ERROR 53300", "ErrTooManyClients": "FATAL 53300", "ErrAuthFailed": "FATAL 28P01",
 		"ErrNotAuthorized": "FATAL 28000", "ErrLookup": "FATAL 08006", "ErrNoSuchDatabase": "FATAL 3D000", "ErrServerUnreachable": "FATAL 08006",
 		"ErrServerLost": "FATAL 08006", "ErrServerLogin": "FATAL 28P01", "ErrShutdown": "FATAL 57P01",
 		"ErrClientIdle": "FATAL 57P05", "ErrIdleTransaction": "FATAL 25P03", "ErrTransactionTimeout": "FATAL 25P04",

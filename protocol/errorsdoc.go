@@ -101,6 +101,13 @@ var laterErrors = []errorRow{
 			"Sync. A client that has sent more behind that batch is closed, so that nothing runs without what went before it.",
 	},
 	{
+		constructor: "ErrNoRoomForSession",
+		sample:      ErrNoRoomForSession(30*time.Second, 30*time.Second, 10, 10, "session"),
+		settings:    []string{"query_wait_timeout", "default_pool_size", "promotion"},
+		when: "On the transaction port, a statement that makes something which only a connection can hold found no room in the session " +
+			"pool within its `query_wait_timeout`. It was not sent. In a transaction the client is closed, since the transaction cannot be made to fail.",
+	},
+	{
 		constructor: "ErrCanceledWaiting", sample: ErrCanceledWaiting(),
 		when: "The client canceled its query while it waited for a server.", remedy: "Nothing: the client asked for it.",
 	},

@@ -92,6 +92,11 @@ func (w *worker) cancelClient(c *Client, done func()) {
 		w.refuse(c, closeCanceled, protocol.ErrCanceledWaiting())
 		w.act()
 		done()
+	case c.state == clientActive && c.waiter != nil:
+		w.leavePromotion(c)
+		w.stayUnpromoted(c, closeCanceled, protocol.ErrCanceledWaiting())
+		w.act()
+		done()
 	case c.state == clientActive && c.server.relay.Owed() > 0:
 		// The server stays on this loop until canceled: the gate keeps it from being lent.
 		s := c.server

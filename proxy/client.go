@@ -59,6 +59,7 @@ func newClient(sp *serverPool, base protocol.Session) *Client {
 		c.own = base.Own
 	}
 	c.relay.Session.Tracked = c.isolation != isolationOff
+	c.relay.Session.Promotes = c.relay.Session.Tracked && sp.limits.Load().promoteTo != ""
 	c.setSettings(base.Reported)
 	return c
 }
@@ -101,6 +102,10 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 		case relay.Checkout:
 			if !c.worker.checkout(c) {
 				return total - len(b) // the rest is kept until a server is granted
+			}
+		case relay.Promote:
+			if !c.worker.promote(c) {
+				return total - len(b) // the rest is kept until there is room
 			}
 		case relay.Hold:
 			c.held = true
@@ -184,7 +189,7 @@ func (c *Client) OnEOF() { c.part(closeGone, nil) }
 // OnHangup: a client whose reads are paused has gone. A waiter leaves the queue at once; a linked one is served to the end of what it
 // asked for, unless the socket breaks.
 func (c *Client) OnHangup() {
-	if c.state == clientActive {
+	if c.state == clientActive && c.waiter == nil {
 		return
 	}
 	c.close(closeGone, nil)

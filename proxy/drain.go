@@ -50,7 +50,7 @@ func (w *worker) drain() {
 		case clientIdle:
 			c.close(closeShutdown, protocol.ErrShutdown())
 		case clientActive:
-			if c.pool.mode == relay.Session && c.server.relay.Settled() && !c.relay.MidMessage() {
+			if (c.pool.mode == relay.Session || c.server.relay.Kept) && c.server.relay.Settled() && !c.relay.MidMessage() {
 				c.close(closeShutdown, protocol.ErrShutdown())
 			}
 		case clientWaiting, clientClosing:

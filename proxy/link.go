@@ -145,9 +145,13 @@ func appendQuery(dst []byte, sql string) []byte {
 
 // unlink parts a client and a server. Neither is closed.
 func (w *worker) unlink(c *Client, s *Server) {
+	if c.waiter != nil {
+		w.leavePromotion(c)
+	}
 	c.torn = s.relay.Torn()
 	c.server, s.client = nil, nil
 	s.relay.Unwatch()
+	s.relay.Kept = false
 	s.relay.Unlink()
 	c.counters.active--
 	if c.state == clientActive {
@@ -163,7 +167,8 @@ func (w *worker) unlink(c *Client, s *Server) {
 func (w *worker) settle(s *Server) {
 	c := s.client
 	parting := s.parting
-	if c.pool.mode == relay.Session && parting == nil && !w.draining {
+	own := c.pool.mode == relay.Session || s.relay.Kept
+	if own && parting == nil && !w.draining && !c.relay.Session.Pending() {
 		return
 	}
 	if s.conn.Unread() {
@@ -171,6 +176,9 @@ func (w *worker) settle(s *Server) {
 	}
 	if c.relay.Session.Pending() && !w.resolve(c, s, parting != nil || w.draining) {
 		return // the server has been asked, and is settled again when it has answered
+	}
+	if s.relay.Kept && parting == nil && !w.draining {
+		return
 	}
 	w.unlink(c, s)
 	w.checkin(s)
@@ -328,6 +336,9 @@ func (w *worker) tickServers(now time.Duration) (watched bool) {
 func (w *worker) tickLink(s *Server, now time.Duration, settings *settings) {
 	c := s.client
 	limits := settings.of(c.pool)
+	if c.waiter != nil {
+		s.clocks.Progress = now // it waits for room in the session pool: it is not idle
+	}
 	stalled := s.conn.Backlog() > 0 || c.conn.Backlog() > 0
 	switch s.relay.Expired(now, &s.clocks, &limits.link, stalled) {
 	case relay.NoTimeout:

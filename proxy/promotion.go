@@ -4,12 +4,16 @@ import (
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 )
 
 // Promotion: the two pools are one hybrid. A link whose transaction lasts takes its server along from the budget of the transaction pool
 // to that of a session pool, so that those who come for a quick query do not wait behind it. Nothing reconnects and the client notices
 // nothing; when its transaction is over the server stays where it counts, and the client comes back for another.
+//
+// A client that is about to make something which only a connection can hold (a temporary table, a session's advisory lock, LISTEN) is
+// promoted for good: the server is its own until it leaves or says DISCARD ALL.
 
 // sessionPool is the pool that a transaction pool's links are promoted to; nil when there is none. The loop's thread.
 func (p *Proxy) sessionPool(sp *serverPool) *serverPool {
@@ -41,7 +45,8 @@ func (p *Proxy) listenerNamed(name string) *listener {
 // at the next tick; nothing is worse than before meanwhile.
 func (w *worker) tickPromotion(s *Server, now, long time.Duration) {
 	c := s.client
-	if long == 0 || s.clocks.Transaction == 0 || now-s.clocks.Transaction < long || s.pool != c.pool || c.pool.mode != relay.Transaction {
+	if long == 0 || s.clocks.Transaction == 0 || now-s.clocks.Transaction < long || s.pool != c.pool || c.pool.mode != relay.Transaction ||
+		c.waiter != nil {
 		return
 	}
 	to := w.proxy.sessionPool(c.pool)
@@ -53,17 +58,90 @@ func (w *worker) tickPromotion(s *Server, now, long time.Duration) {
 		promoted = c.pool.pool.Promote(s.ps, to.pool, nil, now)
 	})
 	if promoted {
-		w.promoted(c, s, to)
+		w.promoted(s, promotedLongTransaction)
 	}
 }
 
-// promoted notes that a linked server counts in another pool now. Sessions expect clean servers: it is cleaned before it serves one.
-func (w *worker) promoted(c *Client, s *Server, to *serverPool) {
-	s.pool = to
+// promote makes its server the client's own, because it is about to say something that only a connection can hold. It reports false when
+// the client has to wait for room in the session pool: reads stop, what it has sent is kept, and ActPromoted resumes it.
+func (w *worker) promote(c *Client) (ready bool) {
+	s := c.server
+	if s.pool != c.pool { // its transaction is long already
+		s.relay.Kept = true
+		return true
+	}
+	to := w.proxy.sessionPool(c.pool)
+	if to == nil {
+		c.relay.Session.Promotes = false
+		return true
+	}
+	wt := w.newWaiter(c)
+	w.pools(func() {
+		ready = c.pool.pool.Promote(s.ps, to.pool, wt, w.loop.Now())
+	})
+	if ready {
+		w.freeWaiter(wt)
+		s.relay.Kept = true
+		w.promoted(s, promotedSessionState)
+		return true
+	}
+	c.waiter = wt
+	c.conn.PauseReads()
+	w.act()
+	return false
+}
+
+// admitted lets a client go on whose server has found room in the session pool.
+func (w *worker) admitted(a pool.Action) {
+	c := a.Waiter.Owner.(*Client)
+	if c.waiter != a.Waiter {
+		return // it has given up in the meantime
+	}
+	c.waiter = nil
+	c.counters.wait.Observe(w.loop.Now() - a.Waiter.EnqueuedAt)
+	w.freeWaiter(a.Waiter)
+	c.server.relay.Kept = true
+	w.promoted(c.server, promotedSessionState)
+	c.conn.ResumeReads()
+}
+
+// leavePromotion takes a linked client out of the queue for room in the session pool. When the room is on its way already, admitted finds
+// it gone.
+func (w *worker) leavePromotion(c *Client) {
+	wt, to := c.waiter, w.proxy.sessionPool(c.pool)
+	c.waiter = nil
+	var left bool
+	w.pools(func() {
+		left = to != nil && to.pool.Leave(wt, w.loop.Now())
+	})
+	if left {
+		w.freeWaiter(wt)
+	}
+}
+
+// stayUnpromoted refuses the statement that there is no room for. Between transactions the client goes on without it; inside one it cannot
+// be told that the transaction has failed while it has not, so it is closed.
+func (w *worker) stayUnpromoted(c *Client, why closeReason, err *protocol.Error) {
+	s := c.server
+	if !s.relay.Settled() || c.relay.MidMessage() || s.parting != nil {
+		c.close(why, err)
+		return
+	}
+	w.unlink(c, s)
+	w.checkin(s)
+	w.refuse(c, why, err)
+}
+
+// promoted notes that a linked server counts in the session pool now. Sessions expect clean servers: it is cleaned before it serves one.
+func (w *worker) promoted(s *Server, why promotionReason) {
+	c := s.client
+	w.proxy.mu.Lock()
+	s.pool = s.ps.Pool().Owner.(*serverPool)
+	w.proxy.mu.Unlock()
 	s.dirty = true
-	c.counters.promotions[promotedLongTransaction]++
-	w.proxy.log.Info("a long transaction has been moved to the session pool's servers; its application is better off on that port",
-		append(c.logAttrs(), "session_listener", to.key.Listener, "age", w.loop.Now()-s.clocks.Transaction)...)
+	c.counters.promotions[why]++
+	w.proxy.log.Info("a client has been moved to the session pool's servers; its application is better off on that port",
+		append(c.logAttrs(), "reason", why.String(), "session_listener", s.pool.key.Listener)...)
 }
 
 // moved notes that a server which nobody has counts in another pool now: it was swapped for one that was promoted.
@@ -78,8 +156,9 @@ type promotionReason uint8
 
 const (
 	promotedLongTransaction promotionReason = iota
+	promotedSessionState
 	promotionReasons
 )
 
 // String is the label.
-func (r promotionReason) String() string { return [...]string{"long_transaction"}[r] }
+func (r promotionReason) String() string { return [...]string{"long_transaction", "session_state"}[r] }

@@ -3,6 +3,8 @@ package proxy_test
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
 
@@ -63,7 +65,7 @@ func TestPromotedClientGone(t *testing.T) {
 	p := start(t, pgtest.Shared(t), quickPromotion, "")
 	long := p.login(t, p.transaction)
 	run(t, long, "begin")
-	run(t, long, "create temp table mine (i int)")
+	run(t, long, "do $$ begin create temp table mine (i int); end $$") // no text tells
 	server := one(t, long, "select pg_backend_pid()")
 	waitFor(t, "the promotion", func() bool { return p.pool(t, "transaction").Promotions["long_transaction"] == 1 })
 	long.Close()
@@ -71,5 +73,90 @@ func TestPromotedClientGone(t *testing.T) {
 	session := p.login(t, p.session)
 	if got := one(t, session, "select pg_backend_pid() || coalesce(to_regclass('mine')::text, '')"); got != server {
 		t.Fatalf("a session gets %q, not server %s", got, server)
+	}
+}
+
+// TestSessionState: what only a connection can hold works on the transaction port, as on a direct connection; beyond the session pool's
+// size it waits, and is refused in the end. DISCARD ALL brings the client back.
+func TestSessionState(t *testing.T) {
+	for _, state := range []struct{ name, make, use, want string }{
+		{"temporary table", "create temp table mine (i int)", "select count(*) from mine", "0"},
+		{"cursor", "declare c cursor with hold for select 'row'", "fetch 1 from c", "row"},
+		{"prepared by SQL", "prepare p as select 'row'", "execute p", "row"},
+		{"advisory lock", "select pg_advisory_lock(4711)", "select pg_advisory_unlock(4711)", "t"},
+	} {
+		t.Run(state.name, func(t *testing.T) {
+			p := start(t, pgtest.Shared(t), single+"query_wait_timeout = \"1s\"\n", "")
+			a, other := p.login(t, p.transaction), p.login(t, p.transaction)
+			run(t, a, state.make)
+			if state.name != "advisory lock" { // another client may get what is not its own only if it is the same server
+				run(t, other, "begin")
+			}
+			if got := one(t, a, state.use); got != state.want {
+				t.Fatalf("%q", got)
+			}
+			run(t, other, "rollback")
+			if got := p.pool(t, "transaction").Promotions["session_state"]; got != 1 {
+				t.Fatalf("%d promotions", got)
+			}
+			other.Query(state.make)
+			other.ExpectError("53300")
+			other.ReceiveReady()
+			if got := one(t, other, "select 'still here'"); got != "still here" {
+				t.Fatal(got)
+			}
+			run(t, a, "discard all")
+			waitFor(t, "the server of who said DISCARD ALL", func() bool { return p.pool(t, "session").ServersIdle == 1 })
+			run(t, other, state.make)
+			if got := one(t, other, state.use); got != state.want {
+				t.Fatalf("%q", got)
+			}
+			for _, name := range []string{"transaction", "session"} {
+				if ps := p.pool(t, name); ps.ServersIdle+ps.ServersActive+ps.ServersTested+ps.ServersClosing > 1 {
+					t.Fatalf("%s has more servers than one: %+v", name, ps)
+				}
+			}
+		})
+	}
+}
+
+// TestSessionStateQueue: who waits for room goes on when there is some, in a transaction too; who gives up leaves the queue, and its server
+// stays with the transaction pool.
+func TestSessionStateQueue(t *testing.T) {
+	p := start(t, pgtest.Shared(t), "default_pool_size = 2\n", "")
+	sessions := []*pgtest.Wire{p.login(t, p.session), p.login(t, p.session)}
+	for _, s := range sessions {
+		run(t, s, "select 1")
+	}
+	a, b := p.login(t, p.transaction), p.login(t, p.transaction)
+	run(t, a, "begin")
+	server := one(t, a, "select pg_backend_pid()")
+	a.Query("create temp table mine (i int)")
+	waitFor(t, "the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 1 })
+	b.Query("create temp table mine (i int)")
+	waitFor(t, "the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 2 })
+	b.Close()
+	waitFor(t, "one to leave", func() bool { return p.pool(t, "session").ClientsWaiting == 1 })
+	sessions[0].Close()
+	a.ReceiveReady()
+	run(t, a, "commit")
+	if got := one(t, a, "select pg_backend_pid() || to_regclass('mine')::text"); got != server+"mine" {
+		t.Fatalf("%q, not server %s", got, server)
+	}
+	a.Close()
+	waitFor(t, "everything at rest", func() bool {
+		tx, session := p.pool(t, "transaction"), p.pool(t, "session")
+		return tx.ServersActive == 0 && session.ServersActive == 1 && session.ClientsWaiting == 0 && session.ServersIdle == 1
+	})
+}
+
+// TestListen: a client of the transaction port that listens hears what others notify.
+func TestListen(t *testing.T) {
+	p := start(t, pgtest.Shared(t), single, "")
+	listener, other := p.login(t, p.transaction), p.login(t, p.transaction)
+	run(t, listener, "listen news")
+	run(t, other, "notify news, 'hello'")
+	if n, ok := listener.Receive().(*pgproto3.NotificationResponse); !ok || n.Payload != "hello" {
+		t.Fatalf("%+v", n)
 	}
 }

@@ -263,6 +263,9 @@ func (s *Server) gone(err error) {
 		return
 	}
 	s.conn.Close()
+	if c != nil && c.waiter != nil {
+		w.leavePromotion(c)
+	}
 	if !s.closing {
 		s.closing = true
 		s.closeReason = pool.CloseLost.String()

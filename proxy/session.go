@@ -247,6 +247,9 @@ func (c *Client) resetAll(s *Server, discard bool) {
 		}
 	})
 	c.own, s.own = own, left
+	if discard {
+		s.relay.Kept = false // nothing is left that only a connection holds
+	}
 	c.tell(c.info.base.Reported)
 }
 

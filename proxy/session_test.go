@@ -260,11 +260,11 @@ func TestTenants(t *testing.T) {
 // succession is two clients that get the same server, one after the other.
 func succession(t *testing.T, isolation string) (first, second *pgtest.Wire) {
 	t.Helper()
-	p := start(t, pgtest.Shared(t), fmt.Sprintf("default_pool_size = 1\nisolation = %q", isolation), "")
+	p := start(t, pgtest.Shared(t), fmt.Sprintf("default_pool_size = 1\npromotion = \"off\"\nisolation = %q", isolation), "")
 	return p.login(t, p.transaction), p.login(t, p.transaction)
 }
 
-// TestLeftovers: what only a connection can hold is gone before another client gets the server, but not with isolation = "off".
+// TestLeftovers: without promotion, what only a connection can hold is gone before another client gets the server, but not with isolation = "off".
 func TestLeftovers(t *testing.T) {
 	for _, c := range []struct{ leave, look, left string }{
 		{"create temp table lying_about (a int)", "select count(*) from pg_class where relname = 'lying_about'", "1"},

@@ -24,12 +24,18 @@ func (w *worker) leaveQueue(c *Client) {
 // tellWaiter brings a waiter the news of its queue.
 func (w *worker) tellWaiter(a pool.Action) {
 	switch a.Kind {
+	case pool.ActPromoted:
+		w.admitted(a)
 	case pool.ActNotify:
 		w.notifyWaiter(a)
 	case pool.ActFail:
 		w.failWaiter(a, closeServerLogin, serverLoginError(a.Err))
 	default: // ActExpire
 		sp := a.Pool.Owner.(*serverPool)
+		if c, ok := a.Waiter.Owner.(*Client); ok && c.pool != sp {
+			w.failWaiter(a, closeQueryWaitTimeout, w.proxy.noRoomError(sp, a.Waited))
+			return
+		}
 		w.findOldest(sp, func(oldest oldestTransaction) {
 			w.failWaiter(a, closeQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))
 		})
@@ -54,7 +60,11 @@ func (w *worker) failWaiter(a pool.Action, why closeReason, err *protocol.Error)
 		if owner.waiter == a.Waiter { // otherwise it has left in the meantime
 			owner.waiter = nil
 			owner.counters.wait.Observe(a.Waited)
-			w.refuse(owner, why, err)
+			if owner.state == clientActive {
+				w.stayUnpromoted(owner, why, err)
+			} else {
+				w.refuse(owner, why, err)
+			}
 		}
 	}
 	w.freeWaiter(a.Waiter)
@@ -67,6 +77,15 @@ func (p *Proxy) waitError(sp *serverPool, waited time.Duration, oldest oldestTra
 	p.mu.Unlock()
 	limits := sp.limits.Load().pool
 	return protocol.ErrQueryWaitTimeout(waited, limits.WaitTimeout, busy, limits.Size+limits.Reserve, oldest.age, oldest.application)
+}
+
+// noRoomError is what a client is told whose server finds no room in a session pool.
+func (p *Proxy) noRoomError(sp *serverPool, waited time.Duration) *protocol.Error {
+	p.mu.Lock()
+	busy := sp.pool.Open() - sp.pool.Count(pool.ServerIdle)
+	p.mu.Unlock()
+	limits := sp.limits.Load().pool
+	return protocol.ErrNoRoomForSession(waited, limits.WaitTimeout, busy, limits.Size+limits.Reserve, sp.key.Listener)
 }
 
 // serverLoginError turns a failed dial into what a client is told: PostgreSQL's own words if it spoke, otherwise that it could not be

@@ -104,7 +104,7 @@ func (w *worker) carryOut(a pool.Action) {
 		w.onServer(a.Server, func(on *worker, s *Server) { on.checkServer(s) })
 	case pool.ActMoved:
 		w.onServer(a.Server, func(_ *worker, s *Server) { s.moved(a.Pool) })
-	case pool.ActExpire, pool.ActFail, pool.ActNotify:
+	case pool.ActExpire, pool.ActFail, pool.ActNotify, pool.ActPromoted:
 		on := w.proxy.workers[a.Waiter.Loop]
 		if on == w {
 			w.tellWaiter(a)

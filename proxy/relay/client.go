@@ -109,6 +109,12 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 	if s.owed.n >= OwedMax {
 		return Step{Verdict: Hold}, false
 	}
+	c.Session.read = false
+	if c.Session.Promotes && !s.Kept && !s.passive() {
+		if step, judged := c.Session.judge(b, s); judged {
+			return step, false
+		}
+	}
 	switch b[0] {
 	case protocol.ClientParse, protocol.ClientBind, protocol.ClientDescribe, protocol.ClientClose:
 		if c.tracked && !s.passive() {

@@ -133,6 +133,8 @@ type Server struct {
 	// StatementsMax is how many statements it may hold.
 	StatementsMax int
 
+	// Kept: the server is its client's own until it leaves; the caller says so after Promote.
+	Kept    bool
 	watched *SessionState // of the client it is linked to; nil: nobody's, or not Tracked
 	// Lexer reads the texts of the linked client. It belongs to the loop, and is never nil while a client is watched.
 	Lexer *protocol.Lexer

@@ -19,6 +19,10 @@ type SessionState struct {
 	// Dialect is how the server reads its texts.
 	Dialect protocol.Dialect
 
+	// Promotes: a statement that makes something which only a connection can hold is judged Promote before it is sent.
+	Promotes bool
+
+	read     bool // the lexer has read the text of the message that comes next
 	pending  *pending
 	prepared map[string]*effect // its prepared statements that have effects; nil: none
 	partial  *partial           // a message that is coming in pieces
@@ -102,8 +106,10 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 			return
 		}
 		l := s.Lexer
-		l.Begin(n.Dialect)
-		l.Feed(f.Data[headerBytes:])
+		if !n.read {
+			l.Begin(n.Dialect)
+			l.Feed(f.Data[headerBytes:])
+		}
 		n.queried(l, s)
 	case protocol.ClientParse:
 		if !f.Last {
@@ -115,8 +121,10 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 			return // malformed: the server refuses it
 		}
 		l := s.Lexer
-		l.Begin(n.Dialect)
-		l.Feed(rest)
+		if !n.read {
+			l.Begin(n.Dialect)
+			l.Feed(rest)
+		}
 		n.parsed(l, name, rest)
 	case protocol.ClientBind:
 		if n.prepared == nil && n.pending == nil {

@@ -21,6 +21,9 @@ const (
 	// Hold: what comes next rests on replies that are on their way. Read no more of the client, and come again with the same bytes
 	// when the server has said something. N is 0. FromClient only.
 	Hold
+	// Promote: what comes next makes something that only a connection can hold. The server has to become the client's own, then come
+	// again with the same bytes. N is 0. FromClient only.
+	Promote
 	// AnswerReady: drop the bytes and answer ReadyForQuery (idle) ourselves. FromClient only.
 	AnswerReady
 	// EndRefusal: as AnswerReady, at the end of a refused batch. If the client has sent more behind it, it was pipelining and may
@@ -46,7 +49,7 @@ const (
 // String is the word used in transcripts.
 func (v Verdict) String() string {
 	return [...]string{
-		"more", "forward", "drop", "rewrite", "checkout", "hold", "answer-ready", "end-refusal", "leave", "violate", "report", "refused",
+		"more", "forward", "drop", "rewrite", "checkout", "hold", "promote", "answer-ready", "end-refusal", "leave", "violate", "report", "refused",
 		"told", "distrust",
 	}[v]
 }

@@ -1,0 +1,42 @@
+package relay
+
+import (
+	"bytes"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// holding are the effects that only a connection can hold, and that a client counts on beyond its transaction.
+const holding = protocol.Prepares | protocol.HoldsCursor | protocol.MakesTemp | protocol.LocksAdvisory | protocol.HoldsOther |
+	protocol.Listens | protocol.Loads
+
+// judgedMax is the longest message that is read before it is sent. What a longer one makes is cleaned away after its transaction.
+const judgedMax = 32 << 10
+
+// judge reads the text of a Query or Parse ahead of sending it. judged is false when it may go.
+func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
+	if b[0] != protocol.ClientQuery && b[0] != protocol.ClientParse {
+		return Step{}, false
+	}
+	size, complete := protocol.Whole(b)
+	switch {
+	case size > judgedMax || size < headerBytes:
+		return Step{}, false
+	case !complete:
+		return Step{Verdict: More}, true
+	}
+	text := b[headerBytes:size]
+	if b[0] == protocol.ClientParse {
+		var named bool
+		if _, text, named = bytes.Cut(text, zero); !named {
+			return Step{}, false // malformed: the server refuses it
+		}
+	}
+	s.Lexer.Begin(n.Dialect)
+	s.Lexer.Feed(text)
+	if s.Lexer.End()&holding != 0 {
+		return Step{Verdict: Promote}, true
+	}
+	n.read = true
+	return Step{}, false
+}
