@@ -426,9 +426,6 @@ func (c *Conn) leave() {
 	if l.current == c {
 		l.current = nil
 	}
-	if c.want != 0 {
-		_ = l.kernel.Remove(int(c.fd))
-	}
 	if c.state&queued != 0 {
 		for i, other := range l.ready {
 			if other == c {
@@ -450,7 +447,7 @@ func (c *Conn) Close() {
 		return
 	}
 	c.leave()
-	l.kernel.CloseFD(int(c.fd))
+	l.kernel.CloseFD(int(c.fd)) // which also ends its watch
 	if c.kept != nil {
 		l.give(c.kept)
 	}
@@ -467,6 +464,9 @@ func (c *Conn) Close() {
 func (c *Conn) Detach() Source {
 	c.loop.owned("Conn.Detach")
 	src := Source{FD: int(c.fd), TLS: c.tls, Unread: c.kept, Backlog: c.out}
+	if c.want != 0 {
+		_ = c.loop.kernel.Remove(int(c.fd))
+	}
 	c.leave()
 	c.kept, c.out, c.tls = nil, nil, nil
 	return src

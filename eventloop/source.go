@@ -63,14 +63,9 @@ func duplicate(socket net.Conn) (int, error) {
 	}
 	fd, dupErr := -1, error(nil)
 	err = control.Control(func(old uintptr) {
-		if fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0); dupErr == nil {
-			dupErr = unix.SetNonblock(fd, true)
-		}
+		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) // it does not block, as no socket of net's does: the two share that
 	})
 	if err = errors.Join(err, dupErr); err != nil {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
 		return 0, fmt.Errorf("taking over a socket: %w", err)
 	}
 	return fd, nil

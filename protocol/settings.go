@@ -79,13 +79,26 @@ func (s Settings) Get(name string) (value string, ok bool) {
 
 // With is the set with one value changed.
 func (s Settings) With(name, value string) Settings {
-	name, value = foldName(name), cText(value)
-	if old, ok := s.Get(name); ok && old == value {
+	return s.WithAll(Param{Name: name, Value: value})
+}
+
+// WithAll is the set with values changed; of changes of the same name the last counts.
+func (s Settings) WithAll(changes ...Param) Settings {
+	var values map[string]string
+	for _, c := range changes {
+		name, value := foldName(c.Name), cText(c.Value)
+		if values == nil {
+			if old, ok := s.Get(name); ok && old == value {
+				continue
+			}
+			values = make(map[string]string)
+			s.Each(func(n, v string) { values[n] = v })
+		}
+		values[name] = value
+	}
+	if values == nil {
 		return s
 	}
-	values := make(map[string]string)
-	s.Each(func(n, v string) { values[n] = v })
-	values[name] = value
 	return intern(values)
 }
 

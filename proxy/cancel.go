@@ -192,7 +192,7 @@ func (s slots) free() { <-s }
 // sendCancel speaks to the very host that the server is on. Cancel requests need no login (manual 54.2.8); where the server's connection
 // is secret, so is its key.
 func sendCancel(ctx context.Context, target CancelTarget) error {
-	var d net.Dialer
+	d := net.Dialer{KeepAlive: noKeepAlive}
 	nc, err := d.DialContext(ctx, target.Address.Network(), target.Address.String())
 	if err != nil {
 		return err

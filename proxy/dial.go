@@ -176,7 +176,7 @@ func (p *Proxy) connect(ctx context.Context, target DialTarget) (Dialed, error) 
 		return Dialed{}, errors.Join(fmt.Errorf("%d bytes follow the server's ReadyForQuery", n), h.Conn.Close())
 	}
 	h.Conn = withoutLogin(h.Conn)
-	setSocketOptions(h.Conn, target.Server)
+	setSocketOptions(h.Conn, target.Server, false)
 	address := h.Conn.RemoteAddr()
 	src, err := eventloop.Take(h.Conn)
 	if err != nil {
@@ -225,7 +225,7 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 	}
 	withCredentials(cfg, target.Credentials)
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		var d net.Dialer
+		d := net.Dialer{KeepAlive: noKeepAlive} // setSocketOptions arms it
 		nc, err := d.DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -26,8 +27,9 @@ type listener struct {
 	mode  relay.Mode
 	socks []net.Listener
 
-	clients atomic.Int64              // that have a place, for max_client_conn
-	tls     atomic.Pointer[clientTLS] // replaced with its settings and files; nil: no TLS
+	inherited atomic.Bool               // clients have their socket options from the listening socket
+	clients   atomic.Int64              // that have a place, for max_client_conn
+	tls       atomic.Pointer[clientTLS] // replaced with its settings and files; nil: no TLS
 
 	logins struct {
 		sync.Mutex
@@ -57,13 +59,24 @@ func listen(p *Proxy, cfg *config.Listener) (*listener, error) {
 		}
 		l.socks = append(l.socks, sock)
 	}
+	l.prepareSockets(p.settings.Load().cfg.Server)
 	return l, nil
+}
+
+// prepareSockets sets the options that clients inherit; where they do not, each gets its own at its login.
+func (l *listener) prepareSockets(cfg config.Server) {
+	inherited := true
+	for _, sock := range l.socks {
+		inherited = prepareClients(sock, cfg) && inherited
+	}
+	l.inherited.Store(inherited)
 }
 
 // bind listens on host:port, or on PostgreSQL's socket in a directory: /run/hybridbouncer:6432 is /run/hybridbouncer/.s.PGSQL.6432.
 func bind(address, unixMode string) (net.Listener, error) {
 	if !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") {
-		return net.Listen("tcp", address)
+		c := net.ListenConfig{KeepAlive: noKeepAlive}
+		return c.Listen(context.Background(), "tcp", address)
 	}
 	path := unixSocketPath(address)
 	if err := removeStaleSocket(path); err != nil {

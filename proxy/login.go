@@ -1,15 +1,12 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
@@ -19,8 +16,7 @@ import (
 // newestMinor is the newest minor version of protocol 3 spoken here.
 const newestMinor = 2
 
-// login takes a client from accept to its event loop, in a goroutine of its own that ends with it. Messages are read frame by exact
-// frame: nothing the client has pipelined behind its login is read ahead and lost.
+// login takes a client from accept to its event loop, in a goroutine of its own that ends with it.
 func (l *listener) login(nc net.Conn) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -28,6 +24,7 @@ func (l *listener) login(nc net.Conn) {
 			closeQuietly(nc)
 		}
 	}()
+	growStack()
 	tracked := nc
 	ok := l.track(nc)
 	defer l.untrack(tracked)
@@ -39,28 +36,38 @@ func (l *listener) login(nc net.Conn) {
 		return
 	}
 	if !ok {
-		l.turnAway(nc, nil, protocol.ErrTooManyClients("max_client_conn", l.clientsMax()))
+		l.turnAway(newCaller(nc), nil, protocol.ErrTooManyClients("max_client_conn", l.clientsMax()))
 		return
 	}
 	nc, err := unproxied(nc, l.proxy.settings.Load().listener(l.name))
+	c := newCaller(nc)
 	if err != nil {
-		l.turnAway(nc, nil, err)
+		l.turnAway(c, nil, err)
 		return
 	}
-	nc, startup, err := l.startup(ctx, nc)
+	startup, err := l.startup(ctx, c)
 	if err != nil {
-		l.turnAway(nc, nil, err)
+		l.turnAway(c, nil, err)
 		return
 	}
 	switch startup.Kind {
 	case protocol.StartupCancel:
 		l.proxy.cancel(startup.Cancel)
-		closeQuietly(nc)
+		closeQuietly(c.socket)
 	default:
-		if err := l.enter(ctx, nc, &startup); err != nil {
-			l.turnAway(nc, &startup, err)
+		if err := l.enter(ctx, c, &startup); err != nil {
+			l.turnAway(c, &startup, err)
 		}
 	}
+}
+
+// growStack lets the goroutine's stack grow to what a login needs while there is next to nothing on it to move. Otherwise it grows by
+// doubling, in the depth of the login: a twentieth of what one costs.
+//
+//go:noinline
+func growStack() byte {
+	var room [6 << 10]byte
+	return room[cap(authenticationOk)]
 }
 
 // loginContext ends with the time that a login may take as a whole: client_login_timeout.
@@ -77,82 +84,83 @@ func (l *listener) turn(ctx context.Context) error {
 	return l.proxy.turnstile.pass(ctx, l.proxy.settings.Load().cfg.Auth.LoginRate)
 }
 
-// startup reads the first packet that is not about encryption. The connection it gives is the one to go on with: a *tls.Conn if the
-// client asked for that and the listener can.
-func (l *listener) startup(ctx context.Context, nc net.Conn) (net.Conn, protocol.Startup, error) {
+// startup reads the first packet that is not about encryption. From then on the caller speaks TLS if it asked for that and the listener
+// can.
+func (l *listener) startup(ctx context.Context, c *caller) (protocol.Startup, error) {
 	offer := l.tls.Load()
-	if isUnix(nc) {
+	if isUnix(c.socket) {
 		offer = nil
 	}
-	var head [1]byte
-	if _, err := io.ReadFull(nc, head[:]); err != nil {
-		return nc, protocol.Startup{}, err
+	first, err := c.firstByte()
+	if err != nil {
+		return protocol.Startup{}, err
 	}
-	if head[0] == tlsHandshake && offer != nil {
-		return l.startupDirect(ctx, nc, offer, head[:])
+	if first == tlsHandshake && offer != nil {
+		return l.startupDirect(ctx, c, offer)
 	}
-	startup, err := protocol.ReadStartup(io.MultiReader(bytes.NewReader(head[:]), nc))
+	startup, err := protocol.ReadStartup(c.in)
 	for range 2 { // SSLRequest, GSSENCRequest
 		if err != nil || startup.Kind != protocol.StartupSSL && startup.Kind != protocol.StartupGSS {
 			break
 		}
-		if unread(nc) {
-			return nc, startup, protocol.ErrProtocol("received unencrypted data after a request for encryption").
+		if len(c.ahead()) > 0 || unread(c.socket) {
+			return startup, protocol.ErrProtocol("received unencrypted data after a request for encryption").
 				WithDetail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
 		}
 		if startup.Kind == protocol.StartupSSL && offer != nil {
-			return l.startupSecure(ctx, nc, offer)
+			return l.startupSecure(ctx, c, offer)
 		}
-		if _, err := nc.Write([]byte{'N'}); err != nil {
-			return nc, startup, err
+		if _, err := c.socket.Write([]byte{'N'}); err != nil {
+			return startup, err
 		}
-		startup, err = protocol.ReadStartup(nc)
+		startup, err = protocol.ReadStartup(c.in)
 	}
 	if err == nil && startup.Kind == protocol.StartupLogin {
 		err = offer.admit(nil)
 	}
-	return nc, startup, onlyOnce(startup, err)
+	return startup, onlyOnce(startup, err)
 }
 
 // tlsHandshake is the first byte of a client that begins with TLS at once: no startup packet is that long.
 const tlsHandshake = 22
 
 // startupDirect is for a client that begins with TLS at once, as PostgreSQL 17 allows (sslnegotiation=direct).
-func (l *listener) startupDirect(ctx context.Context, nc net.Conn, offer *clientTLS, head []byte) (net.Conn, protocol.Startup, error) {
+func (l *listener) startupDirect(ctx context.Context, c *caller, offer *clientTLS) (protocol.Startup, error) {
 	if err := l.turn(ctx); err != nil {
-		return nc, protocol.Startup{}, err
+		return protocol.Startup{}, err
 	}
-	secure, err := offer.secureClient(nc, head)
+	secure, err := offer.secureClient(c.socket, c.ahead())
 	if err == nil && secure.ConnectionState().NegotiatedProtocol != alpn {
 		err = &handshakeError{errNoALPN} // another protocol's client must not be talked into speaking this one
 	}
 	if err != nil {
-		return nc, protocol.Startup{}, err
+		return protocol.Startup{}, err
 	}
-	return startupWithin(secure, offer)
+	return startupWithin(c, secure, offer)
 }
 
 // startupSecure is for a client that has asked for TLS.
-func (l *listener) startupSecure(ctx context.Context, nc net.Conn, offer *clientTLS) (net.Conn, protocol.Startup, error) {
+func (l *listener) startupSecure(ctx context.Context, c *caller, offer *clientTLS) (protocol.Startup, error) {
 	if err := l.turn(ctx); err != nil {
-		return nc, protocol.Startup{}, err
+		return protocol.Startup{}, err
 	}
-	if _, err := nc.Write([]byte{'S'}); err != nil {
-		return nc, protocol.Startup{}, err
+	if _, err := c.socket.Write([]byte{'S'}); err != nil {
+		return protocol.Startup{}, err
 	}
-	secure, err := offer.secureClient(nc, nil)
+	secure, err := offer.secureClient(c.socket, nil)
 	if err != nil {
-		return nc, protocol.Startup{}, err
+		return protocol.Startup{}, err
 	}
-	return startupWithin(secure, offer)
+	return startupWithin(c, secure, offer)
 }
 
-func startupWithin(secure *tls.Conn, offer *clientTLS) (net.Conn, protocol.Startup, error) {
-	startup, err := protocol.ReadStartup(secure)
+func startupWithin(c *caller, secure *tls.Conn, offer *clientTLS) (protocol.Startup, error) {
+	c.secured(secure)
+	startup, err := protocol.ReadStartup(c.in)
 	if err == nil && startup.Kind == protocol.StartupLogin {
 		err = offer.admit(secure)
 	}
-	return secure, startup, onlyOnce(startup, err)
+	return startup, onlyOnce(startup, err)
 }
 
 // onlyOnce refuses a client that asks for encryption where it cannot any more.
@@ -164,7 +172,7 @@ func onlyOnce(startup protocol.Startup, err error) error {
 }
 
 // enter authenticates a client, welcomes it and hands it to a loop.
-func (l *listener) enter(ctx context.Context, nc net.Conn, startup *protocol.Startup) error {
+func (l *listener) enter(ctx context.Context, c *caller, startup *protocol.Startup) error {
 	p := l.proxy
 	if startup.Major != 3 {
 		return protocol.ErrProtocolVersion(startup.Major, startup.Minor)
@@ -180,11 +188,9 @@ func (l *listener) enter(ctx context.Context, nc net.Conn, startup *protocol.Sta
 		return err
 	}
 	if startup.Minor > newestMinor || len(startup.UnknownOptions) > 0 {
-		if _, err := nc.Write(protocol.AppendNegotiateProtocolVersion(nil, min(startup.Minor, newestMinor), startup.UnknownOptions)); err != nil {
-			return err
-		}
+		c.unsaid = protocol.AppendNegotiateProtocolVersion(c.unsaid, min(startup.Minor, newestMinor), startup.UnknownOptions)
 	}
-	if err := l.authenticate(ctx, nc, auth.Login{User: user, Database: database, Origin: originOf(nc)}); err != nil {
+	if err := l.authenticate(ctx, c, auth.Login{User: user, Database: database, Origin: originOf(c.socket)}); err != nil {
 		return err
 	}
 	sp, ok := p.poolFor(l, database, user)
@@ -200,16 +206,16 @@ func (l *listener) enter(ctx context.Context, nc net.Conn, startup *protocol.Sta
 			l.leavePlace(sp)
 		}
 	}()
-	c, greeting, err := l.prepare(ctx, nc, sp, startup)
+	client, err := l.prepare(ctx, c, sp, startup)
 	if err != nil {
 		return err
 	}
-	if _, err := nc.Write(greeting); err != nil {
-		p.cancels.remove(c)
+	if err := c.flush(); err != nil {
+		p.cancels.remove(client)
 		return err
 	}
 	entered = true
-	l.handOver(nc, c)
+	l.handOver(c, client)
 	return nil
 }
 
@@ -225,9 +231,10 @@ func (l *listener) admit(startup *protocol.Startup) error {
 	return l.full()
 }
 
-// authenticate carries out the exchange that package auth prescribes.
-func (l *listener) authenticate(ctx context.Context, nc net.Conn, who auth.Login) error {
-	if _, turned := nc.(*tls.Conn); !turned {
+// authenticate carries out the exchange that package auth prescribes. AuthenticationOk is left unsaid until the client is welcomed, as
+// PostgreSQL leaves it.
+func (l *listener) authenticate(ctx context.Context, c *caller, who auth.Login) error {
+	if _, turned := c.socket.(*tls.Conn); !turned {
 		if err := l.turn(ctx); err != nil {
 			return err
 		}
@@ -237,20 +244,12 @@ func (l *listener) authenticate(ctx context.Context, nc net.Conn, who auth.Login
 		return err
 	}
 	request, done := exchange.Start()
-	for {
-		if len(request) > 0 {
-			if _, err := nc.Write(request); err != nil {
-				return err
-			}
-		}
-		if done {
-			ok, err := (&pgproto3.AuthenticationOk{}).Encode(nil)
-			if err == nil {
-				_, err = nc.Write(ok)
-			}
+	for !done {
+		c.say(request)
+		if err := c.flush(); err != nil {
 			return err
 		}
-		messageType, body, err := protocol.ReadMessage(nc, exchange.BodyMax())
+		messageType, body, err := protocol.ReadMessage(c.in, exchange.BodyMax())
 		if err != nil {
 			return err
 		}
@@ -258,7 +257,12 @@ func (l *listener) authenticate(ctx context.Context, nc net.Conn, who auth.Login
 			return err
 		}
 	}
+	c.say(request)
+	c.say(authenticationOk)
+	return nil
 }
+
+var authenticationOk = []byte{protocol.ServerAuthentication, 0, 0, 0, 8, 0, 0, 0, 0}
 
 // respond computes the answer to a client's message, no more of them at once than there are login slots: a storm of logins must not take
 // the processors away from running queries.
@@ -271,54 +275,59 @@ func (l *listener) respond(ctx context.Context, e *auth.Exchange, messageType by
 	return e.Respond(messageType, body)
 }
 
-// prepare makes the client and the bytes that welcome it. Its cancel key is known from here on.
-func (l *listener) prepare(ctx context.Context, nc net.Conn, sp *serverPool, startup *protocol.Startup) (*Client, []byte, error) {
+// prepare makes the client and notes what welcomes it. Its cancel key is known from here on.
+func (l *listener) prepare(ctx context.Context, c *caller, sp *serverPool, startup *protocol.Startup) (*Client, error) {
 	p := l.proxy
-	parameters, err := p.parametersFor(ctx, sp)
+	server, err := p.parametersFor(ctx, sp)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	base, err := startupSettings(startup, parameters)
+	base, err := startupSettings(startup, server.settings)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	c := newClient(sp, base)
-	c.info.address, c.info.tls, c.info.application, c.info.since = addressOf(nc), tlsVersion(nc), startup.Get("application_name"), time.Now()
+	client := newClient(sp, base)
+	client.info.address, client.info.tls = addressOf(c.socket), tlsVersion(c.socket)
+	client.info.application, client.info.since = startup.Get("application_name"), time.Now()
 	secretBytes := 4
 	if startup.Minor >= 2 {
 		secretBytes = 32 // protocol 3.2 allows up to 256 (manual 54.2.1)
 	}
-	if err := p.cancels.add(c, p.nextID.Add(1), secretBytes); err != nil {
-		return nil, nil, err
+	if err := p.cancels.add(client, p.nextID.Add(1), secretBytes); err != nil {
+		return nil, err
 	}
-	return c, appendWelcome(nil, parameters, base.Reported, c.info.key), nil
+	c.say(server.greeting(base.Reported))
+	c.unsaid = append(protocol.AppendBackendKeyData(c.unsaid, client.info.key), readyIdle...)
+	return client, nil
 }
 
-// handOver passes the socket to a loop. After it the goroutine holds nothing.
-func (l *listener) handOver(nc net.Conn, c *Client) {
+// handOver passes the socket to a loop, with what has been read ahead of the login. After it the goroutine holds nothing.
+func (l *listener) handOver(c *caller, client *Client) {
 	p := l.proxy
-	setSocketOptions(nc, p.settings.Load().cfg.Server)
-	if err := nc.SetDeadline(time.Time{}); err != nil {
+	setSocketOptions(c.socket, p.settings.Load().cfg.Server, l.inherited.Load())
+	if err := c.socket.SetDeadline(time.Time{}); err != nil {
 		p.log.Debug("clearing a deadline", "error", err)
 	}
-	src, err := eventloop.Take(nc)
+	src, err := eventloop.Take(c.socket)
 	if err != nil {
 		p.log.Warn("a client that has logged in could not be watched", "listener", l.name, "error", err)
-		closeQuietly(nc)
-		p.cancels.remove(c)
-		l.leavePlace(c.pool)
+		closeQuietly(c.socket)
+		p.cancels.remove(client)
+		l.leavePlace(client.pool)
 		return
 	}
+	src.Unread = append(src.Unread, c.ahead()...)
 	p.counts.logins.Add(1)
 	if p.settings.Load().cfg.Log.Connections {
-		p.log.Info("client logged in", c.logAttrs()...)
+		p.log.Info("client logged in", client.logAttrs()...)
 	}
 	w := p.workerForClient()
-	w.loop.Post(func() { w.adoptClient(c, src) })
+	w.loop.Post(func() { w.adoptClient(client, src) })
 }
 
 // turnAway ends a login that failed, with the reason as the client's last word if it can still hear.
-func (l *listener) turnAway(nc net.Conn, startup *protocol.Startup, err error) {
+func (l *listener) turnAway(c *caller, startup *protocol.Startup, err error) {
+	nc := c.socket
 	defer closeQuietly(nc)
 	p := l.proxy
 	var told *protocol.Error
@@ -354,6 +363,7 @@ func (l *listener) turnAway(nc net.Conn, startup *protocol.Startup, err error) {
 	}
 	p.log.Warn("login refused", attrs...)
 	if err := nc.SetDeadline(time.Now().Add(time.Second)); err == nil {
-		_, _ = nc.Write(told.AsFatal().Append(nil)) // it may have gone already
+		c.unsaid = told.AsFatal().Append(c.unsaid)
+		_ = c.flush() // it may have gone already
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
@@ -85,4 +87,22 @@ func freePort(t *testing.T) int {
 	}
 	defer sock.Close()
 	return sock.Addr().(*net.TCPAddr).Port
+}
+
+// TestAheadOfTheLogin: what a client sends behind its startup packet, in whatever pieces, is answered after its login.
+func TestAheadOfTheLogin(t *testing.T) {
+	p := start(t, pgtest.Shared(t), single, "")
+	packets := pgtest.Encode(t, &pgproto3.StartupMessage{
+		ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "postgres", "application_name": strings.Repeat("long", 200)},
+	}, &pgproto3.Query{String: "select 'one'"}, &pgproto3.Query{String: "select '" + strings.Repeat("two", 1000) + "'"})
+	for _, pieces := range []int{1, 3, 7, 100, 511, 512, 513, len(packets)} {
+		w := pgtest.Dial(t, p.transaction)
+		for rest := packets; len(rest) > 0; rest = rest[min(pieces, len(rest)):] {
+			w.Raw(rest[:min(pieces, len(rest))])
+		}
+		w.ReceiveReady() // the login
+		w.Expect("RowDescription ?column?", "DataRow one", "CommandComplete SELECT 1", "ReadyForQuery I", "RowDescription ?column?", "*",
+			"CommandComplete SELECT 1", "ReadyForQuery I")
+		w.Close()
+	}
 }

@@ -44,8 +44,7 @@ var connectionParameters = map[string]bool{"user": true, "database": true, "repl
 
 // startupSettings is what a client's session begins with: Reported are the server's settings with the client's in their place; Own are
 // those that no server reports.
-func startupSettings(startup *protocol.Startup, server map[string]string) (base protocol.Session, err error) {
-	base.Reported = settingsOf(server)
+func startupSettings(startup *protocol.Startup, server protocol.Settings) (base protocol.Session, err error) {
 	asked := make([]protocol.Param, 0, len(startup.Params))
 	if options := startup.Get("options"); options != "" {
 		if asked, err = protocol.ParseOptions(options); err != nil {
@@ -57,15 +56,16 @@ func startupSettings(startup *protocol.Startup, server map[string]string) (base 
 			asked = append(asked, p)
 		}
 	}
+	var known, others []protocol.Param
 	for _, p := range asked {
 		name := strings.ToLower(p.Name)
-		if _, ok := base.Reported.Get(name); ok {
-			base.Reported = base.Reported.With(name, canonical(name, p.Value))
+		if _, ok := server.Get(name); ok {
+			known = append(known, protocol.Param{Name: name, Value: canonical(name, p.Value)})
 		} else if !fixed[name] {
-			base.Own = base.Own.With(name, p.Value)
+			others = append(others, p)
 		}
 	}
-	return base, nil
+	return protocol.Session{Reported: server.WithAll(known...), Own: protocol.Settings{}.WithAll(others...)}, nil
 }
 
 // canonical is a value as the server will report it, where that is known, so that equal settings look equal.

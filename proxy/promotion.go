@@ -139,6 +139,7 @@ func (w *worker) promoted(s *Server, why promotionReason) {
 	s.pool = s.ps.Pool().Owner.(*serverPool)
 	w.proxy.mu.Unlock()
 	s.dirty = true
+	s.pool.welcome.learnFrom(&c.pool.welcome)
 	c.counters.promotions[why]++
 	w.proxy.log.Info("a client has been moved to the session pool's servers; its application is better off on that port",
 		append(c.logAttrs(), "reason", why.String(), "session_listener", s.pool.key.Listener)...)

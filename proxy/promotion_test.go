@@ -45,7 +45,10 @@ func TestLongTransaction(t *testing.T) {
 			t.Fatalf("%s has more servers than one: %+v", name, ps)
 		}
 	}
-	session := p.login(t, p.session)
+	session := p.login(t, p.session) // to a pool that has never opened a server itself
+	if session.Parameters["server_version"] == "" {
+		t.Errorf("welcomed with %v", session.Parameters)
+	}
 	if got := one(t, session, "select coalesce(current_setting('app.tenant_id', true), '')"); got != "" {
 		t.Fatalf("a session sees %q", got)
 	}

@@ -29,6 +29,7 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	for l, t := range secure {
 		l.tls.Store(t)
 		t.warn(l)
+		l.prepareSockets(cfg.Server)
 	}
 	w := p.workers[0]
 	done := make(chan struct{})

@@ -89,7 +89,7 @@ func (c *Client) tell(settings protocol.Settings) {
 	var told []byte
 	settings.Each(func(name, value string) {
 		if old, ok := c.settings.Get(name); !ok || old != value {
-			status := pgproto3.ParameterStatus{Name: reportedName(c.pool.welcome.get(), name), Value: value}
+			status := pgproto3.ParameterStatus{Name: reportedName(c.pool.welcome.reported(), name), Value: value}
 			told, _ = status.Encode(told) // fails for messages over 1 GiB only
 		}
 	})

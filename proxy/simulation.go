@@ -57,7 +57,7 @@ func (m *Simulation) Adopt(key pool.Key, application string, parameters map[stri
 		return nil, errors.New("no database " + key.Database)
 	}
 	startup := protocol.Startup{Params: []protocol.Param{{Name: "application_name", Value: application}}}
-	base, err := startupSettings(&startup, parameters)
+	base, err := startupSettings(&startup, settingsOf(parameters))
 	if err != nil {
 		return nil, err
 	}

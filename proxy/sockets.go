@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -10,20 +11,33 @@ import (
 )
 
 // setSocketOptions arms keepalive and, where the kernel has it, the time after which unacknowledged data ends the connection: a client
-// or server behind a dead network must not hold its slot for ever. Unix sockets need neither.
-func setSocketOptions(nc net.Conn, cfg config.Server) {
+// or server behind a dead network must not hold its slot for ever. Unix sockets need neither. (net sets TCP_NODELAY on every socket.)
+// inherited: keepalive has been set on the listening socket.
+func setSocketOptions(nc net.Conn, cfg config.Server, inherited bool) {
 	tcp := tcpOf(nc)
 	if tcp == nil {
 		return
 	}
-	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
-		Enable: cfg.TCPKeepalive, Idle: cfg.TCPKeepidle, Interval: cfg.TCPKeepintvl, Count: cfg.TCPKeepcnt,
-	}) // a kernel that refuses leaves its own defaults
-	_ = tcp.SetNoDelay(true)
+	if !inherited {
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
+			Enable: cfg.TCPKeepalive, Idle: orSystems(cfg.TCPKeepidle), Interval: orSystems(cfg.TCPKeepintvl), Count: orSystems(cfg.TCPKeepcnt),
+		}) // a kernel that refuses leaves its own defaults
+	}
 	if cfg.TCPUserTimeout > 0 {
 		_ = setUserTimeout(tcp, cfg.TCPUserTimeout)
 	}
 }
+
+// orSystems: 0 in the configuration is the operating system's value. net would take it for a value of its own.
+func orSystems[T time.Duration | int](v T) T {
+	if v == 0 {
+		return -1
+	}
+	return v
+}
+
+// noKeepAlive keeps net from setting keepalive, which setSocketOptions does.
+const noKeepAlive = -1
 
 // unread reports whether bytes wait in a socket, without waiting for them.
 func unread(nc net.Conn) bool {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
 // setUserTimeout sets TCP_USER_TIMEOUT (RFC 5482).
@@ -21,6 +23,37 @@ func setUserTimeout(tcp *net.TCPConn, limit time.Duration) error {
 		return err
 	}
 	return set
+}
+
+// prepareClients sets keepalive on a listening socket, whose clients inherit it: four system calls less for each login. It reports that
+// they do. (TCP_USER_TIMEOUT is not inherited.)
+func prepareClients(sock net.Listener, cfg config.Server) (inherited bool) {
+	tcp, ok := sock.(*net.TCPListener)
+	if !ok {
+		return true // a unix socket needs none
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	keepAlive := 0
+	if cfg.TCPKeepalive {
+		keepAlive = 1
+	}
+	options := []struct{ level, name, value int }{
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, keepAlive},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(cfg.TCPKeepidle / time.Second)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(cfg.TCPKeepintvl / time.Second)},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, cfg.TCPKeepcnt},
+	}
+	err = raw.Control(func(fd uintptr) {
+		for _, o := range options {
+			if o.value != 0 || o.name == unix.SO_KEEPALIVE {
+				_ = unix.SetsockoptInt(int(fd), o.level, o.name, o.value) // a kernel that refuses leaves its own defaults
+			}
+		}
+	})
+	return err == nil
 }
 
 // otherEndUser is the user id of the process at the other end of a unix socket.

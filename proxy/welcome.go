@@ -14,20 +14,75 @@ import (
 
 // welcome is what a client of a pool is told after its login: the parameters of a real server of that pool.
 type welcome struct {
-	mu         sync.Mutex
-	parameters map[string]string // nil: no server has been opened yet. Never changed, only replaced
+	mu    sync.Mutex
+	known *parameters // nil: no server has been opened yet
 }
 
-func (w *welcome) learn(parameters map[string]string) {
-	w.mu.Lock()
-	w.parameters = parameters
-	w.mu.Unlock()
+// parameters are what a server has reported at its own login.
+type parameters struct {
+	// immutable
+	reported map[string]string
+	settings protocol.Settings // those that are tracked
+
+	mu        sync.Mutex
+	greetings map[protocol.Settings][]byte // made so far, by the client's settings
 }
 
-func (w *welcome) get() map[string]string {
+// greetingsMax bounds them: applications log in with the same few settings again and again.
+const greetingsMax = 64
+
+func (w *welcome) learn(reported map[string]string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.parameters
+	if w.known == nil || !maps.Equal(w.known.reported, reported) {
+		w.known = &parameters{reported: reported, settings: settingsOf(reported), greetings: make(map[protocol.Settings][]byte)}
+	}
+}
+
+// learnFrom: a pool that has its first server from another pool knows of it what that one knew.
+func (w *welcome) learnFrom(other *welcome) {
+	if known := other.get(); known != nil && w.get() == nil {
+		w.learn(known.reported)
+	}
+}
+
+func (w *welcome) get() *parameters {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known
+}
+
+// reported is what a server of the pool has reported at its login; nil when there has been none.
+func (w *welcome) reported() map[string]string {
+	if known := w.get(); known != nil {
+		return known.reported
+	}
+	return nil
+}
+
+// greeting is the ParameterStatus messages for a client with settings of its own. Not to be changed.
+func (p *parameters) greeting(own protocol.Settings) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	made := p.greetings[own]
+	if made == nil {
+		if len(p.greetings) >= greetingsMax {
+			clear(p.greetings)
+		}
+		made = p.greet(own)
+		p.greetings[own] = made
+	}
+	return made
+}
+
+func (p *parameters) greet(own protocol.Settings) (messages []byte) {
+	shown := maps.Clone(p.reported)
+	own.Each(func(name, value string) { shown[reportedName(p.reported, name)] = value })
+	for _, name := range slices.Sorted(maps.Keys(shown)) {
+		status := pgproto3.ParameterStatus{Name: name, Value: shown[name]}
+		messages, _ = status.Encode(messages) // fails for messages over 1 GiB only
+	}
+	return messages
 }
 
 // loginWait is a login that waits for the first server of its pool.
@@ -40,7 +95,7 @@ func (l *loginWait) resolve(err *protocol.Error) { l.done <- err }
 
 // parametersFor are the parameters of a real server of the pool. When none has been opened yet, the login waits in the pool's queue
 // like any client, and hears PostgreSQL's own words if it cannot be opened. Called by login goroutines.
-func (p *Proxy) parametersFor(ctx context.Context, sp *serverPool) (map[string]string, error) {
+func (p *Proxy) parametersFor(ctx context.Context, sp *serverPool) (*parameters, error) {
 	if known := sp.welcome.get(); known != nil {
 		return known, nil
 	}
@@ -69,16 +124,4 @@ func (w *worker) queueLogin(l *loginWait) {
 		w.lend(serverOf(ps), wt)
 	}
 	w.act()
-}
-
-// appendWelcome writes what follows AuthenticationOk: parameters as this client will see them, its cancel key, ReadyForQuery.
-func appendWelcome(dst []byte, server map[string]string, own protocol.Settings, key protocol.CancelKey) []byte {
-	shown := maps.Clone(server)
-	own.Each(func(name, value string) { shown[reportedName(server, name)] = value })
-	for _, name := range slices.Sorted(maps.Keys(shown)) {
-		status := pgproto3.ParameterStatus{Name: name, Value: shown[name]}
-		dst, _ = status.Encode(dst) // fails for messages over 1 GiB only
-	}
-	dst = protocol.AppendBackendKeyData(dst, key)
-	return append(dst, readyIdle...)
 }
