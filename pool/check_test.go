@@ -84,20 +84,25 @@ func TestFreshServerFirst(t *testing.T) {
 	}
 }
 
-// TestCheckFails: a waiter does not stay behind idle servers when the one that was checked for it turns out to be dead.
+// TestCheckFails: a waiter does not stay behind idle servers when the one that was checked for it is lost or refused at the gate, not
+// even until that one has been closed.
 func TestCheckFails(t *testing.T) {
-	p, _ := checkPool(t, 2)
-	w := &Waiter{}
-	p.Checkout(w, afterCheckDelay)
-	dead := checked(t, p)[0]
-	p.Close(dead, CloseLost, afterCheckDelay)
-	p.Closed(dead, afterCheckDelay)
-	next := checked(t, p)
-	if len(next) != 1 || next[0] == dead {
-		t.Fatalf("%d servers are checked in its place", len(next))
-	}
-	if o := p.Checkin(next[0], clean, afterCheckDelay); o.Kind != Lent || o.Waiter != w {
-		t.Errorf("the second check has passed: %+v", o)
+	for name, fail := range map[string]func(*Pool, *Server){
+		"lost":    func(p *Pool, s *Server) { p.Close(s, CloseLost, afterCheckDelay) },
+		"refused": func(p *Pool, s *Server) { p.Checkin(s, Facts{TxStatus: 'I', Doubt: true}, afterCheckDelay) },
+	} {
+		p, _ := checkPool(t, 2)
+		w := &Waiter{}
+		p.Checkout(w, afterCheckDelay)
+		dead := checked(t, p)[0]
+		fail(p, dead)
+		next := checked(t, p)
+		if len(next) != 1 || next[0] == dead {
+			t.Fatalf("%s: %d servers are checked in its place", name, len(next))
+		}
+		if o := p.Checkin(next[0], clean, afterCheckDelay); o.Kind != Lent || o.Waiter != w {
+			t.Errorf("%s: the second check has passed: %+v", name, o)
+		}
 	}
 }
 

@@ -19,7 +19,8 @@ type client struct {
 	socket *socket
 	oracle *oracle
 
-	batches int // still to be sent
+	batches int       // still to be sent
+	later   []message // the rest of a batch, that it thinks about
 	serial  int
 	app     string
 	ready   int  // ReadyForQuery that will have come when everything is answered
@@ -53,6 +54,13 @@ func (c *client) act() {
 	case c.feeding:
 		if c.oracle.ready >= c.ready || c.oracle.copying {
 			c.feed()
+		}
+	case c.later != nil && w.chance(60):
+		c.leave()
+	case c.later != nil:
+		if !w.chance(3) {
+			c.send(c.later...)
+			c.later = nil
 		}
 	case c.oracle.ready < c.ready && !w.chance(6):
 		if w.chance(12) && c.run.cancels {
@@ -109,6 +117,14 @@ func (c *client) statement() string {
 		return fmt.Sprintf("%scopy (select '%s-%d') to stdout", token, c.name, c.serial)
 	case 6:
 		return token
+	case 7:
+		if c.run.sessions {
+			return fmt.Sprintf("%sset lock_timeout = '%ds'", token, 1+c.run.world.rnd.IntN(59))
+		}
+	case 8:
+		if c.run.sessions {
+			return token + "show lock_timeout"
+		}
 	}
 	return fmt.Sprintf("%sselect '%s-%d'", token, c.name, c.serial)
 }
@@ -138,9 +154,7 @@ func (c *client) batch() {
 	case 1:
 		c.query(c.statement() + ";" + c.statement())
 	case 2, 3, 4, 5:
-		for range 1 + w.rnd.IntN(3) {
-			c.extended()
-		}
+		c.extendeds()
 	case 6:
 		c.send(frame(&pgproto3.Sync{}))
 		c.ready++
@@ -156,12 +170,15 @@ func (c *client) query(sql string) {
 	c.ready++
 }
 
-// extended sends a batch of the extended protocol; now and then it goes away in the middle.
-func (c *client) extended() {
+// extended is a batch of the extended protocol without its Sync.
+func (c *client) extended() (all []message) {
 	w := c.run.world
-	var all []message
 	for range 1 + w.rnd.IntN(3) {
-		all = append(all, frame(&pgproto3.Parse{Query: c.statement()}), frame(&pgproto3.Bind{}))
+		all = append(all, frame(&pgproto3.Parse{Query: c.statement()}))
+		if w.chance(4) {
+			all = append(all, frame(&pgproto3.Describe{ObjectType: 'S'}))
+		}
+		all = append(all, frame(&pgproto3.Bind{}))
 		if w.chance(2) {
 			all = append(all, frame(&pgproto3.Describe{ObjectType: 'P'}))
 		}
@@ -173,22 +190,35 @@ func (c *client) extended() {
 			all = append(all, frame(&pgproto3.Close{ObjectType: 'P'}))
 		}
 	}
-	if w.chance(60) {
-		c.send(all[:w.rnd.IntN(len(all))]...)
+	return all
+}
+
+// extendeds sends batches one behind the other. Now and then it goes away in the last one, or stops to think in it, having asked for the
+// replies so far or not: asyncpg prepares like that.
+func (c *client) extendeds() {
+	w := c.run.world
+	sync := frame(&pgproto3.Sync{})
+	for range w.rnd.IntN(3) {
+		c.ready++
+		c.send(append(c.extended(), sync)...)
+	}
+	last := c.extended()
+	part := 1 + w.rnd.IntN(len(last))
+	switch {
+	case w.chance(40):
+		c.send(last[:part]...)
 		c.leave()
-		return
-	}
-	c.ready++
-	if w.chance(4) {
-		// Sync comes later, and so does what else the script wants to say: act is held back.
-		part := w.rnd.IntN(len(all))
-		c.send(all[:part]...)
-		all = all[part:]
-		if c.left {
-			return
+	case w.chance(3):
+		c.ready++
+		c.send(last[:part]...)
+		if w.chance(2) {
+			c.send(frame(&pgproto3.Flush{}))
 		}
+		c.later = append(last[part:], sync)
+	default:
+		c.ready++
+		c.send(append(last, sync)...)
 	}
-	c.send(append(all, frame(&pgproto3.Sync{}))...)
 }
 
 // feed sends the data of a COPY, or nothing if it has failed.

@@ -32,7 +32,7 @@ func (r *run) budgets() error {
 	for _, key := range r.pools {
 		n := r.dialing[key]
 		for _, v := range r.servers {
-			if v.pool == key && !v.socket.closed {
+			if v.pool == key && v.takesPlace() {
 				n++
 			}
 		}

@@ -37,6 +37,7 @@ type socket struct {
 	closed    bool // the pooler has closed it
 	deaf      bool // the other side has closed it
 
+	onSend func(b []byte) // the pooler has sent; it has not arrived; may be nil
 	onData func(b []byte)
 	onEnd  func(reset bool)
 }
@@ -212,6 +213,9 @@ func (k *kernel) Send(fd int, b []byte) (int, syscall.Errno) {
 		n = 1 + k.world.rnd.IntN(n)
 	}
 	piece := append([]byte(nil), b[:n]...)
+	if s.onSend != nil {
+		s.onSend(piece)
+	}
 	s.flying += n
 	k.world.at(s.delay(&s.departure), func() { s.deliver(piece) })
 	return n, 0

@@ -49,6 +49,7 @@ func TestModel(t *testing.T) {
 func randomBatch(rnd *rand.Rand) (batch []message) {
 	statements := []string{
 		"select 'a'", "select 'b'", "select 1/0", "selec", "begin", "commit", "rollback", "set application_name = 'x'", "show application_name",
+		"set lock_timeout = '7s'", "show lock_timeout",
 		"copy (select 'c') to stdout", "", "copy sim from stdin",
 	}
 	pick := func() string { return statements[rnd.IntN(len(statements))] }
@@ -65,7 +66,11 @@ func randomBatch(rnd *rand.Rand) (batch []message) {
 	}
 	for range 1 + rnd.IntN(3) {
 		sql := pick()
-		batch = append(batch, frame(&pgproto3.Parse{Query: sql}), frame(&pgproto3.Bind{}))
+		batch = append(batch, frame(&pgproto3.Parse{Query: sql}))
+		if rnd.IntN(4) == 0 {
+			batch = append(batch, frame(&pgproto3.Describe{ObjectType: 'S'}))
+		}
+		batch = append(batch, frame(&pgproto3.Bind{}))
 		if rnd.IntN(2) == 0 {
 			batch = append(batch, frame(&pgproto3.Describe{ObjectType: 'P'}))
 		}

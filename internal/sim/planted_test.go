@@ -19,7 +19,7 @@ var plantedFlag = flag.Bool("planted", false, "plant every bug, not only the fir
 const plantedDefault = 3
 
 // plantedSeeds is how many seeds may be needed to find one.
-const plantedSeeds = 1500
+const plantedSeeds = 20000
 
 // edit replaces a text that a source file has once.
 type edit struct{ file, old, new string }
@@ -54,6 +54,15 @@ var planted = []struct {
 	{"ReadyForQuery is owed to a Query that the server skips", []edit{
 		{"proxy/relay/client.go", "case s.skipping:\n\t\treturn // ", "case false:\n\t\treturn // "},
 	}},
+	{"Flush is taken for the end of a batch", []edit{
+		{"proxy/relay/client.go", "case protocol.ClientFlush:\n\t\t\ts.unflushed = 0", "case protocol.ClientFlush:\n\t\t\ts.unflushed, s.batchOpen = 0, false"},
+	}},
+	{"a server's place is free before PostgreSQL has closed it", []edit{
+		{"proxy/link.go", "\ts.deadline = now + goodbyeMax\n\tw.watch()\n", "\ts.gone(nil)\n"},
+	}},
+	{"a session's server is lent uncleaned", []edit{
+		{"proxy/link.go", "s.dirty, s.lastID = c.pool.mode == relay.Session, c.info.id", "s.dirty, s.lastID = false, c.info.id"},
+	}},
 	{"the newest waiter is served first", []edit{
 		{"pool/waiter.go", "head := q.first\n", "head := q.last\n"},
 	}},
@@ -61,16 +70,13 @@ var planted = []struct {
 		{"proxy/waiting.go", "w.failWaiter(a, closeQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))", ""},
 	}},
 	{"settings are not brought along", []edit{
-		{"proxy/link.go", "if c.settings != s.settings || s.dirty {", "if false {"},
+		{"proxy/link.go", "if c.settings != s.settings || c.own != s.own || reset {", "if reset {"},
 	}},
 	{"a half-closed client is kept for ever", []edit{
 		{"proxy/server.go", "case s.parting != nil &&", "case s.parting != nil && s.closing &&"},
 	}},
 	{"last words in the middle of a message", []edit{
 		{"proxy/client.go", "if !c.torn {", "if c.torn || !c.torn {"},
-	}},
-	{"a waiter counts on a server that has failed its check", []edit{
-		{"pool/checkin.go", "\ts.moveTo(ServerClosing)\n\tp.revive(now)\n\treturn", "\ts.moveTo(ServerClosing)\n\treturn"},
 	}},
 	{"what a socket did not take is lost", []edit{
 		{"eventloop/conn.go", "c.out = append(c.loop.take(len(b)-n), b[n:]...)", "c.out = append(c.loop.take(len(b)-n), b[min(n+1, len(b)):]...)"},

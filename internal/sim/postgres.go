@@ -43,10 +43,10 @@ func whole(before, b []byte) (messages []message) {
 type session struct {
 	tx       byte // as ReadyForQuery says it
 	begun    bool // a transaction is open, be it an implicit one
-	app      string
-	before   string // app as it was when the transaction began
-	reported string
-	skipping bool // to the next Sync
+	settings settings
+	before   settings // as they were when the transaction began
+	reported string   // the application_name that the client was last told
+	skipping bool     // to the next Sync
 	copying  copying
 	rows     int
 	rest     string // statements of the Query behind its COPY
@@ -54,6 +54,11 @@ type session struct {
 	portal   string
 	ended    bool
 }
+
+// settings are what SET changes: one that PostgreSQL reports, and one that it does not.
+type settings struct{ app, lockTimeout string }
+
+func settingsOf(app string) settings { return settings{app: app, lockTimeout: "0"} }
 
 type copying uint8
 
@@ -63,7 +68,9 @@ const (
 	copyExecute
 )
 
-func newSession(app string) session { return session{tx: 'I', app: app, reported: app} }
+func newSession(app string) session {
+	return session{tx: 'I', settings: settingsOf(app), reported: app}
+}
 
 func encode(m pgproto3.BackendMessage) []byte {
 	b, err := m.Encode(nil)
@@ -125,7 +132,7 @@ func (s *session) step(m message, canceled bool) (replies []message) {
 // abort is what an error does to the transaction.
 func (s *session) abort(fault []byte) []byte {
 	if s.begun {
-		s.app = s.before
+		s.settings = s.before
 	}
 	s.begun = false
 	if s.tx != 'I' {
@@ -139,16 +146,16 @@ func (s *session) ready(replies []message) []message {
 	if s.tx == 'I' {
 		s.begun, s.portal = false, ""
 	}
-	if s.app != s.reported {
-		s.reported = s.app
-		replies = append(replies, encode(&pgproto3.ParameterStatus{Name: "application_name", Value: s.app}))
+	if s.settings.app != s.reported {
+		s.reported = s.settings.app
+		replies = append(replies, encode(&pgproto3.ParameterStatus{Name: "application_name", Value: s.reported}))
 	}
 	return append(replies, encode(&pgproto3.ReadyForQuery{TxStatus: s.tx}))
 }
 
 func (s *session) begin() {
 	if !s.begun {
-		s.begun, s.before = true, s.app
+		s.begun, s.before = true, s.settings
 	}
 }
 
@@ -214,10 +221,15 @@ func (s *session) extended(m message, canceled bool) (replies []message, fault [
 		s.portal = s.sql
 		return []message{encode(&pgproto3.BindComplete{})}, nil
 	case 'D':
-		if columns := describe(s.portal); columns != nil {
-			return []message{columns}, nil
+		sql := s.portal
+		if m[5] == 'S' {
+			sql = s.sql
+			replies = append(replies, encode(&pgproto3.ParameterDescription{}))
 		}
-		return []message{encode(&pgproto3.NoData{})}, nil
+		if columns := describe(sql); columns != nil {
+			return append(replies, columns), nil
+		}
+		return append(replies, encode(&pgproto3.NoData{})), nil
 	case 'C':
 		s.portal = ""
 		return []message{encode(&pgproto3.CloseComplete{})}, nil
@@ -276,8 +288,8 @@ func describe(sql string) []byte {
 	switch {
 	case strings.HasPrefix(sql, "select "):
 		name = "?column?"
-	case sql == "show application_name":
-		name = "application_name"
+	case strings.HasPrefix(sql, "show "):
+		name = strings.TrimPrefix(sql, "show ")
 	default:
 		return nil
 	}
@@ -304,9 +316,14 @@ func (s *session) run(sql string, simple bool) (replies []message, fault []byte)
 	case strings.HasPrefix(plain, "select "):
 		return s.row(sql, literal(sql), "SELECT 1", simple), nil
 	case plain == "show application_name":
-		return s.row(sql, s.app, "SHOW", simple), nil
+		return s.row(sql, s.settings.app, "SHOW", simple), nil
+	case plain == "show lock_timeout":
+		return s.row(sql, s.settings.lockTimeout, "SHOW", simple), nil
+	case strings.HasPrefix(plain, "set lock_timeout"):
+		s.settings.lockTimeout = literal(sql)
+		return []message{complete("SET")}, nil
 	case strings.HasPrefix(plain, "set "):
-		s.app = literal(sql)
+		s.settings.app = literal(sql)
 		return []message{complete("SET")}, nil
 	case plain == "copy sim from stdin":
 		s.rows, s.copying = 0, copyExecute
@@ -323,7 +340,7 @@ func (s *session) run(sql string, simple bool) (replies []message, fault []byte)
 		if s.tx != 'I' {
 			return nil, failure("25001", "DISCARD ALL cannot run inside a transaction block")
 		}
-		s.app = ""
+		s.settings = settingsOf("")
 		return []message{complete("DISCARD ALL")}, nil
 	}
 	return s.boundary(plain), nil
@@ -357,7 +374,7 @@ func (s *session) boundary(plain string) (replies []message) {
 		tag = "ROLLBACK"
 	}
 	if tag == "ROLLBACK" && s.begun {
-		s.app = s.before
+		s.settings = s.before
 	}
 	s.tx, s.begun = 'I', false
 	return append(replies, complete(tag))

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ type server struct {
 	cancel  bool   // a cancel request has hit what is being executed
 	gone    bool
 	heardOf bool // the other side has closed
+	goodbye bool // Terminate is on its way
 
 	owner string // whose transaction or batch is open
 	batch bool   // an extended-protocol message came and its Sync did not
@@ -29,6 +31,13 @@ type server struct {
 
 // name is what the trace calls it.
 func (v *server) name() string { return fmt.Sprintf("server %d", v.pid) }
+
+// sent watches what the pooler sends.
+func (v *server) sent(b []byte) { v.goodbye = bytes.HasSuffix(b, []byte{'X', 0, 0, 0, 4}) }
+
+// takesPlace reports whether it counts against its pool: until it has ended, or the pooler has closed it without a goodbye. That it may
+// do, with half a message under way.
+func (v *server) takesPlace() bool { return !v.gone && (v.goodbye || !v.socket.closed) }
 
 // receive takes what the pooler has sent.
 func (v *server) receive(b []byte) {

@@ -35,6 +35,7 @@ type run struct {
 	cancels       bool // clients send cancel requests
 	faults        bool // servers crash and logins fail
 	statements    bool // pool_mode = "statement"
+	sessions      bool // pool_mode = "session"
 }
 
 // pulse is how often the loops turn when nothing happens.
@@ -93,7 +94,7 @@ func (r *run) configuration() *config.Config {
 	l := config.DefaultListener()
 	l.Name = "sim"
 	l.PoolMode = []string{"transaction", "transaction", "transaction", "session", "statement"}[w.rnd.IntN(5)]
-	r.statements = l.PoolMode == "statement"
+	r.statements, r.sessions = l.PoolMode == "statement", l.PoolMode == "session"
 	r.size, r.reserve = 1+w.rnd.IntN(4), w.rnd.IntN(2)
 	l.DefaultPoolSize, l.ReservePoolSize, l.ReservePoolTimeout = r.size, r.reserve, w.between(0, 500*time.Millisecond)
 	r.waitTimeout = w.between(100*time.Millisecond, 3*time.Second)
@@ -194,7 +195,7 @@ func (r *run) dial(target proxy.DialTarget, done func(proxy.Dialed, error)) {
 			return
 		}
 		v := &server{run: r, pool: target.Pool, pid: uint32(len(r.servers) + 1), socket: r.world.open(), session: newSession("")}
-		v.socket.onData, v.socket.onEnd = v.receive, v.ended
+		v.socket.onSend, v.socket.onData, v.socket.onEnd = v.sent, v.receive, v.ended
 		r.servers = append(r.servers, v)
 		r.world.trace.say(v.name(), "is up")
 		done(proxy.Dialed{
