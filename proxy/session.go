@@ -165,7 +165,7 @@ func (c *Client) follow(s *Server, change relay.Change) {
 	case !change.Reset:
 		c.own, s.own = c.own.With(change.Name, change.Value), s.own.With(change.Name, change.Value)
 	case hasBase:
-		c.own, s.own = c.own.With(change.Name, base), s.own.Without(change.Name)
+		c.own, s.own = c.own.With(change.Name, base), s.own.With(change.Name, unknownValue)
 	case strings.Contains(change.Name, "."):
 		c.own, s.own = c.own.With(change.Name, ""), s.own.With(change.Name, "") // not unknown again: empty
 	default:
@@ -224,6 +224,9 @@ func (c *Client) assumeReset(s *Server, changes []relay.Change) {
 	c.tell(settings)
 }
 
+// unknownValue is what a server is taken to have where repair may have set a parameter or not: no client has it, so that it is set anew.
+const unknownValue = "\x01unknown"
+
 // resetAll follows RESET ALL or DISCARD ALL. For the client, the session begins anew with its startup parameters.
 func (c *Client) resetAll(s *Server, discard bool) {
 	kept := func(name string) (value string, ok bool) {
@@ -236,14 +239,12 @@ func (c *Client) resetAll(s *Server, discard bool) {
 		return "", false
 	}
 	own, left := c.info.base.Own, protocol.Settings{}
+	own.Each(func(name, _ string) { left = left.With(name, unknownValue) })
 	s.own.Each(func(name, _ string) {
 		value, ok := kept(name)
-		if !ok {
-			return
-		}
-		left = left.With(name, value)
-		if _, has := own.Get(name); !has || value != "" {
-			own = own.With(name, value)
+		_, begun := c.info.base.Own.Get(name)
+		if ok && (!begun || value != "") {
+			own, left = own.With(name, value), left.With(name, value)
 		}
 	})
 	c.own, s.own = own, left

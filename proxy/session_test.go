@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -17,8 +18,12 @@ import (
 
 const (
 	tenants      = 110
-	tenantSteps  = 16
 	tenantServer = 5
+)
+
+var (
+	tenantSeed  = flag.Uint64("tenantseed", 7, "what the tenants of TestTenants do")
+	tenantSteps = flag.Int("tenantsteps", 16, "how much each of them does")
 )
 
 // tenantCluster is a PostgreSQL with a table under row-level security, and a role that is subject to it.
@@ -209,7 +214,7 @@ func (w *twin) run() (err error) {
 	if err := w.login(startups[w.random.IntN(len(startups))]); err != nil {
 		return err
 	}
-	for range tenantSteps {
+	for range *tenantSteps {
 		if w.random.IntN(30) == 0 {
 			w.close()
 			if err := w.login(startups[w.random.IntN(len(startups))]); err != nil {
@@ -230,14 +235,14 @@ func TestTenants(t *testing.T) {
 	for _, isolation := range []string{"tracked", "strict"} {
 		t.Run(isolation, func(t *testing.T) {
 			p := start(t, tenantCluster(t), fmt.Sprintf("max_client_conn = 1000\ndefault_pool_size = %d\nisolation = %q", tenantServer, isolation), "")
-			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 			defer cancel()
 			var all sync.WaitGroup
 			faults := make(chan error, tenants)
 			for i := range tenants {
 				all.Go(func() {
 					w := &twin{
-						ctx: ctx, addresses: [2]string{p.transaction, p.postgres.Address()}, random: rand.New(rand.NewPCG(uint64(i), 13)), tenant: i,
+						ctx: ctx, addresses: [2]string{p.transaction, p.postgres.Address()}, random: rand.New(rand.NewPCG(uint64(i), *tenantSeed)), tenant: i,
 					}
 					if err := w.run(); err != nil {
 						faults <- err

@@ -215,7 +215,7 @@ func (s *Server) failed(front owedKind, frame []byte) {
 	}
 	s.copying, s.syncInCopy = copyNone, false
 	if ours := s.owed.front()&owedInjected != 0 && front.endsWithReady(); s.watched != nil && s.watched.pending != nil && !ours {
-		s.watched.pending.unsure = true
+		s.watched.pending.failed()
 	}
 	switch front {
 	case owedParse, owedBind, owedDescribe, owedExecute, owedClose:

@@ -407,6 +407,11 @@ func (s *Server) outstanding() bool {
 	return false
 }
 
+// failed notes an error: what was noted has come to nothing, or will; or it was committed before.
+func (p *pending) failed() {
+	p.unsure, p.told = true, len(p.changes)
+}
+
 // completed notes the tag of a command while something is pending.
 func (p *pending) completed(frame []byte) {
 	tag := protocol.CommandTag(frame)
@@ -435,7 +440,7 @@ func (s *Server) pending() *pending {
 // Pending reports that statements with effects have been sent, and Resolve has not been called since.
 func (n *SessionState) Pending() bool { return n.pending != nil }
 
-// NewChanges are those since the last call, while a transaction goes on.
+// NewChanges are those since the last call that have not failed, while a transaction goes on.
 func (n *SessionState) NewChanges() []Change {
 	if n.pending == nil {
 		return nil
