@@ -86,6 +86,9 @@ func (s *Server) applied() {
 
 // tell changes what the client has of the reported parameters, and lets it know.
 func (c *Client) tell(settings protocol.Settings) {
+	if settings == c.settings {
+		return
+	}
 	var told []byte
 	settings.Each(func(name, value string) {
 		if old, ok := c.settings.Get(name); !ok || old != value {
@@ -109,13 +112,12 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 		return true
 	}
 	names := c.doubtful(s, &out)
-	if out.Ask {
-		c.assumeReset(s, out.Changes)
-	} else {
+	if !out.Ask {
 		for _, change := range out.Changes {
 			c.follow(s, change)
 		}
 	}
+	c.begunAgain(s, out.Changes)
 	if len(names) == 0 {
 		return true
 	}
@@ -158,10 +160,7 @@ func (c *Client) follow(s *Server, change relay.Change) {
 	switch {
 	case change.Name == "":
 		c.resetAll(s, change.Discard)
-	case reported && change.Reset:
-		value, _ := c.info.base.Reported.Get(change.Name)
-		c.tell(c.settings.With(change.Name, value))
-	case reported || !change.Exact:
+	case reported || !change.Exact: // begunAgain sees to it; or it is asked for
 	case !change.Reset:
 		c.own, s.own = c.own.With(change.Name, change.Value), s.own.With(change.Name, change.Value)
 	case hasBase:
@@ -179,7 +178,7 @@ func (w *worker) repair(c *Client, s *Server) {
 	sql := w.sql[:0]
 	changes := c.relay.Session.NewChanges()
 	back := func(name string, since int) {
-		if slices.ContainsFunc(changes[since+1:], func(later relay.Change) bool { return later.Name == name }) {
+		if setLater(changes[since+1:], name) {
 			return
 		}
 		begun, ok := c.info.base.Reported.Get(name)
@@ -209,19 +208,28 @@ func (w *worker) repair(c *Client, s *Server) {
 	}
 }
 
-// assumeReset is for resets of which it is not certain that they held: a parameter that the server reports to be what the server began
-// with has gone back, and so it is for the client what its session began with.
-func (c *Client) assumeReset(s *Server, changes []relay.Change) {
+// begunAgain is for reported parameters that have been reset, perhaps: one that the server now reports to be what the server began with
+// has gone back, and so it is for the client what its session began with.
+func (c *Client) begunAgain(s *Server, changes []relay.Change) {
 	settings := c.settings
-	c.info.base.Reported.Each(func(name, begun string) {
-		for _, change := range changes {
+	for i, change := range changes {
+		if !change.Reset {
+			continue
+		}
+		c.info.base.Reported.Each(func(name, begun string) {
 			has, _ := s.base.Get(name)
-			if now, _ := s.settings.Get(name); change.Reset && (change.Name == "" || change.Name == name) && now == has {
+			now, _ := s.settings.Get(name)
+			if (change.Name == "" || change.Name == name) && now == has && !setLater(changes[i+1:], name) {
 				settings = settings.With(name, begun)
 			}
-		}
-	})
+		})
+	}
 	c.tell(settings)
+}
+
+// setLater reports that a parameter is among the changes that followed.
+func setLater(changes []relay.Change, name string) bool {
+	return slices.ContainsFunc(changes, func(later relay.Change) bool { return later.Name == name })
 }
 
 // unknownValue is what a server is taken to have where repair may have set a parameter or not: no client has it, so that it is set anew.
@@ -251,7 +259,6 @@ func (c *Client) resetAll(s *Server, discard bool) {
 	if discard {
 		s.relay.Kept = false // nothing is left that only a connection holds
 	}
-	c.tell(c.info.base.Reported)
 }
 
 // answered takes the server's answer about the values of parameters.

@@ -150,6 +150,26 @@ func (w *twin) pipeline(statements ...string) error {
 	})
 }
 
+// named prepares or executes a statement with a name, which may be there already or not.
+func (w *twin) named() error {
+	statements := [...]struct {
+		sql    string
+		params [][]byte
+	}{{"set app.x = 'prepared'", nil}, {"select set_config('app.y', $1, false)", [][]byte{[]byte("bound")}}, {"reset app.x", nil}, {"discard all", nil}}
+	i := w.random.IntN(len(statements))
+	name := fmt.Sprintf("s%d", i)
+	if w.random.IntN(2) == 0 {
+		return w.both("prepare "+statements[i].sql, func(pc *pgconn.PgConn) ([]*pgconn.Result, error) {
+			_, err := pc.Prepare(w.ctx, name, statements[i].sql, nil)
+			return nil, err
+		})
+	}
+	return w.both("execute "+statements[i].sql, func(pc *pgconn.PgConn) ([]*pgconn.Result, error) {
+		r := pc.ExecPrepared(w.ctx, name, statements[i].params, nil, nil).Read()
+		return []*pgconn.Result{r}, r.Err
+	})
+}
+
 const tenantProbe = "select coalesce(current_setting('app.tenant_id', true), ''), coalesce(current_setting('app.x', true), ''), " +
 	"coalesce(current_setting('app.y', true), ''), current_setting('statement_timeout'), current_setting('search_path'), current_user, " +
 	"current_setting('role'), current_setting('timezone'), current_setting('datestyle'), current_setting('enable_seqscan'), " +
@@ -198,6 +218,8 @@ func (w *twin) step() error {
 		return w.pipeline("begin", "set app.x = 'p'", "set app.y = 'q'", []string{"commit", "rollback", "select 1/0"}[w.random.IntN(3)])
 	case n == 16:
 		return w.pipeline("set app.x = 'r'", "select 1/0", "set app.y = 's'")
+	case n == 17:
+		return w.named()
 	}
 	return w.simple(tenantProbe)
 }
