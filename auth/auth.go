@@ -35,6 +35,7 @@ const (
 	SCRAM
 	Cert       // "cert": the name of the client's certificate
 	ByHBA      // "hba": what the HBA file says for the login
+	SCRAMPlus  // "scram-sha-256-plus": SCRAM, bound to the TLS connection
 	SocketUser // "peer", in an HBA file: the operating system's user at the other end of a unix socket
 	Reject     // "reject", in an HBA file
 )
@@ -50,16 +51,18 @@ func ParseMethod(word string) (Method, error) {
 		return MD5, nil
 	case "scram-sha-256":
 		return SCRAM, nil
+	case "scram-sha-256-plus":
+		return SCRAMPlus, nil
 	case "cert":
 		return Cert, nil
 	case "hba":
 		return ByHBA, nil
 	}
-	return SCRAM, fmt.Errorf("unknown authentication type %q: use trust, password, md5, scram-sha-256, cert or hba", word)
+	return SCRAM, fmt.Errorf("unknown authentication type %q: use trust, password, md5, scram-sha-256, scram-sha-256-plus, cert or hba", word)
 }
 
 // secret: the method compares something with a stored secret.
-func (m Method) secret() bool { return m == Password || m == MD5 || m == SCRAM }
+func (m Method) secret() bool { return m == Password || m == MD5 || m == SCRAM || m == SCRAMPlus }
 
 // Policy is what decides over logins. It is replaced as a whole; nothing in it changes.
 type Policy struct {
@@ -124,6 +127,7 @@ type Exchange struct {
 	database string
 	secret   Secret
 	known    bool
+	endpoint []byte  // see Origin
 	hashed   bool    // with the method password: other users' secrets take time to compare
 	lookup   *Lookup // where the secret comes from, if not from the user file
 	method   Method
@@ -149,9 +153,12 @@ func (v *Verifier) Begin(ctx context.Context, l Login) (*Exchange, error) {
 	v.mu.RLock()
 	p, keys := v.policy, v.keys
 	v.mu.RUnlock()
-	e := &Exchange{v: v, user: l.User, method: p.Method, keys: keys, database: l.Database}
+	e := &Exchange{v: v, user: l.User, method: p.Method, keys: keys, database: l.Database, endpoint: l.Origin.Endpoint}
 	if err := e.choose(&p, &l); err != nil {
 		return nil, err
+	}
+	if e.method == SCRAMPlus && e.endpoint == nil {
+		return nil, errUnbound
 	}
 	if !e.method.secret() {
 		return e, nil
@@ -224,8 +231,8 @@ func (e *Exchange) Start() (request []byte, done bool) {
 	case MD5:
 		_, _ = rand.Read(e.salt[:]) // never fails (crypto/rand)
 		m, e.stage = &pgproto3.AuthenticationMD5Password{Salt: e.salt}, awaitPassword
-	case SCRAM:
-		m, e.stage = &pgproto3.AuthenticationSASL{AuthMechanisms: []string{mechanism}}, awaitSASLInitial
+	case SCRAM, SCRAMPlus:
+		m, e.stage = &pgproto3.AuthenticationSASL{AuthMechanisms: e.mechanisms()}, awaitSASLInitial
 	case ByHBA, Reject:
 		panic("bug: no method was chosen")
 	}

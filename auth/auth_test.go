@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -262,4 +263,76 @@ func TestUserFileFaults(t *testing.T) {
 	if s, ok := u.Secret(`quo"te`); !ok || s.Text != `a"b` {
 		t.Error(s, ok)
 	}
+}
+
+// TestBindingNegotiation: a client that has not seen the channel binding that was offered (somebody has taken it out of the offer), or that
+// says other than it does, gets no further; nor does one that is bound to another connection.
+func TestBindingNegotiation(t *testing.T) {
+	for _, c := range []struct {
+		method          Method
+		endpoint        []byte
+		mechanism, data string
+		first, last     bool // the message is taken
+	}{
+		{SCRAM, nil, mechanism, "n,,n=,r=abc", true, true},
+		{SCRAM, nil, mechanism, "y,,n=,r=abc", true, true},
+		{SCRAM, nil, mechanismPlus, "p=tls-server-end-point,,n=,r=abc", false, false},
+		{SCRAM, []byte("cert"), mechanism, "n,,n=,r=abc", true, true},
+		{SCRAM, []byte("cert"), mechanism, "y,,n=,r=abc", false, false},
+		{SCRAM, []byte("cert"), mechanism, "p=tls-server-end-point,,n=,r=abc", false, false},
+		{SCRAM, []byte("cert"), mechanismPlus, "n,,n=,r=abc", false, false},
+		{SCRAM, []byte("cert"), mechanismPlus, "p=tls-unique,,n=,r=abc", false, false},
+		{SCRAM, []byte("cert"), mechanismPlus, "p=tls-server-end-point,,n=,r=abc", true, true},
+		{SCRAM, []byte("other"), mechanismPlus, "p=tls-server-end-point,,n=,r=abc", true, false},
+		{SCRAMPlus, []byte("cert"), mechanism, "n,,n=,r=abc", false, false},
+		{SCRAMPlus, []byte("cert"), mechanismPlus, "p=tls-server-end-point,,n=,r=abc", true, true},
+	} {
+		v, err := NewVerifier(Policy{Method: c.method, Users: users(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := v.Begin(t.Context(), Login{User: "scram", Origin: Origin{TLS: true, Endpoint: c.endpoint}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Start()
+		initial, err := (&pgproto3.SASLInitialResponse{AuthMechanism: c.mechanism, Data: []byte(c.data)}).Encode(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, _, err := e.Respond('p', initial[5:])
+		if (err == nil) != c.first {
+			t.Errorf("%+v: %v", c, err)
+		}
+		if err != nil {
+			continue
+		}
+		if _, done, err := e.Respond('p', finalMessage(t, string(answer[9:]), c.data, "cert")); done != c.last {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// finalMessage is what a client with the password "secret" answers, bound to an endpoint.
+func finalMessage(t *testing.T, serverFirst, clientFirst, endpoint string) []byte {
+	t.Helper()
+	f := strings.Split(serverFirst, ",")
+	salt, err := base64.StdEncoding.DecodeString(f[1][2:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := deriveKeys("secret", string(salt), iterations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, bare := clientFirst[:len(clientFirst)-len("n=,r=abc")], "n=,r=abc"
+	if strings.HasPrefix(header, "p=") {
+		header += endpoint
+	}
+	final := "c=" + base64.StdEncoding.EncodeToString([]byte(header)) + "," + f[0]
+	proof := mac(k.StoredKey, bare+","+serverFirst+","+final)
+	for i := range proof {
+		proof[i] ^= k.ClientKey[i]
+	}
+	return []byte(final + ",p=" + base64.StdEncoding.EncodeToString(proof))
 }

@@ -14,6 +14,8 @@ type Origin struct {
 	Local   bool       // over a unix socket; Address is of no meaning then
 	Address netip.Addr // of the client, behind a load balancer too if that tells it
 	TLS     bool
+	// Endpoint is the hash of our certificate that the client has seen (tls-server-end-point, RFC 5929); nil without TLS.
+	Endpoint []byte
 	// CertificateName is the common name of the client's certificate, if it sent one that an authority of ours has signed.
 	CertificateName string
 	Certified       bool // it sent such a certificate

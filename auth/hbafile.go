@@ -185,9 +185,10 @@ func ones(family netip.Addr, n int) netip.Addr {
 	return mask
 }
 
-// hbaMethods are the words of a rule for its method. ident on a unix socket has always meant peer.
+// hbaMethods are the words of a rule for its method. ident on a unix socket has always meant peer; scram-sha-256-plus is ours, PostgreSQL
+// cannot insist on it.
 var hbaMethods = map[string]Method{
-	"trust": Trust, "reject": Reject, "password": Password, "md5": MD5, "scram-sha-256": SCRAM, "cert": Cert, "peer": SocketUser,
+	"trust": Trust, "reject": Reject, "password": Password, "md5": MD5, "scram-sha-256": SCRAM, "scram-sha-256-plus": SCRAMPlus, "cert": Cert, "peer": SocketUser,
 }
 
 func (r *hbaRule) parseMethod(f *fieldReader) error {
@@ -201,7 +202,7 @@ func (r *hbaRule) parseMethod(f *fieldReader) error {
 	}
 	var known bool
 	if r.method, known = hbaMethods[name]; !known {
-		return fmt.Errorf("method %q is not supported; use trust, reject, password, md5, scram-sha-256, cert or peer", word.text)
+		return fmt.Errorf("method %q is not supported; use trust, reject, password, md5, scram-sha-256, scram-sha-256-plus, cert or peer", word.text)
 	}
 	switch {
 	case r.method == SocketUser && r.transport != overSocket:

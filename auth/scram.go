@@ -1,7 +1,11 @@
 package auth
 
 import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"sync"
 
@@ -11,7 +15,45 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-const mechanism = "SCRAM-SHA-256"
+// The mechanisms: the second one binds the login to the TLS connection, so that nobody who sits in between can pass it on.
+const (
+	mechanism     = "SCRAM-SHA-256"
+	mechanismPlus = "SCRAM-SHA-256-PLUS"
+)
+
+// Endpoint is the hash of a certificate that channel binding goes by (tls-server-end-point, RFC 5929); nil if none is defined for the way it
+// is signed: then channel binding is not offered.
+func Endpoint(certificate *x509.Certificate) []byte {
+	binding, err := scram.NewTLSServerEndpointBinding(&tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}})
+	if err != nil {
+		return nil
+	}
+	return binding.Data
+}
+
+// mechanisms are what a login is offered. The one without binding is offered even where the other is insisted on: pgx gives up if it does
+// not see it, and others are told in words what is missing.
+func (e *Exchange) mechanisms() []string {
+	if e.endpoint != nil {
+		return []string{mechanismPlus, mechanism}
+	}
+	return []string{mechanism}
+}
+
+var errUnbound = protocol.ErrNotAuthorized("connection requires channel binding (SCRAM-SHA-256-PLUS), over TLS and by a client that can do it")
+
+// converse begins a conversation that checks the client's channel binding: it has to match ours, and to say truly whether it has seen that
+// we offer one.
+func (e *Exchange) converse(server *scram.Server) *scram.ServerConversation {
+	binding := scram.ChannelBinding{Type: scram.ChannelBindingTLSServerEndpoint, Data: e.endpoint}
+	switch {
+	case e.method == SCRAMPlus:
+		return server.NewConversationWithChannelBindingRequired(binding)
+	case e.endpoint != nil:
+		return server.NewConversationWithChannelBinding(binding)
+	}
+	return server.NewConversation()
+}
 
 // iterations is PostgreSQL's scram_iterations; iterationsMax bounds what a stored secret may ask of us.
 const (
@@ -77,8 +119,14 @@ func (e *Exchange) saslInitial(body []byte) ([]byte, bool, error) {
 	if err := m.Decode(body); err != nil {
 		return nil, false, protocol.ErrProtocol("invalid SASL message")
 	}
-	if m.AuthMechanism != mechanism {
+	if !slices.Contains(e.mechanisms(), m.AuthMechanism) {
 		return nil, false, protocol.ErrProtocol("client selected an invalid SASL authentication mechanism")
+	}
+	if e.method == SCRAMPlus && m.AuthMechanism != mechanismPlus {
+		return nil, false, errUnbound
+	}
+	if bytes.HasPrefix(m.Data, []byte("p=")) != (m.AuthMechanism == mechanismPlus) {
+		return nil, false, protocol.ErrProtocol("malformed SCRAM message: the client's channel binding does not fit its mechanism")
 	}
 	var err error
 	if e.talk.keys, err = e.expected(); err != nil {
@@ -88,9 +136,12 @@ func (e *Exchange) saslInitial(body []byte) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, err
 	}
-	e.talk.server = server.NewConversation()
+	e.talk.server = e.converse(server)
 	answer, err := e.talk.server.Step(string(m.Data))
-	if err != nil {
+	if err != nil && bytes.HasPrefix(m.Data, []byte("y,")) {
+		return nil, false, protocol.ErrNotAuthorized("SCRAM channel binding negotiation error: the client has not seen that it is offered; " +
+			"somebody may sit in between")
+	} else if err != nil {
 		return nil, false, protocol.ErrProtocol("malformed SCRAM message")
 	}
 	_, rest, _ := strings.Cut(string(m.Data), ",") // the GS2 header, two fields

@@ -69,7 +69,7 @@ type Server struct {
 
 // Auth says which clients may log in. Printing one masks its password.
 type Auth struct {
-	Type      string `toml:"type"`            // trust, password, md5, scram-sha-256, cert, hba
+	Type      string `toml:"type"`            // trust, password, md5, scram-sha-256, scram-sha-256-plus, cert, hba
 	UserFile  string `toml:"user_file"`       // PgBouncer's userlist format; relative to the config file, absolute after Load
 	HBAFile   string `toml:"auth_hba_file"`   // PostgreSQL's pg_hba.conf format; path, absolute after Load
 	IdentFile string `toml:"auth_ident_file"` // PostgreSQL's pg_ident.conf format; path, absolute after Load

@@ -139,8 +139,8 @@ var serverKeys = []Key{
 var authKeys = []Key{
 	{
 		Name: "type", When: NewLogins,
-		Allowed: []string{"trust", "password", "md5", "scram-sha-256", "cert", "hba"},
-		Doc:     "How clients prove who they are. trust lets everybody in as anybody; password sends it in clear text; md5 uses SCRAM for users whose secret in the user file is a SCRAM one; cert takes the name in the client's TLS certificate; hba asks auth_hba_file for each login.",
+		Allowed: []string{"trust", "password", "md5", "scram-sha-256", "scram-sha-256-plus", "cert", "hba"},
+		Doc:     "How clients prove who they are. trust lets everybody in as anybody; password sends it in clear text; md5 uses SCRAM for users whose secret in the user file is a SCRAM one; over TLS, SCRAM offers channel binding, and scram-sha-256-plus insists on it; cert takes the name in the client's TLS certificate; hba asks auth_hba_file for each login.",
 		field:   of(func(a *Auth) any { return &a.Type }),
 	},
 	{

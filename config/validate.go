@@ -148,7 +148,7 @@ func (v *validator) auth() {
 	if a.User != "" && a.Password == "" && a.Type != "trust" {
 		v.fault("auth.user", "needs auth.password")
 	}
-	if slices.Contains([]string{"password", "md5", "scram-sha-256"}, a.Type) && a.UserFile == "" && a.User == "" && !v.config.AsksPostgreSQL() {
+	if slices.Contains([]string{"password", "md5", "scram-sha-256", "scram-sha-256-plus"}, a.Type) && a.UserFile == "" && a.User == "" && !v.config.AsksPostgreSQL() {
 		v.fault("auth.user_file", "auth type %s needs a user_file (lines of \"name\" \"password\"), or auth.user and auth.password, or auth_user to ask PostgreSQL", a.Type)
 	}
 	if !strings.Contains(a.AuthQuery, "$1") {

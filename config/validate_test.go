@@ -15,7 +15,7 @@ func TestValidate(t *testing.T) {
 		{"number too large", minimal + "[server]\nport = 65536\n", "c.toml:4: server.port: must be from 1 to 65535, not 65536"},
 		{"negative override", minimal + "[users.web]\npool_size = -1\n", "c.toml:4: users.web.pool_size: must be at least 0, not -1"},
 		{"word", minimal + listener + "pool_mode = 'transactions'\n", `c.toml:6: listener.a.pool_mode: must be one of session, transaction, statement, not "transactions"; did you mean transaction?`},
-		{"auth type of later", "[auth]\ntype = 'ldap'\n", `c.toml:2: auth.type: this version has no auth type "ldap"; it has trust, password, md5, scram-sha-256, cert, hba`},
+		{"auth type of later", "[auth]\ntype = 'ldap'\n", `c.toml:2: auth.type: this version has no auth type "ldap"; it has trust, password, md5, scram-sha-256, scram-sha-256-plus, cert, hba`},
 		{"HBA without its file", "[auth]\ntype = 'hba'\n", `c.toml:1: auth.auth_hba_file: type = "hba" and auth_hba_file belong together: set both or none`},
 		{"maps without HBA", minimal + "auth_ident_file = 'c.toml'\n", `c.toml:3: auth.auth_ident_file: is of use with type = "hba" alone, where lines of auth_hba_file name maps`},
 		{"no user file", "[auth]\ntype = 'md5'\n", `c.toml:1: auth.user_file: auth type md5 needs a user_file (lines of "name" "password"), or auth.user and auth.password, or auth_user to ask PostgreSQL`},

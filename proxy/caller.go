@@ -11,7 +11,8 @@ import (
 type caller struct {
 	socket net.Conn // *tls.Conn once it has asked for that
 	in     io.Reader
-	unsaid []byte // leaves with the next words that it waits for: each write costs both sides a wake-up
+	offer  *clientTLS // how TLS is spoken with it, if it is; nil where none is offered
+	unsaid []byte     // leaves with the next words that it waits for: each write costs both sides a wake-up
 }
 
 // readAhead is how much is read at once: a startup packet, or a SCRAM message, with one system call. What is left of it goes to the loop.

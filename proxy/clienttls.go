@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
@@ -19,8 +20,9 @@ import (
 // Clients keep the one they came in with.
 type clientTLS struct {
 	config     *tls.Config
-	required   bool // plain connections over the network are refused
-	verify     bool // a certificate of the client's is wanted
+	endpoint   []byte // tls-server-end-point of the certificate, for SCRAM-SHA-256-PLUS
+	required   bool   // plain connections over the network are refused
+	verify     bool   // a certificate of the client's is wanted
 	files      []certificateFile
 	unreadable error // why the files could not be loaded when they last changed
 }
@@ -69,6 +71,7 @@ func loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
 		return nil, fmt.Errorf("listener %q: client_tls_cert_file and client_tls_key_file: %w", cfg.Name, err)
 	}
 	t.config.Certificates = []tls.Certificate{certificate}
+	t.endpoint = auth.Endpoint(certificate.Leaf)
 	if cfg.ClientTLSCAFile != "" {
 		authorities, err := os.ReadFile(cfg.ClientTLSCAFile)
 		if err != nil {

@@ -178,8 +178,9 @@ func TestProxyProtocol(t *testing.T) {
 		t.Helper()
 		w := pgtest.Dial(t, p.transaction)
 		defer w.Close()
-		w.Raw([]byte(header))
-		w.Startup(map[string]string{"user": user, "database": "postgres"})
+		w.Raw(append([]byte(header), pgtest.Encode(t, &pgproto3.StartupMessage{
+			ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": user, "database": "postgres"},
+		})...)) // at once: a header that is no good is not read to its end
 		m, err := w.TryReceive()
 		if e, is := m.(*pgproto3.ErrorResponse); is {
 			return e.Code + " " + e.Message

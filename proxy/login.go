@@ -91,6 +91,7 @@ func (l *listener) startup(ctx context.Context, c *caller) (protocol.Startup, er
 	if isUnix(c.socket) {
 		offer = nil
 	}
+	c.offer = offer
 	first, err := c.firstByte()
 	if err != nil {
 		return protocol.Startup{}, err
@@ -190,7 +191,7 @@ func (l *listener) enter(ctx context.Context, c *caller, startup *protocol.Start
 	if startup.Minor > newestMinor || len(startup.UnknownOptions) > 0 {
 		c.unsaid = protocol.AppendNegotiateProtocolVersion(c.unsaid, min(startup.Minor, newestMinor), startup.UnknownOptions)
 	}
-	if err := l.authenticate(ctx, c, auth.Login{User: user, Database: database, Origin: originOf(c.socket)}); err != nil {
+	if err := l.authenticate(ctx, c, auth.Login{User: user, Database: database, Origin: originOf(c.socket, c.offer)}); err != nil {
 		return err
 	}
 	sp, ok := p.poolFor(l, database, user)

@@ -21,12 +21,12 @@ func addressOf(nc net.Conn) netip.AddrPort {
 }
 
 // originOf is what the rules about logins look at.
-func originOf(nc net.Conn) auth.Origin {
+func originOf(nc net.Conn, offer *clientTLS) auth.Origin {
 	socket, local := rawSocket(nc).(*net.UnixConn)
 	if !local {
 		o := auth.Origin{Address: addressOf(nc).Addr()}
 		if secure, ok := nc.(*tls.Conn); ok {
-			o.TLS = true
+			o.TLS, o.Endpoint = true, offer.endpoint
 			o.CertificateName, o.Certified = certifiedName(secure)
 		}
 		return o
