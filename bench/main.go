@@ -30,6 +30,7 @@ func commands() []command {
 		{"sidebyside", "pgbench, idle memory and logins against several poolers in turn", runSideBySide},
 		{"scenario", "the load test of both ports: streaming clients, embedding workers, /health/db", runScenario},
 		{"idle", "10,000 idle clients on one process", runIdle},
+		{"memory", "a result of 2 GiB that is not read and a query of 1 GiB: what that needs", runMemory},
 	}
 }
 

@@ -168,6 +168,7 @@ func TestFlagsAreChecked(t *testing.T) {
 		"sidebyside -pgbouncer none -hybridbouncer none -pooler x=1:1",
 		"scenario -streams 0",
 		"idle -clients 5 -ask 6",
+		"memory -query 2000000000",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		if err := dispatch(ctx, strings.Fields(line), io.Discard); err == nil {
