@@ -2,10 +2,12 @@ package proxy_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +59,45 @@ func TestSessionQueue(t *testing.T) {
 			t.Fatalf("%d wait after the %d. was served", left, i)
 		}
 		w.Close()
+	}
+}
+
+// TestSessionQueueOfMany: a hundred sessions share ten servers, each one in the order of its coming.
+func TestSessionQueueOfMany(t *testing.T) {
+	const servers, clients = 10, 100
+	c := pgtest.Shared(t)
+	p := start(t, c, fmt.Sprintf("default_pool_size = %d\nreserve_pool_size = 0\n", servers), "")
+	all := make([]*pgtest.Wire, clients)
+	pids := map[string]bool{}
+	for i := range all {
+		all[i] = p.login(t, p.session)
+		all[i].Query("select pg_backend_pid()")
+		if i < servers {
+			all[i].ReceiveReady()
+			continue
+		}
+		waitFor(t, "the queue", func() bool { return p.pool(t, "session").ClientsWaiting == i+1-servers })
+	}
+	order := rand.New(rand.NewPCG(1, 2))
+	for next, seated := servers, slices.Clone(all[:servers]); next < clients; next++ {
+		leaves := order.IntN(servers)
+		if leaves%2 == 0 {
+			seated[leaves].Send(&pgproto3.Terminate{})
+		} else {
+			seated[leaves].Close()
+		}
+		for _, m := range all[next].ReceiveReady() {
+			if row, ok := m.(*pgproto3.DataRow); ok {
+				pids[string(row.Values[0])] = true
+			}
+		}
+		if left := p.pool(t, "session").ClientsWaiting; left != clients-1-next {
+			t.Fatalf("%d wait after the %dth was served", left, next)
+		}
+		seated[leaves] = all[next]
+	}
+	if len(pids) > servers {
+		t.Errorf("%d servers", len(pids))
 	}
 }
 
