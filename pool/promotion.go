@@ -17,7 +17,6 @@ func (p *Pool) Promote(s *Server, to *Pool, w *Waiter, now time.Duration) bool {
 		panic("bug: only a lent server can be promoted, and only to a session pool of its database and user")
 	}
 	if to.waiters.n == 0 && to.admit(s, now) {
-		p.set.feed(p, now)
 		return true
 	}
 	if w == nil {
@@ -32,8 +31,10 @@ func (p *Pool) Promote(s *Server, to *Pool, w *Waiter, now time.Duration) bool {
 
 // admit takes in a lent server of another pool, if there is room for it or a server to swap it for.
 func (p *Pool) admit(s *Server, now time.Duration) bool {
+	other := s.pool
 	if p.open < p.room(now) {
 		s.enter(p)
+		other.grow(now) // it may open one in its place
 		return true
 	}
 	for spare := p.states[ServerIdle].last; spare != nil; spare = p.states[ServerIdle].last {
@@ -41,7 +42,6 @@ func (p *Pool) admit(s *Server, now time.Duration) bool {
 			p.close(spare, CloseLifetime)
 			continue
 		}
-		other := s.pool
 		s.enter(p)
 		spare.enter(other)
 		p.set.act(Action{Kind: ActMoved, Pool: other, Server: spare})
