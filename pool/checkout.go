@@ -8,7 +8,7 @@ func (p *Pool) Checkout(w *Waiter, now time.Duration) *Server {
 	p.set.guarded()
 	w.EnqueuedAt, w.overtaken, w.notified, w.promotes = now, 0, false, nil
 	if p.waiters.n == 0 {
-		if s := p.idle(w.Loop, now); s != nil {
+		if s := p.idle(w, now); s != nil {
 			p.lend(s, w)
 			return s
 		}
@@ -31,10 +31,10 @@ func (p *Pool) refused(now time.Duration) bool {
 
 // idle finds a server to lend. One that nobody has used for CheckDelay is sent to be checked and another is looked for; when all are
 // like that, grow has as many checked as there are waiters. A checked server comes back through Checkin.
-func (p *Pool) idle(loop int, now time.Duration) *Server {
+func (p *Pool) idle(w *Waiter, now time.Duration) *Server {
 	idle := &p.states[ServerIdle]
 	for idle.n > 0 {
-		s := p.choose(loop)
+		s := p.choose(w)
 		switch {
 		case p.expired(s, now):
 			p.close(s, CloseLifetime)
@@ -65,37 +65,55 @@ func (p *Pool) revive(now time.Duration) {
 		if p.waiters.first.promotes != nil {
 			return
 		}
-		s := p.idle(p.waiters.first.Loop, now)
+		s := p.idle(p.waiters.first, now)
 		switch {
 		case s != nil:
 			w := p.waiters.pick(s.Loop)
 			p.lend(s, w)
 			p.set.act(Action{Kind: ActGrant, Pool: p, Server: s, Waiter: w})
 		case p.states[ServerIdle].n > 0 && p.waiters.n > p.states[ServerNew].n+p.states[ServerTested].n:
-			p.check(p.choose(p.waiters.first.Loop))
+			p.check(p.choose(p.waiters.first))
 		default:
 			return
 		}
 	}
 }
 
-// choose prefers a server of the same loop, then the most recently used (or, round robin, the longest idle).
-func (p *Pool) choose(loop int) *Server {
+// choose prefers a server of the same loop, among those one with the parameters that are wanted, then the most recently used (or, round
+// robin, the longest idle).
+func (p *Pool) choose(w *Waiter) *Server {
 	idle := &p.states[ServerIdle]
 	first := idle.first
 	if p.limits.RoundRobin {
 		first = idle.last
 	}
-	if first.Loop == loop {
+	if first.Loop == w.Loop && first.Session == w.Session {
 		return first
 	}
+	var near *Server
+	if first.Loop == w.Loop {
+		near = first
+	}
 	for s, i := idle.first, 0; s != nil && i < searchMax; s, i = s.next, i+1 {
-		if s.Loop == loop {
+		switch {
+		case s.Loop != w.Loop:
+		case s.Session == w.Session && i < matchMax:
 			return s
+		case near == nil:
+			near = s
 		}
+		if near != nil && i >= matchMax {
+			break
+		}
+	}
+	if near != nil {
+		return near
 	}
 	return first
 }
+
+// matchMax is how many idle servers are looked at for one with the right parameters: a SET in the same packet is cheaper than a long walk.
+const matchMax = 16
 
 func (p *Pool) lend(s *Server, w *Waiter) {
 	s.moveTo(ServerActive)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
 // world drives a Set as the proxy does, at random, and keeps a model of its own beside it.
@@ -436,5 +438,29 @@ func TestRefused(t *testing.T) {
 		if a := set.Actions(); len(a) == 0 || a[0].Kind != ActDial {
 			t.Errorf("after the pause: %+v", a)
 		}
+	}
+}
+
+// TestSameParameters: an idle server that has the parameters that are wanted is lent before the one used last; any other will do.
+func TestSameParameters(t *testing.T) {
+	p, a := lent(t, limits)
+	p.Checkout(&Waiter{}, 0)
+	b := p.set.Actions()[0].Server
+	p.Dialed(b, 0, 0)
+	one := protocol.Session{Own: protocol.Settings{}.With("app.tenant_id", "1")}
+	two := protocol.Session{Own: protocol.Settings{}.With("app.tenant_id", "2")}
+	a.Session, b.Session = one, two
+	p.Checkin(a, clean, 0)
+	p.Checkin(b, clean, 0)
+	for want, server := range map[protocol.Session]*Server{one: a, two: b, {}: nil} {
+		last := p.states[ServerIdle].first
+		s := p.Checkout(&Waiter{Session: want}, 0)
+		if server == nil {
+			server = last
+		}
+		if s != server {
+			t.Errorf("%v: another server", want)
+		}
+		p.Checkin(s, clean, 0)
 	}
 }

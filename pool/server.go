@@ -1,11 +1,17 @@
 package pool
 
-import "time"
+import (
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
 
 // Server is the pool's record of one connection to PostgreSQL.
 type Server struct {
 	Owner any // the owner's own record
 	Loop  int // index of the loop that owns the socket
+	// Session is what its parameters are, as far as the owner knows: who wants the same is served by it first.
+	Session protocol.Session
 
 	pool     *Pool
 	state    ServerState

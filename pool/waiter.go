@@ -1,12 +1,17 @@
 package pool
 
-import "time"
+import (
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
 
 // Waiter is somebody who needs a server. The zero value with an Owner and a Loop is ready for Checkout.
 type Waiter struct {
 	Owner      any
 	Loop       int // the loop it lives on
 	EnqueuedAt time.Duration
+	Session    protocol.Session // what it wants the server's parameters to be; any server will do
 
 	queue      *waiterQueue // nil: not queued
 	promotes   *Server      // it brings a server of its own and wants a place for it; nil: it wants a server

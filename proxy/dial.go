@@ -116,6 +116,7 @@ func (w *worker) dialed(s *Server, d Dialed) {
 	}
 	var out pool.Outcome
 	w.pools(func() {
+		s.ps.Session = protocol.Session{Reported: s.settings}
 		out = s.ps.Pool().Dialed(s.ps, w.index, w.loop.Now())
 		s.moved(s.ps.Pool())
 	})

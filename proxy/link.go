@@ -13,6 +13,7 @@ import (
 // kept, and the grant resumes it.
 func (w *worker) checkout(c *Client) bool {
 	wt := w.newWaiter(c)
+	wt.Session = protocol.Session{Reported: c.settings, Own: c.own}
 	var ps *pool.Server
 	w.pools(func() {
 		ps = c.pool.pool.Checkout(wt, w.loop.Now())
@@ -208,6 +209,7 @@ func (w *worker) checkin(s *Server) {
 	s.deadline = 0
 	var out pool.Outcome
 	w.pools(func() {
+		s.ps.Session = protocol.Session{Reported: s.settings, Own: s.own}
 		out = s.ps.Pool().Checkin(s.ps, facts, w.loop.Now())
 		s.moved(s.ps.Pool()) // it may have been traded for one that is promoted
 	})
