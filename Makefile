@@ -13,7 +13,7 @@ GOFILES := find . -name '*.go' -not -path '*/testdata/*' -not -path './.*'
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint unit fuzz sim soak bench docs test-pgs fmt docker-check
+.PHONY: help run build test lint unit fuzz sim storm soak bench docs test-pgs fmt docker-check
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do \
@@ -44,11 +44,12 @@ fuzz: ## each fuzz target for FUZZTIME
 
 sim: ## the deterministic simulation over SIMSEEDS seeds, and every planted bug
 	go test -tags $(TAGS) -count=1 -timeout 60m -v ./internal/sim -args -seeds $(SIMSEEDS) -planted
+
 test-pgs: ## the integration tests in front of PostgreSQL 14 to 18; VERSIONS="14 18" for fewer
 	@TAGS=$(TAGS) bash scripts/pgs.sh
 
-sim: ## the deterministic simulation over SIMSEEDS seeds
-	go test -tags $(TAGS) -count=1 -timeout 60m -v ./internal/sim -args -seeds $(SIMSEEDS)
+storm: ## 5000 SCRAM logins at once while 100 clients run queries
+	go test -count=1 -run TestLoginStorm -v ./proxy -args -storm 5000 -storm-queries 100
 
 soak: ## the integration tests again and again, for SOAKTIME
 	@TAGS=$(TAGS) SOAKTIME=$(SOAKTIME) bash scripts/soak.sh

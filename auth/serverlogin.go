@@ -18,6 +18,9 @@ type Credentials struct {
 	Keys     *Keys  // with ClientKey, for a server that asks for SCRAM-SHA-256
 }
 
+// Format implements fmt.Formatter for every verb: credentials end up in a log sooner or later.
+func (Credentials) Format(f fmt.State, _ rune) { fmt.Fprint(f, "********") }
+
 // learnt is what clients have proved by their logins: with it the pooler logs in for them, and no password need be stored anywhere.
 type learnt struct {
 	mu    sync.Mutex

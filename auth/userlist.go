@@ -29,6 +29,9 @@ type Secret struct {
 	keys *Keys // of SecretSCRAM; without ClientKey
 }
 
+// Format implements fmt.Formatter for every verb.
+func (Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, "********") }
+
 // ParseSecret reads a secret as a user file or PostgreSQL's rolpassword has it: SCRAM-SHA-256$..., md5..., or the password itself. The error
 // does not show it.
 func ParseSecret(text string) (Secret, error) {

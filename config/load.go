@@ -45,6 +45,7 @@ func Load(path string, environ []string) (*Config, error) {
 	if c.Auth.User != "" && c.Auth.UserFile != "" {
 		c.Warnings = append(c.Warnings, "auth.user is ignored: auth.user_file holds the users")
 	}
+	c.warnOfReadable()
 	faults = append(faults, c.Validate()...)
 	if len(faults) > 0 {
 		return nil, faults.sorted()

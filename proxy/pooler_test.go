@@ -27,19 +27,19 @@ type pooler struct {
 }
 
 // start runs a pooler in front of c. listener lines are put into both listeners, more goes to the end of the file.
-func start(t *testing.T, c *pgtest.Cluster, listener, more string) *pooler {
+func start(t testing.TB, c *pgtest.Cluster, listener, more string) *pooler {
 	t.Helper()
 	return launch(t, c, configuration(t, serverAt(c), listener, more))
 }
 
 // launch runs a pooler with a configuration of configuration's; its errors are shown with the test.
-func launch(t *testing.T, c *pgtest.Cluster, cfg *config.Config) *pooler {
+func launch(t testing.TB, c *pgtest.Cluster, cfg *config.Config) *pooler {
 	t.Helper()
 	return launchLogging(t, c, cfg, slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelError})))
 }
 
 // launchLogging is launch with a log of the caller's.
-func launchLogging(t *testing.T, c *pgtest.Cluster, cfg *config.Config, log *slog.Logger) *pooler {
+func launchLogging(t testing.TB, c *pgtest.Cluster, cfg *config.Config, log *slog.Logger) *pooler {
 	t.Helper()
 	p, err := proxy.New(cfg, log)
 	if err != nil {
@@ -61,7 +61,7 @@ func launchLogging(t *testing.T, c *pgtest.Cluster, cfg *config.Config, log *slo
 func serverAt(c *pgtest.Cluster) string { return fmt.Sprintf("host = %q\nport = %d\n", c.Host, c.Port) }
 
 // configuration is that of start, with these settings of [server].
-func configuration(t *testing.T, server, listener, more string) *config.Config {
+func configuration(t testing.TB, server, listener, more string) *config.Config {
 	t.Helper()
 	text := "[server]\n" + server
 	if !strings.Contains(more, "[auth]") {
@@ -100,7 +100,7 @@ func (l *logged) String() string {
 }
 
 // testWriter shows the pooler's errors with the test.
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Logf("pooler: %s", b)
@@ -152,7 +152,7 @@ func drain(p *pooler, limit time.Duration) error {
 	return p.Drain(ctx)
 }
 
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
