@@ -5,13 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/config"
@@ -163,6 +166,7 @@ func (p *Proxy) connect(ctx context.Context, target DialTarget) (Dialed, error) 
 	if err != nil {
 		return Dialed{}, err
 	}
+	reader := readerOf(cfg)
 	pc, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return Dialed{}, err
@@ -172,9 +176,23 @@ func (p *Proxy) connect(ctx context.Context, target DialTarget) (Dialed, error) 
 	if err != nil {
 		return Dialed{}, errors.Join(err, pc.Close(ctx))
 	}
-	if n := h.Frontend.ReadBufferLen(); n > 0 {
-		// Bytes that pgconn has read ahead would be lost. PostgreSQL says nothing after ReadyForQuery unasked, so this is not ours.
-		return Dialed{}, errors.Join(fmt.Errorf("%d bytes follow the server's ReadyForQuery", n), h.Conn.Close())
+	return fromHijacked(h, *reader, target)
+}
+
+// readerOf is where pgconn, when it has connected, reads from.
+func readerOf(cfg *pgconn.Config) *io.Reader {
+	reader, build := new(io.Reader), cfg.BuildFrontend
+	cfg.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		*reader = r
+		return build(r, w)
+	}
+	return reader
+}
+
+// fromHijacked takes the socket out of pgconn's hands.
+func fromHijacked(h *pgconn.HijackedConn, reader io.Reader, target DialTarget) (Dialed, error) {
+	if err := letGo(h, reader); err != nil {
+		return Dialed{}, errors.Join(err, h.Conn.Close())
 	}
 	h.Conn = withoutLogin(h.Conn)
 	setSocketOptions(h.Conn, target.Server, false)
@@ -191,6 +209,23 @@ func (p *Proxy) connect(ctx context.Context, target DialTarget) (Dialed, error) 
 		d.TLS = &ServerTLS{config: h.TLSConfig, direct: h.Config.SSLNegotiation == "direct"}
 	}
 	return d, nil
+}
+
+// letGo makes sure that pgconn neither holds bytes that it has read ahead nor goes on reading: when a write took long, it reads in the
+// background, and may do so still. Its reader waits for that one before it reads itself, and both find that there is no time left.
+func letGo(h *pgconn.HijackedConn, reader io.Reader) error {
+	if err := h.Conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return err
+	}
+	var ahead [1]byte
+	n, err := reader.Read(ahead[:])
+	if n += h.Frontend.ReadBufferLen(); n > 0 {
+		return errors.New("something follows the server's ReadyForQuery") // PostgreSQL says nothing unasked: this is not ours
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the server's connection ended with its login: %w", err)
+	}
+	return h.Conn.SetReadDeadline(time.Time{})
 }
 
 // dialConfig is pgconn's configuration for a target. Everything is said explicitly, so that no PG* variable of the pooler's own
