@@ -39,6 +39,7 @@ type service struct {
 	login  loginFile
 	level  slog.LevelVar
 	log    *slog.Logger
+	queue  *logQueue // behind log; nil before openLog
 	proxy  *proxy.Proxy
 	admin  *admin.Endpoint // nil without admin.listen
 }
@@ -48,6 +49,7 @@ func (s *service) run(started func(s *service)) error {
 	received := make(chan os.Signal, len(signals))
 	signal.Notify(received, signals...)
 	defer signal.Stop(received)
+	defer surviveBrokenPipe()()
 
 	if err := s.start(); err != nil {
 		return err
@@ -59,6 +61,7 @@ func (s *service) run(started func(s *service)) error {
 	}
 	s.log.Info("ready")
 	if started != nil {
+		s.queue.flush()
 		started(s)
 	}
 	for sig := range received {
@@ -85,7 +88,7 @@ func (s *service) start() (err error) {
 	if err = s.login.apply(s.config); err != nil {
 		return err
 	}
-	s.log = newLogger(s.logTo, s.config.Log, &s.level)
+	s.openLog(s.config.Log)
 	p, err := proxy.New(s.config, s.log)
 	if err != nil {
 		return err
@@ -126,6 +129,24 @@ func (s *service) stop() {
 		}
 	}
 	s.login.remove()
+	s.closeLog()
+}
+
+// openLog starts the log: what is logged is queued, and written by a goroutine of its own.
+func (s *service) openLog(c config.Log) {
+	s.queue = newLogQueue(s.logTo)
+	s.log = newLogger(s.queue, c, &s.level)
+	direct := newLogger(s.logTo, c, &s.level)
+	s.queue.start(func(lost uint64) {
+		direct.Warn("lines of the log were lost: whoever reads it was too slow", "lines", lost)
+	})
+}
+
+// closeLog waits a moment for the last lines to be written.
+func (s *service) closeLog() {
+	if s.queue != nil {
+		s.queue.close()
+	}
 }
 
 // reload reads the configuration again. Any fault leaves the old one in force as a whole.
