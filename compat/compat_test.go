@@ -175,7 +175,7 @@ func TestScripts(t *testing.T) {
 				port, _, _ := strings.Cut(name, " ")
 				diff, want := Diff(out.direct, transcript), expectedOf(script.Name, port, version).Diff
 				if !matches(diff, want) {
-					t.Errorf("%s differs from PostgreSQL:\n%s\nexpected to differ:\n%s", name, strings.Join(diff, "\n"), strings.Join(want, "\n"))
+					t.Errorf("%s differs from PostgreSQL:\n%s\nexpected to differ:\n%s\nit was answered:\n%s", name, strings.Join(diff, "\n"), strings.Join(want, "\n"), transcript)
 				}
 			}
 		})

@@ -26,7 +26,7 @@ const (
 	// late: see startup_param_bad.
 	late = "a login waits for no server, so what PostgreSQL says of a startup parameter comes with the first statement, and a hint"
 	// statements, state and listening are still to be built on the transaction port.
-	statements = "what SQL itself prepares does not keep its client on its server yet"
+	statements = "DEALLOCATE of one name, and a result that has changed since it was described, are not dealt with yet"
 	state      = "state that only a connection can hold does not keep its client on its server yet"
 	listening  = "notifications reach whoever has the listening server; LISTEN is not followed yet"
 	walsender  = "replication connections cannot share a server and have no transactions: only the session port has them"
@@ -126,8 +126,10 @@ var ExpectedDifferences = []Expected{
 	{Script: "startup_replication", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
 	{Script: "startup_replication_database", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
 
-	{Script: "sql_prepare", Port: "transaction", Pending: true, Why: statements},
-
+	{Script: "deallocate_name", Port: "transaction", Pending: true, Why: statements},
+	{Script: "prepared_result_changed", Port: "transaction", Pending: true, Why: statements},
+	{Script: "sql_prepare", Port: "transaction", Pending: true, Why: state},
+	{Script: "sql_prepare_bound", Port: "transaction", Pending: true, Why: state},
 	{Script: "advisory_lock", Port: "transaction", Pending: true, Why: state},
 	{Script: "cursor_with_hold", Port: "transaction", Pending: true, Why: state},
 	{Script: "temp_table", Port: "transaction", Pending: true, Why: state},
@@ -135,6 +137,30 @@ var ExpectedDifferences = []Expected{
 	{Script: "listen", Port: "transaction", Pending: true, Why: listening},
 	{Script: "listen_in_transaction", Port: "transaction", Pending: true, Why: listening},
 	{Script: "listen_other", Port: "transaction", Pending: true, Why: listening},
+}
+
+// tolerated takes out of a difference what may be so in any script, on the transaction port: of a message with two faults another one is
+// named first. A Bind of an unnamed statement whose fate is not certain is preceded by its Parse, which fails with 25P02 in a failed
+// transaction; a Bind of a statement that is not there fails with 26000 though it may be malformed besides.
+func tolerated(diff []string) []string {
+	var rest []string
+	for i := 0; i < len(diff); i++ {
+		if i+1 < len(diff) && otherFault(diff[i], diff[i+1]) {
+			i++
+			continue
+		}
+		rest = append(rest, diff[i])
+	}
+	return rest
+}
+
+// otherFault compares PostgreSQL's line with the port's.
+func otherFault(its, ports string) bool {
+	const fault = "< ErrorResponse ERROR ERROR "
+	if its[0] != '-' || ports[0] != '+' || !strings.Contains(its, fault) {
+		return false
+	}
+	return strings.Contains(ports, fault+"25P02 ") || strings.Contains(ports, fault+"26000 ") && strings.Contains(its, fault+"08P01 ")
 }
 
 // expectedOf is the entry for a port and a script in front of a major version of PostgreSQL; without one it expects no difference.

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
 
 // The generator makes up scripts: a few rounds of messages sent in one go, legal and illegal in any mixture, each round closed by a
@@ -36,8 +38,11 @@ var texts = []string{
 
 var (
 	statementNames = rapid.SampledFrom([]string{"", "", "a", "a", "b", "c"})
-	portalNames    = rapid.SampledFrom([]string{"", "", "", "p", "q"})
-	parameters     = rapid.SampledFrom([]string{"1", "2", "0", "7", "x", "NULL", `\x00000002`, `"a b"`})
+	// namedPortals are for messages drawn alone: Execute of the unnamed portal that a failed Query left behind crashes PostgreSQL 15
+	// (segmentation fault).
+	namedPortals = rapid.SampledFrom([]string{"p", "q"})
+	portalNames  = rapid.SampledFrom([]string{"", "", "", "p", "q"})
+	parameters   = rapid.SampledFrom([]string{"1", "2", "0", "7", "x", "NULL", `\x00000002`, `"a b"`})
 )
 
 // message draws one message, or a few that belong together.
@@ -57,7 +62,7 @@ func drawMessage(t *rapid.T) string {
 	case "close":
 		return drawNamed(t, "Close")
 	case "execute":
-		return fmt.Sprintf("Execute %q %d", portalNames.Draw(t, "portal"), rapid.IntRange(0, 2).Draw(t, "rows"))
+		return fmt.Sprintf("Execute %q %d", namedPortals.Draw(t, "portal"), rapid.IntRange(0, 2).Draw(t, "rows"))
 	case "batch":
 		return drawBatch(t)
 	case "sync":
@@ -92,7 +97,7 @@ func drawNamed(t *rapid.T, what string) string {
 	if rapid.Bool().Draw(t, "of a statement") {
 		return fmt.Sprintf("%s S %q", what, statementNames.Draw(t, "statement"))
 	}
-	return fmt.Sprintf("%s P %q", what, portalNames.Draw(t, "portal"))
+	return fmt.Sprintf("%s P %q", what, namedPortals.Draw(t, "portal"))
 }
 
 // drawBatch is what drivers send, mostly with its Sync.
@@ -140,11 +145,17 @@ func drawScript(t *rapid.T) string {
 }
 
 // generatedOn are the ports that made-up scripts are played on.
-var generatedOn = flag.String("ports", "session", "ports that made-up scripts are played on")
+var generatedOn = flag.String("ports", "session transaction", "ports that made-up scripts are played on")
 
 // TestGenerated plays scripts made up at random. -rapid.checks=100000 plays more of them, -rapid.seed=N those of a failure again.
 func TestGenerated(t *testing.T) {
 	targets, _ := newTargets(t)
+	t.Cleanup(func() {
+		if log := pgtest.Shared(t).Log(); strings.Contains(log, "was terminated by signal") {
+			at := strings.Index(log, "was terminated by signal")
+			t.Errorf("PostgreSQL itself crashed:\n%s", log[max(0, at-500):min(len(log), at+500)])
+		}
+	})
 	rapid.Check(t, func(rt *rapid.T) {
 		text := drawScript(rt)
 		script, err := Parse("generated", text)
@@ -157,7 +168,7 @@ func TestGenerated(t *testing.T) {
 			rt.Fatalf("%v\n%s", out.err, text)
 		}
 		for name, transcript := range out.ports {
-			if diff := Diff(out.direct, transcript); len(diff) > 0 {
+			if diff := tolerated(Diff(out.direct, transcript)); len(diff) > 0 {
 				rt.Fatalf("%s differs from PostgreSQL:\n%s\n\n%s\nPostgreSQL:\n%s", name, strings.Join(diff, "\n"), text, out.direct)
 			}
 		}

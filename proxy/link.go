@@ -197,7 +197,7 @@ func (s *Server) facts() pool.Facts {
 	return pool.Facts{
 		TxStatus: s.relay.TxStatus, RepliesOwed: s.relay.Owed(), InCopy: s.relay.InCopy(),
 		MidMessage: s.relay.MidMessage() || s.conn.Backlog() > 0 || s.relay.BatchOpen(),
-		Unread:     s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.relay.SaidFatal(),
+		Unread:     s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.relay.SaidFatal() || s.relay.Confused(),
 		CancelsInFlight: s.cancels, Dirty: s.dirty && s.pool.resetQuery() != "",
 	}
 }

@@ -120,7 +120,10 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		if c.tracked && !s.passive() {
 			return c.statement(w, at, s)
 		}
-	case protocol.ClientQuery:
+	case protocol.ClientQuery, protocol.ClientFunctionCall:
+		if c.tracked && s.batchOpen && !s.passive() && !s.batchAnswered(w, at) {
+			return Step{Verdict: Hold}, false
+		}
 		if c.own != nil && !begun(b) {
 			return Step{Verdict: More}, false
 		}
@@ -136,6 +139,7 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	if c.tracked && !s.passive() {
+		s.confused = s.confused || s.batchOpen && kind != owedSync && kind.endsWithReady()
 		kind = c.mayDrop(f, kind, s)
 	}
 	s.sent(f.Type, kind)

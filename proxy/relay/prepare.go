@@ -82,12 +82,31 @@ func (s *Server) mustHold(w *weave, at int) bool {
 	if s.resets == 0 {
 		return false
 	}
+	s.flush(w, at)
+	return true
+}
+
+// batchAnswered reports that all of the open batch has been answered, and has the server answer it otherwise. A Query in a batch waits for
+// that: if the batch fails it is skipped, with all that follows up to the Sync, and what it drops is not dropped.
+func (s *Server) batchAnswered(w *weave, at int) bool {
+	if s.owed.n == 0 {
+		return true
+	}
+	s.flush(w, at)
+	if s.oursDue() {
+		w.cut(at, 0, s.desk)
+		s.giveOurs()
+	}
+	return s.owed.n == 0
+}
+
+// flush asks the server not to sit on what it has to say.
+func (s *Server) flush(w *weave, at int) {
 	if s.unflushed > 0 {
 		w.cut(at, 0, s.desk)
 		s.desk.ToServer = append(s.desk.ToServer, flushMessage...)
 		s.unflushed = 0
 	}
-	return true
 }
 
 var flushMessage = []byte{protocol.ClientFlush, 0, 0, 0, 4}

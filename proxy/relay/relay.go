@@ -111,6 +111,7 @@ type Server struct {
 	syncInCopy bool
 	doubt      bool // see Doubtful
 	saidFatal  bool // see SaidFatal
+	confused   bool // see Confused
 	abandoned  bool // the client is gone: replies are dropped until nothing is owed
 	// unflushed counts the replies owed to messages that neither Sync, Flush nor Query followed: the server may sit on them.
 	unflushed int
@@ -243,6 +244,10 @@ func (s *Server) Torn() bool { return s.scanner.MidMessage() && !s.hidden() }
 
 // Doubtful reports that the relay can no longer tell whose replies come next. Such a server is closed, never lent again.
 func (s *Server) Doubtful() bool { return s.doubt }
+
+// Confused reports that the server has had a Query inside a batch, which leaves PostgreSQL 18 with a wrong idea of its transaction: the
+// statement after the Sync fails (XX000, StartTransactionCommand). No other client is to meet that.
+func (s *Server) Confused() bool { return s.confused }
 
 // SaidFatal reports that the server has said why it will close.
 func (s *Server) SaidFatal() bool { return s.saidFatal }

@@ -222,6 +222,7 @@ func (s *Server) failed(front owedKind, frame []byte) {
 		s.learn(frame)
 		found, noted := s.owed.dropToSync()
 		s.skipping = !found
+		s.batchOpen = s.batchOpen || s.skipping // a Query that is skipped has not ended it
 		s.clamp()
 		s.cameToNothing(noted)
 	}
