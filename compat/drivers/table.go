@@ -35,7 +35,6 @@ func known(name string) bool {
 
 // expectedFailures are cases that cannot pass on a port, or not yet; the driver "*" stands for all.
 var expectedFailures = []struct{ driver, port, name, why string }{
-	{"*", "transaction", "listen", "LISTEN is not followed on the transaction port yet"},
 	{"asyncpg", "transaction", "ddl", "the statement is prepared anew on a server that lacks it, and asyncpg is not told that its columns are others now"},
 }
 

@@ -138,9 +138,11 @@ await attempt('listen', async sql => {
 
 await attempt('reconnect', async sql => {
   await assert.rejects(Promise.resolve(sql`select pg_terminate_backend(pg_backend_pid())`))
-  const again = () => sql`select ${1}::int as n`
-  const [row] = await again().catch(again) // it may still be on the connection that was terminated
-  assert.equal(row.n, 1)
+  for (let tries = 1; ; tries++) { // the next may still be on the connection that was terminated
+    const rows = await sql`select ${1}::int as n`.catch(() => [])
+    if (rows.length === 1 && rows[0].n === 1) return
+    assert(tries < 5)
+  }
 })
 
 await attempt('crowd', async (sql, t) => {
