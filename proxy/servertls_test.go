@@ -129,7 +129,10 @@ func TestServerTLS(t *testing.T) {
 		}
 	}
 	w.Query("select pg_sleep(15)")
-	waitFor(t, "the query", func() bool { return p.pool(t, "transaction").ClientsActive == 1 })
+	waitFor(t, "the query", func() bool { // at PostgreSQL: a request that comes before it does nothing
+		rows, err := c.Query("select 1 from pg_stat_activity where query like 'select pg_sleep(15%' and wait_event = 'PgSleep'")
+		return err == nil && len(rows) == 1
+	})
 	pgtest.Cancel(t, p.transaction, w.Key)
 	canceled(t, w)
 	if strings.Contains(c.Log(), "unexpected EOF") || strings.Contains(c.Log(), "SSL error") {
