@@ -174,6 +174,7 @@ func (ps *PoolSnapshot) add(c *poolCounters) {
 	ps.Queries += c.tally.Queries
 	ps.ParsesSaved += c.tally.ParsesSaved
 	ps.ParsesInjected += c.tally.ParsesInjected
+	ps.StatementsHealed += c.tally.StatementsHealed
 	ps.StatementsEvicted += c.tally.StatementsEvicted
 	ps.ReceivedBytes += c.received
 	ps.SentBytes += c.sent

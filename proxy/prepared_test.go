@@ -60,6 +60,7 @@ func playScript(t *testing.T, p *pooler, c *pgtest.Cluster, seed uint64) {
 			}
 			t.Fatalf("sent:\n%s\n\nPostgreSQL answers:\n%s\n\nthrough the pooler:\n%s", strings.Join(g.told, "\n"), a, b)
 		}
+		g.told = append(g.told, "both answered "+strings.Join(heard[0], " | "))
 	}
 }
 
@@ -110,7 +111,10 @@ var (
 		"select nope", "begin", "commit", "rollback", "select 6 as six", "", "select 7", "select 'eight'", "deallocate all",
 		"insert into copied values (1)", "select count(*) >= 0 from copied", "savepoint s", "rollback to s",
 	}
-	scriptQueries = []string{"begin", "commit", "rollback", "select 9", "select 1/0", "select 10; select 11", "deallocate all", "discard all", "begin; select 1/0"}
+	scriptQueries = []string{
+		"begin", "commit", "rollback", "select 9", "select 1/0", "select 10; select 11", "deallocate all", "discard all", "begin; select 1/0",
+		"deallocate a", "deallocate prepare \"b\" ;", "DEALLOCATE c", "deallocate hb_1",
+	}
 )
 
 func pick[T any](g *scriptWriter, from []T) T { return from[g.rnd.IntN(len(from))] }

@@ -62,6 +62,7 @@ type PoolSnapshot struct {
 	ParsesSaved       uint64 // Parse messages answered by the pooler: the server had the statement
 	ParsesInjected    uint64 // Parse messages sent ahead of a Bind or Describe: the server lacked it
 	StatementsEvicted uint64 // statements closed on a server to make room for others
+	StatementsHealed  uint64 // batches sent again because a statement's plan no longer fitted the tables
 
 	ErrorsByClass  map[string]uint64 // first two characters of the SQLSTATE
 	ServerConnects uint64

@@ -77,19 +77,42 @@ func (s *Server) emptied(own *statements) {
 	s.cache = prepared.Cache{}
 	own.forgetNames(s.desk.Table)
 	for i := range s.notes.n {
-		x := s.notes.at(i)
-		if (x.kind == noteParse || x.kind == noteAdd) && s.cache.Use(x.statement) == prepared.Absent {
+		s.afterEmptied(s.notes.at(i), own)
+	}
+}
+
+// afterEmptied makes a note that was made before it was known that everything is gone right again.
+func (s *Server) afterEmptied(x *note, own *statements) {
+	table := s.desk.Table
+	switch x.kind {
+	case noteParse, noteAdd:
+		if s.cache.Use(x.statement) == prepared.Absent {
 			s.hold(x.statement)
 		}
-		if own != nil && (x.kind == noteParse || x.kind == noteName) && own.remember(x.name, x.statement, s.desk.Table) {
-			s.desk.Table.Retain(x.statement)
+	case noteEvict:
+		table.Release(x.statement)
+		s.void(x)
+	}
+	switch {
+	case own == nil:
+	case x.kind == noteParse, x.kind == noteName:
+		if own.remember(x.name, x.statement, table) {
+			table.Retain(x.statement)
 		}
-		if x.kind == noteEvict || x.kind == noteForget && own != nil {
-			s.desk.Table.Release(x.statement)
-			s.forgetNote(x)
-			x.kind = noteVoid
+	case x.kind == noteForget:
+		if again := own.remove(x.name, table); again != nil {
+			table.Release(again) // the note has a reference of its own
+		} else {
+			table.Release(x.statement)
+			s.void(x)
 		}
 	}
+}
+
+// void makes a note mean nothing.
+func (s *Server) void(x *note) {
+	s.forgetNote(x)
+	x.kind = noteVoid
 }
 
 // learn looks at an error in the oldest message owed: it may tell what the server holds, and what the client's unnamed statement is now.
@@ -106,10 +129,12 @@ func (s *Server) learn(frame []byte) {
 		case "26000": // dropped by something that was not seen
 			s.lose(x.statement)
 		}
+	case noteUnnamedAdd:
+		s.lacksUnnamed(x.serial)
 	case noteUnnamed:
 		// A Parse that fails leaves no unnamed statement behind.
-		s.unnamed.of = nil
-		if own := s.own(); own != nil && x.serial != 0 {
+		s.lacksUnnamed(x.serial)
+		if own := s.own(); own != nil {
 			s.replaceUnnamed(own, x.serial, unnamed{})
 		}
 		if x.undo != nil {

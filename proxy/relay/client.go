@@ -14,6 +14,19 @@ func (c *Client) FromClient(b []byte, s *Server) Step {
 	if c.gathering() {
 		return c.gather(b, s)
 	}
+	if s == nil || !c.tracked {
+		return c.run(b, s)
+	}
+	fresh, saved := s.fresh(), s.Tally.ParsesSaved
+	step := c.run(b, s)
+	if step.Verdict == Rewrite || s.retry.valid {
+		s.retry.keep(step, b[:step.N], s, fresh, s.Tally.ParsesSaved != saved)
+	}
+	return step
+}
+
+// run judges the first bytes of b, which begin with a message or go on with one.
+func (c *Client) run(b []byte, s *Server) Step {
 	w := weave{b: b}
 	run := 0 // bytes of neighbours that leave together
 	for run < len(b) {
@@ -124,8 +137,10 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		if c.tracked && s.batchOpen && !s.passive() && !s.batchAnswered(w, at) {
 			return Step{Verdict: Hold}, false
 		}
-		if c.own != nil && !begun(b) {
-			return Step{Verdict: More}, false
+		if c.own != nil && b[0] == protocol.ClientQuery && !s.passive() {
+			if step, passes, deals := c.deallocate(w, at, s); deals {
+				return step, passes
+			}
 		}
 	case protocol.ClientTerminate:
 		return Step{Verdict: Leave, N: len(b)}, false

@@ -2,7 +2,9 @@ package relay
 
 import (
 	"bytes"
+	"strings"
 
+	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
@@ -12,9 +14,9 @@ func (c *Client) mayDrop(f protocol.Frame, kind owedKind, s *Server) owedKind {
 	switch f.Type {
 	case protocol.ClientQuery:
 		s.unnamed.of = nil // a Query ends the unnamed statement, the client's and the server's
+		reset = drops(f.Data[headerBytes:])
 		if c.own != nil {
 			c.own.dropUnnamed()
-			reset = drops(f.Data[headerBytes:])
 		}
 	case protocol.ClientExecute:
 		reset = s.dropBound
@@ -37,9 +39,104 @@ func begun(b []byte) bool {
 	return complete || len(b) >= min(size, begunMin)
 }
 
+// deallocateMax is the longest DEALLOCATE of a single statement that is understood: its name may be escaped.
+const deallocateMax = 512
+
+// deallocate deals with a Query that is DEALLOCATE and a name that the client has given in the extended protocol: the name is the client's
+// alone, so that the server is not asked. deals is false for any other Query.
+func (c *Client) deallocate(w *weave, at int, s *Server) (step Step, passes, deals bool) {
+	b := w.b[at:]
+	if !begun(b) {
+		return Step{Verdict: More}, false, true
+	}
+	size, complete := protocol.Whole(b)
+	if size > deallocateMax || !drops(b[headerBytes:min(size, len(b))]) {
+		return Step{}, false, false
+	}
+	if !complete {
+		return Step{Verdict: More}, false, true
+	}
+	name, ok := deallocated(b[headerBytes:size])
+	known := ok && c.own.names[name].statement != nil
+	switch {
+	case !ok, s.batchOpen:
+		return Step{}, false, false
+	case s.changesOld > 0, known && s.owed.n > 0:
+		return Step{Verdict: Hold}, false, true // it is not certain that there is such a name, or it may be in a failed transaction
+	case !known && !strings.HasPrefix(name, prepared.Prefix):
+		return Step{}, false, false
+	case known && s.TxStatus == StatusFailed:
+		return Step{}, false, false
+	}
+	f, err := c.scanner.Next(b)
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}, false, true
+	}
+	w.cut(at, size, s.desk)
+	if !known { // one of ours must not go
+		text := `deallocate "` + notOurs([]byte(name)) + `"`
+		s.desk.ToServer = append(append(appendHeader(s.desk.ToServer, protocol.ClientQuery, len(text)+1), text...), 0)
+		s.sent(f.Type, c.mayDrop(f, owedQuery, s))
+		return Step{Verdict: Forward, N: len(f.Data)}, true, true
+	}
+	s.desk.Table.Release(c.own.remove(name, s.desk.Table))
+	c.own.dropUnnamed()
+	if s.TxStatus == StatusActive { // where there may be an unnamed portal, which a Query ends
+		s.desk.ToServer = append(append(s.desk.ToServer, closePortal...), syncMessage...)
+		s.owe(owedClose | owedInjected)
+		s.oweReady(owedSync | owedInjected)
+	}
+	s.desk.ToClient = append(s.desk.ToClient, deallocateComplete...)
+	s.desk.ToClient = append(s.desk.ToClient, s.TxStatus)
+	return Step{Verdict: Forward, N: len(f.Data)}, true, true
+}
+
+var closePortal = []byte{protocol.ClientClose, 0, 0, 0, 6, 'P', 0}
+
+// deallocateComplete is CommandComplete and a ReadyForQuery that lacks its status.
+var deallocateComplete = []byte("C\x00\x00\x00\x0fDEALLOCATE\x00Z\x00\x00\x00\x05")
+
+// deallocated is the name in the text of a DEALLOCATE; ok is false for ALL, and for what is not plain: comments, Unicode escapes, more
+// statements.
+func deallocated(text []byte) (name string, ok bool) {
+	text = bytes.Trim(bytes.TrimSuffix(text, []byte{0}), blanks)
+	text = bytes.TrimRight(bytes.TrimSuffix(text, []byte(";")), blanks)
+	if !hasPrefixFold(text, "deallocate") {
+		return "", false
+	}
+	text = text[len("deallocate"):]
+	for {
+		rest := bytes.TrimLeft(text, blanks)
+		quoted := len(rest) > 0 && rest[0] == '"'
+		if len(rest) == len(text) && !quoted {
+			return "", false
+		}
+		text = rest
+		if !hasPrefixFold(text, "prepare") || len(text) == len("prepare") || !bytes.ContainsRune([]byte(blanks+`"`), rune(text[len("prepare")])) {
+			break
+		}
+		text = text[len("prepare"):]
+	}
+	if len(text) > 2 && text[0] == '"' && text[len(text)-1] == '"' {
+		inner := text[1 : len(text)-1]
+		name = string(bytes.ReplaceAll(inner, []byte(`""`), []byte(`"`)))
+		return name, bytes.Count(inner, []byte(`"`)) == 2*(len(inner)-len(name)) && isASCII(inner)
+	}
+	for i, x := range text {
+		letter := x|0x20 >= 'a' && x|0x20 <= 'z' || x == '_'
+		if !letter && (i == 0 || x != '$' && (x < '0' || x > '9')) {
+			return "", false
+		}
+	}
+	name = string(bytes.ToLower(text))
+	return name, name != "" && name != "all"
+}
+
+const blanks = " \t\r\n\f"
+
 // drops reports whether a text begins like one that drops statements.
 func drops(text []byte) bool {
-	text = bytes.TrimLeft(text, " \t\r\n\f")
+	text = bytes.TrimLeft(text, blanks)
 	return hasPrefixFold(text, "deallocate") || hasPrefixFold(text, "discard")
 }
 

@@ -13,7 +13,7 @@ type note struct {
 	kind      noteKind
 	statement *prepared.Statement
 	name      string // the client's
-	serial    uint64 // noteUnnamed: of the change to the client's; 0: only the server's is another one
+	serial    uint64 // noteUnnamed, noteUnnamedAdd: of the client's unnamed statement
 	undo      *undo  // noteUnnamed, noteReject
 }
 
@@ -27,16 +27,17 @@ type undo struct {
 type noteKind uint8
 
 const (
-	noteUse     noteKind = iota // Bind, Describe: nothing is changed, but an error may tell something about the statement
-	noteName                    // Parse that the proxy answers: the client has a new name
-	noteParse                   // Parse of the client's: a new name, and the server holds the statement
-	noteAdd                     // Parse of the proxy's own: the server holds the statement
-	noteEvict                   // Close of the proxy's own: the server no longer holds it
-	noteForget                  // Close that the proxy answers: the client has lost the name
-	noteUnnamed                 // the unnamed statement is another one; undo is nil if the message cannot be skipped
-	noteReset                   // DEALLOCATE or DISCARD by Query: what is left is known when it is answered
-	noteReject                  // the server is made to fail, and the client is told why by the proxy
-	noteVoid                    // has been undone already
+	noteUse        noteKind = iota // Bind, Describe: nothing is changed, but an error may tell something about the statement
+	noteName                       // Parse that the proxy answers: the client has a new name
+	noteParse                      // Parse of the client's: a new name, and the server holds the statement
+	noteAdd                        // Parse of the proxy's own: the server holds the statement
+	noteEvict                      // Close of the proxy's own: the server no longer holds it
+	noteForget                     // Close that the proxy answers: the client has lost the name
+	noteUnnamed                    // the unnamed statement is another one; undo is nil if the message cannot be skipped
+	noteUnnamedAdd                 // Parse of the proxy's own: the server has the client's
+	noteReset                      // DEALLOCATE or DISCARD by Query: what is left is known when it is answered
+	noteReject                     // the server is made to fail, and the client is told why by the proxy
+	noteVoid                       // has been undone already
 )
 
 // changes reports that later batches rest on it: until it is answered, they are held.
@@ -97,7 +98,7 @@ func (s *Server) cameTrue() {
 	switch x.kind {
 	case noteEvict, noteForget:
 		s.desk.Table.Release(x.statement)
-	case noteUse, noteName, noteParse, noteAdd, noteUnnamed, noteReset, noteReject, noteVoid:
+	case noteUse, noteName, noteParse, noteAdd, noteUnnamed, noteUnnamedAdd, noteReset, noteReject, noteVoid:
 	}
 	s.forgetNote(x)
 	s.notes.drop(1)
@@ -112,7 +113,7 @@ func (s *Server) forgetNote(x *note) {
 	case x.kind.changes():
 		s.changes--
 		s.changesOld = max(0, s.changesOld-1)
-	case x.kind == noteUnnamed && x.undo != nil:
+	case (x.kind == noteUnnamed || x.kind == noteUnnamedAdd) && x.undo != nil:
 		s.unnamed.unsure--
 		s.unnamed.unsureOld = max(0, s.unnamed.unsureOld-1)
 		s.savedBytes -= len(x.undo.unnamed.message)
@@ -149,12 +150,19 @@ func (s *Server) undo(x *note) {
 		if own == nil || !own.remember(x.name, x.statement, s.desk.Table) {
 			s.desk.Table.Release(x.statement)
 		}
-	case noteUnnamed:
-		s.unnamed.of = nil
+	case noteUnnamed, noteUnnamedAdd:
+		s.lacksUnnamed(x.serial)
 		if own != nil && x.undo != nil && x.undo.restore {
 			s.replaceUnnamed(own, x.serial, x.undo.unnamed)
 		}
 	case noteUse, noteReset, noteReject, noteVoid:
+	}
+}
+
+// lacksUnnamed notes that the server did not get an unnamed statement. It may have been sent another one since.
+func (s *Server) lacksUnnamed(serial uint64) {
+	if s.unnamed.serial == serial {
+		s.unnamed.of = nil
 	}
 }
 

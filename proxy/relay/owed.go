@@ -128,6 +128,9 @@ func (o *Owed) dropToSync() (found bool, noted int) {
 	return false, noted
 }
 
+// hideFront marks the oldest reply as one that no client is to see.
+func (o *Owed) hideFront() { o.slots()[o.head] |= owedInjected }
+
 // markEnded notes that the client has sent CopyDone or CopyFail behind its newest request.
 func (o *Owed) markEnded() {
 	if o.n > 0 {

@@ -130,6 +130,7 @@ type Server struct {
 	dropBound  bool // a statement that would do that has been bound since the server was lent
 	savedBytes int  // in notes, of unnamed statements
 	desk       *Desk
+	retry      retry
 
 	// StatementsMax is how many statements it may hold.
 	StatementsMax int
@@ -153,6 +154,7 @@ type Tally struct {
 	ParsesSaved       uint64 // Parse messages that no server saw
 	ParsesInjected    uint64 // those that the proxy added
 	StatementsEvicted uint64 // closed for others, beyond max_prepared_statements
+	StatementsHealed  uint64 // batches sent again behind a new Parse
 }
 
 func (t *Tally) countError(frame []byte) {

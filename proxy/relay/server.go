@@ -27,6 +27,12 @@ func (s *Server) FromServer(b []byte) Step {
 				}
 				return single
 			}
+			if mended, alone := s.mend(rest, step.N == 0); alone {
+				if step.N > 0 {
+					break
+				}
+				return mended
+			}
 			if words := s.words(rest); words != nil {
 				if step.N > 0 {
 					break
@@ -196,6 +202,9 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 	}
 	switch {
 	case front.endsWithReady():
+		if s.owed.front()&owedInjected == 0 {
+			s.retry.valid = false
+		}
 		s.popped()
 	case s.doubt:
 		s.skipping, s.batchOpen = false, false

@@ -163,7 +163,7 @@ func (s *Server) provideUnnamed(own *statements) {
 	if own != nil && own.unnamed.there && len(own.unnamed.message) > 0 {
 		s.desk.ToServer = append(s.desk.ToServer, own.unnamed.message...)
 		own.unnamed.batch = s.batch
-		s.changeUnnamed(owedParse|owedInjected, 0, nil)
+		s.changeUnnamed(owedParse|owedInjected, own.unnamed.serial, nil)
 		s.unnamed.of, s.unnamed.serial = own, own.unnamed.serial
 		s.Tally.ParsesInjected++
 		return
@@ -173,12 +173,15 @@ func (s *Server) provideUnnamed(own *statements) {
 	s.unnamed.of = nil
 }
 
-// changeUnnamed notes a message after which the server's unnamed statement is another one. serial and before say what the client's has
-// become and was; 0 and nil when it stays. A message of the client's that comes first in its batch cannot be skipped: nothing is kept to
+// changeUnnamed notes a message after which the server's unnamed statement is the client's of this serial. before is what the client had;
+// nil when it has that one already. A message of the client's that comes first in its batch cannot be skipped: nothing is kept to
 // undo it, and what is sent next may rest on it, as PostgreSQL will tell the client itself if it fails.
 func (s *Server) changeUnnamed(kind owedKind, serial uint64, before *unnamed) {
 	x := note{kind: noteUnnamed, serial: serial}
-	if s.current > 0 || serial == 0 {
+	if before == nil {
+		x.kind = noteUnnamedAdd
+	}
+	if s.current > 0 || before == nil {
 		x.undo = &undo{}
 		if before != nil {
 			x.undo.restore, x.undo.unnamed = true, *before

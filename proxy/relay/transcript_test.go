@@ -495,7 +495,7 @@ func serverMessage(w []string) pgproto3.BackendMessage {
 	case "PortalSuspended":
 		return &pgproto3.PortalSuspended{}
 	case "ErrorResponse":
-		return &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: w[1], Message: "no"}
+		return &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: w[1], Message: "no", Routine: w[2]}
 	case "ReadyForQuery":
 		return &pgproto3.ReadyForQuery{TxStatus: w[1][0]}
 	case "CopyInResponse":

@@ -1,0 +1,150 @@
+package relay
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+	"github.com/hybridbouncer/hybridbouncer/prepared"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// pairing is a client linked to a server that is played by the test.
+type pairing struct {
+	client Client
+	server Server
+	tally  Tally
+	desk   Desk
+}
+
+func newPairing(statementsMax int) *pairing {
+	p := &pairing{client: NewClient(true), server: NewServer(), desk: Desk{Table: prepared.NewTable(64 << 20)}}
+	p.client.Session.Tracked = true
+	p.server.Watch(&p.client, new(protocol.Lexer))
+	p.server.Link(&p.client, &p.tally, &p.desk, statementsMax)
+	return p
+}
+
+// send passes b through, and returns how much of it was taken.
+func (p *pairing) send(t testing.TB, b []byte) (sent int) {
+	for sent < len(b) {
+		step := p.client.FromClient(b[sent:], &p.server)
+		switch step.Verdict {
+		case Forward, Rewrite, Drop:
+			sent += step.N
+		case More, Hold:
+			return sent
+		default:
+			t.Fatal(step.Verdict, step.Err)
+		}
+	}
+	return sent
+}
+
+func (p *pairing) receive(t testing.TB, b []byte) {
+	for len(b) > 0 {
+		step := p.server.FromServer(b)
+		switch step.Verdict {
+		case Forward, Rewrite, Drop:
+			b = b[step.N:]
+		default:
+			t.Fatal(step.Verdict, step.Err)
+		}
+	}
+}
+
+func replies(t testing.TB, messages ...pgproto3.BackendMessage) (b []byte) {
+	for _, m := range messages {
+		var err error
+		if b, err = m.Encode(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+// rounds are what drivers do over and over, with the answers.
+func rounds(t testing.TB) map[string][2][]byte {
+	answer := []pgproto3.BackendMessage{
+		&pgproto3.BindComplete{}, &pgproto3.DataRow{Values: [][]byte{[]byte("1")}},
+		&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.ReadyForQuery{TxStatus: 'I'},
+	}
+	return map[string][2][]byte{
+		"prepared": {
+			pgtest.Encode(t, &pgproto3.Bind{PreparedStatement: "P0_1", Parameters: [][]byte{[]byte("17")}}, &pgproto3.Execute{}, &pgproto3.Sync{}),
+			replies(t, answer...),
+		},
+		"unnamed": {
+			pgtest.Encode(t, &pgproto3.Parse{Query: "select abalance from pgbench_accounts where aid = $1"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}),
+			replies(t, append([]pgproto3.BackendMessage{&pgproto3.ParseComplete{}}, answer...)...),
+		},
+		"simple": {pgtest.Encode(t, &pgproto3.Query{String: "select 1"}), replies(t, answer[1:]...)},
+	}
+}
+
+func (p *pairing) prepare(t testing.TB, name, sql string) {
+	p.send(t, pgtest.Encode(t, &pgproto3.Parse{Name: name, Query: sql}, &pgproto3.Sync{}))
+	p.receive(t, replies(t, &pgproto3.ParseComplete{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}))
+}
+
+// TestRoundsAllocateNothing: once it is prepared, a statement costs no memory, nor does one that is prepared each time without a name.
+func TestRoundsAllocateNothing(t *testing.T) {
+	for name, round := range rounds(t) {
+		p := newPairing(200)
+		p.prepare(t, "P0_1", "select abalance from pgbench_accounts where aid = $1")
+		if n := testing.AllocsPerRun(1000, func() {
+			p.send(t, round[0])
+			p.receive(t, round[1])
+		}); n != 0 {
+			t.Errorf("%s: %v", name, n)
+		}
+		if !p.server.Settled() {
+			t.Errorf("%s: not settled", name)
+		}
+	}
+}
+
+func BenchmarkRounds(b *testing.B) {
+	for name, round := range rounds(b) {
+		b.Run(name, func(b *testing.B) {
+			p := newPairing(200)
+			p.prepare(b, "P0_1", "select abalance from pgbench_accounts where aid = $1")
+			for b.Loop() {
+				p.send(b, round[0])
+				p.receive(b, round[1])
+			}
+		})
+	}
+}
+
+func TestDeallocated(t *testing.T) {
+	for text, want := range map[string]string{
+		"deallocate a": "a", "DEALLOCATE\tPREPARE  Ab_1$;\x00": "ab_1$", `deallocate "A""b"`: `A"b`, `deallocate prepare"x"`: "x", "deallocate  prepare": "prepare",
+		"deallocate all": "", "deallocate prepare all": "", "deallocate a; select 1": "", `deallocate "a" "b"`: "", "deallocate": "", "deallocatex": "",
+		"deallocate /**/ a": "", "deallocate 1a": "", `deallocate U&"a"`: "", `deallocate "`: "", `deallocate ""`: "", "deallocate all;": "", "deallocate\x00": "",
+		`deallocate "all"`: "all", "discard x": "",
+	} {
+		name, ok := deallocated([]byte(text))
+		if ok != (want != "") || ok && name != want {
+			t.Errorf("%q: %q %v", text, name, ok)
+		}
+	}
+}
+
+// FuzzDeallocated: no text makes it panic, and what it understands is a name as SQL would spell it.
+func FuzzDeallocated(f *testing.F) {
+	f.Add([]byte(`deallocate prepare "a""b";`))
+	f.Add([]byte("discard"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		name, ok := deallocated(text)
+		if !ok {
+			return
+		}
+		again, ok := deallocated([]byte(`deallocate "` + strings.ReplaceAll(name, `"`, `""`) + `"`))
+		if !ok || again != name {
+			t.Fatalf("%q is %q, and that %q", text, name, again)
+		}
+	})
+}
