@@ -106,6 +106,7 @@ func (s *Server) afterRead() {
 		s.worker.rest(s)
 	case s.relay.Settled() && !c.relay.MidMessage():
 		s.worker.settle(s)
+	case c.held && s.relay.Asking(): // the answer to the proxy's own question comes first
 	case c.held:
 		c.held = false
 		c.conn.ResumeReads()
@@ -247,7 +248,7 @@ func (s *Server) OnHangup() {
 
 // OnDrained: the server has taken what its client sent; read on.
 func (s *Server) OnDrained() {
-	if s.client != nil {
+	if s.client != nil && !s.client.held {
 		s.client.conn.ResumeReads()
 	}
 }

@@ -125,6 +125,8 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	w.sql = protocol.AppendQuestion(w.sql[:0], names)
 	s.relay.Ask()
 	s.sendQuery(string(w.sql))
+	c.held = true // what it sends next runs with what it has then
+	c.conn.PauseReads()
 	return false
 }
 

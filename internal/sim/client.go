@@ -30,6 +30,7 @@ type client struct {
 	done    bool
 	acting  bool
 	feeding bool // a COPY waits for its data
+	patient bool // it sends no more before it is answered
 
 	since   time.Duration // it has waited for a server; see invariants.go
 	waiting bool
@@ -62,7 +63,7 @@ func (c *client) act() {
 			c.send(c.later...)
 			c.later = nil
 		}
-	case c.oracle.ready < c.ready && !w.chance(6):
+	case c.oracle.ready < c.ready && (c.patient || !w.chance(6)):
 		if w.chance(12) && c.run.cancels {
 			c.cancel()
 		}
@@ -75,6 +76,7 @@ func (c *client) act() {
 		c.leave()
 	default:
 		c.batches--
+		c.patient = false
 		c.batch()
 	}
 	c.plan(0, 4*time.Millisecond)
@@ -102,15 +104,15 @@ func (c *client) send(messages ...message) {
 // statement is a random one, with the client's token.
 func (c *client) statement() string {
 	c.serial++
+	w := c.run.world
 	token := fmt.Sprintf("/*%s*/", c.name)
-	switch c.run.world.rnd.IntN(12) {
+	switch w.rnd.IntN(14) {
 	case 0:
 		return token + "select 1/0"
 	case 1:
 		return token + "selec"
 	case 2:
-		c.app = fmt.Sprintf("%s-%d", c.name, c.serial)
-		return token + "set application_name = '" + c.app + "'"
+		return fmt.Sprintf("%sset application_name = '%s-%d'", token, c.name, c.serial)
 	case 3, 4:
 		return token + "show application_name"
 	case 5:
@@ -118,15 +120,23 @@ func (c *client) statement() string {
 	case 6:
 		return token
 	case 7:
-		if c.run.sessions {
-			return fmt.Sprintf("%sset lock_timeout = '%ds'", token, 1+c.run.world.rnd.IntN(59))
+		if c.run.tracks {
+			return fmt.Sprintf("%sset lock_timeout = '%ds'", token, 1+w.rnd.IntN(59))
 		}
-	case 8:
-		if c.run.sessions {
+	case 8, 9:
+		if c.run.tracks {
 			return token + "show lock_timeout"
 		}
 	}
 	return fmt.Sprintf("%sselect '%s-%d'", token, c.name, c.serial)
+}
+
+// common is a statement that other clients prepare too.
+func (c *client) common() string {
+	if c.run.tracks && c.run.world.chance(4) {
+		return "show lock_timeout"
+	}
+	return fmt.Sprintf("select 'common-%d'", c.run.world.rnd.IntN(4))
 }
 
 // batch sends something that ends with one or more ReadyForQuery.
@@ -156,6 +166,9 @@ func (c *client) batch() {
 	case 2, 3, 4, 5:
 		c.extendeds()
 	case 6:
+		if c.clears() {
+			return
+		}
 		c.send(frame(&pgproto3.Sync{}))
 		c.ready++
 	default:
@@ -163,6 +176,19 @@ func (c *client) batch() {
 			c.query(c.statement())
 		}
 	}
+}
+
+// clears now and then takes back what the session has. What follows a RESET in one pipeline may still run with the values that the server
+// began with, not with those of the client's startup: the client waits for the answer. And no comment hides DEALLOCATE from the relay.
+func (c *client) clears() bool {
+	texts := []string{"deallocate all", "discard all", "reset all", "reset lock_timeout", "reset application_name"}
+	i := c.run.world.rnd.IntN(2 * len(texts))
+	if !c.run.tracks || !c.run.prepares || i >= len(texts) || c.tx {
+		return false
+	}
+	c.query(texts[i])
+	c.patient = i > 0
+	return true
 }
 
 func (c *client) query(sql string) {
@@ -174,11 +200,19 @@ func (c *client) query(sql string) {
 func (c *client) extended() (all []message) {
 	w := c.run.world
 	for range 1 + w.rnd.IntN(3) {
-		all = append(all, frame(&pgproto3.Parse{Query: c.statement()}))
-		if w.chance(4) {
-			all = append(all, frame(&pgproto3.Describe{ObjectType: 'S'}))
+		name := c.statementName()
+		switch {
+		case name == "" && (!c.run.prepares || c.run.cancels || c.oracle.ready < c.ready || !w.chance(4)):
+			all = append(all, frame(&pgproto3.Parse{Query: c.statement()}))
+		case name != "" && w.chance(3):
+			all = append(all, frame(&pgproto3.Close{ObjectType: 'S', Name: name}), frame(&pgproto3.Parse{Name: name, Query: c.common()}))
+		case name != "" && w.chance(3):
+			all = append(all, frame(&pgproto3.Parse{Name: name, Query: c.statement()}))
 		}
-		all = append(all, frame(&pgproto3.Bind{}))
+		if w.chance(4) {
+			all = append(all, frame(&pgproto3.Describe{ObjectType: 'S', Name: name}))
+		}
+		all = append(all, frame(&pgproto3.Bind{PreparedStatement: name}))
 		if w.chance(2) {
 			all = append(all, frame(&pgproto3.Describe{ObjectType: 'P'}))
 		}
@@ -191,6 +225,14 @@ func (c *client) extended() (all []message) {
 		}
 	}
 	return all
+}
+
+// statementName is that of a statement, often none.
+func (c *client) statementName() string {
+	if !c.run.prepares {
+		return ""
+	}
+	return []string{"", "", "s1", "s2", "s3"}[c.run.world.rnd.IntN(5)]
 }
 
 // extendeds sends batches one behind the other. Now and then it goes away in the last one, or stops to think in it, having asked for the

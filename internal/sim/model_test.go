@@ -20,11 +20,12 @@ const modelScripts = 400
 // TestModel: the model of PostgreSQL answers what PostgreSQL answers.
 func TestModel(t *testing.T) {
 	c := pgtest.Shared(t)
+	owner := pgtest.Login(t, fmt.Sprintf("%s:%d", c.Host, c.Port), "postgres", "postgres", "")
+	owner.Query("create table sim (t text)")
+	owner.ReceiveReady()
 	for seed := range uint64(modelScripts) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
 		direct := pgtest.Login(t, fmt.Sprintf("%s:%d", c.Host, c.Port), "postgres", "postgres", "")
-		direct.Query("create temp table sim (t text)")
-		direct.ReceiveReady()
 		model := newSession("")
 		var script []string
 		for range 1 + rnd.IntN(8) {
@@ -49,10 +50,14 @@ func TestModel(t *testing.T) {
 func randomBatch(rnd *rand.Rand) (batch []message) {
 	statements := []string{
 		"select 'a'", "select 'b'", "select 1/0", "selec", "begin", "commit", "rollback", "set application_name = 'x'", "show application_name",
-		"set lock_timeout = '7s'", "show lock_timeout",
+		"set lock_timeout = '7s'", "show lock_timeout", "reset lock_timeout", "reset application_name", "reset all", "deallocate all",
 		"copy (select 'c') to stdout", "", "copy sim from stdin",
 	}
 	pick := func() string { return statements[rnd.IntN(len(statements))] }
+	name := func() string { return []string{"", "", "s1", "s2"}[rnd.IntN(4)] }
+	if rnd.IntN(12) == 0 {
+		return append(batch, frame(&pgproto3.Query{String: "discard all"}))
+	}
 	if rnd.IntN(2) == 0 {
 		sql := pick()
 		for rnd.IntN(3) == 0 {
@@ -66,23 +71,30 @@ func randomBatch(rnd *rand.Rand) (batch []message) {
 	}
 	for range 1 + rnd.IntN(3) {
 		sql := pick()
-		batch = append(batch, frame(&pgproto3.Parse{Query: sql}))
-		if rnd.IntN(4) == 0 {
-			batch = append(batch, frame(&pgproto3.Describe{ObjectType: 'S'}))
+		parsed := name()
+		if rnd.IntN(3) > 0 {
+			batch = append(batch, frame(&pgproto3.Parse{Name: parsed, Query: sql}))
 		}
-		batch = append(batch, frame(&pgproto3.Bind{}))
+		if rnd.IntN(4) == 0 {
+			batch = append(batch, frame(&pgproto3.Describe{ObjectType: 'S', Name: name()}))
+		}
+		if rnd.IntN(4) == 0 {
+			parsed = name()
+		}
+		batch = append(batch, frame(&pgproto3.Bind{PreparedStatement: parsed}))
 		if rnd.IntN(2) == 0 {
 			batch = append(batch, frame(&pgproto3.Describe{ObjectType: 'P'}))
 		}
 		batch = append(batch, frame(&pgproto3.Execute{}))
-		if sql == "copy sim from stdin" {
-			batch = append(batch, copyBatch(rnd)...)
-		}
+		batch = append(batch, copyBatch(rnd)...) // ignored unless it copies
 		if rnd.IntN(4) == 0 {
 			batch = append(batch, frame(&pgproto3.Flush{}))
 		}
 		if rnd.IntN(4) == 0 {
 			batch = append(batch, frame(&pgproto3.Close{ObjectType: 'P'}))
+		}
+		if rnd.IntN(4) == 0 {
+			batch = append(batch, frame(&pgproto3.Close{ObjectType: 'S', Name: name()}))
 		}
 	}
 	return append(batch, frame(&pgproto3.Sync{}))

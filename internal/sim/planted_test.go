@@ -72,6 +72,15 @@ var planted = []struct {
 	{"settings are not brought along", []edit{
 		{"proxy/link.go", "if c.settings != s.settings || c.own != s.own || reset {", "if reset {"},
 	}},
+	{"a SET is taken back with a transaction that was pipelined behind it", []edit{
+		{"proxy/relay/session.go", "\tif p.ends == 0 {\n\t\tp.ends = 1\n\t}\n", ""},
+	}},
+	{"a client goes on before its server has answered the pooler's question", []edit{
+		{"proxy/server.go", "case c.held && s.relay.Asking():", "case c.held && s.relay.Asking() && c.torn:"},
+	}},
+	{"an evicted statement is taken to be there", []edit{
+		{"proxy/relay/answers.go", "x.kind == noteEvict && !s.lose(x.statement) ||", "x.kind == noteEvict ||"},
+	}},
 	{"a half-closed client is kept for ever", []edit{
 		{"proxy/server.go", "case s.parting != nil &&", "case s.parting != nil && s.closing &&"},
 	}},

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -41,16 +43,17 @@ func whole(before, b []byte) (messages []message) {
 
 // session is a model of a PostgreSQL session: a value, so that a copy of it is a way back. It knows neither time nor sockets.
 type session struct {
-	tx       byte // as ReadyForQuery says it
-	begun    bool // a transaction is open, be it an implicit one
+	tx       byte     // as ReadyForQuery says it
+	begun    bool     // a transaction is open, be it an implicit one
+	base     settings // what RESET goes back to
 	settings settings
 	before   settings // as they were when the transaction began
 	reported string   // the application_name that the client was last told
 	skipping bool     // to the next Sync
 	copying  copying
 	rows     int
-	rest     string // statements of the Query behind its COPY
-	sql      string // unnamed statement
+	rest     string            // statements of the Query behind its COPY
+	prepared map[string]string // statements by their names; replaced, never changed
 	portal   string
 	ended    bool
 }
@@ -69,7 +72,7 @@ const (
 )
 
 func newSession(app string) session {
-	return session{tx: 'I', settings: settingsOf(app), reported: app}
+	return session{tx: 'I', base: settingsOf(app), settings: settingsOf(app), reported: app}
 }
 
 func encode(m pgproto3.BackendMessage) []byte {
@@ -110,6 +113,7 @@ func (s *session) step(m message, canceled bool) (replies []message) {
 	}
 	switch m.kind() {
 	case 'Q':
+		s.prepare("", nil)
 		if canceled {
 			return s.ready([]message{s.abort(canceledFailure())})
 		}
@@ -199,39 +203,112 @@ func (s *session) statements(sql string) (replies []message) {
 	return s.ready(replies)
 }
 
+// prepare gives a name to a statement; nil takes it away.
+func (s *session) prepare(name string, sql *string) {
+	if _, ok := s.prepared[name]; !ok && sql == nil {
+		return
+	}
+	prepared := maps.Clone(s.prepared)
+	if sql == nil {
+		delete(prepared, name)
+	} else {
+		if prepared == nil {
+			prepared = make(map[string]string)
+		}
+		prepared[name] = *sql
+	}
+	s.prepared = prepared
+}
+
+// deallocate takes away all statements with names.
+func (s *session) deallocate() {
+	unnamed, ok := s.prepared[""]
+	s.prepared = nil
+	if ok {
+		s.prepare("", &unnamed)
+	}
+}
+
+// lookup finds a statement.
+func (s *session) lookup(name string) (sql string, fault []byte) {
+	sql, ok := s.prepared[name]
+	switch {
+	case ok:
+		return sql, nil
+	case name == "":
+		return "", failure("26000", "unnamed prepared statement does not exist")
+	}
+	return "", failure("26000", "prepared statement \""+name+"\" does not exist")
+}
+
+// parse is a Parse.
+func (s *session) parse(name, sql string) (replies []message, fault []byte) {
+	if name == "" {
+		s.prepare("", nil)
+	}
+	if fault = s.check(sql); fault != nil {
+		return nil, fault
+	}
+	if _, ok := s.prepared[name]; ok {
+		return nil, failure("42P05", "prepared statement \""+name+"\" already exists")
+	}
+	s.prepare(name, &sql)
+	return []message{encode(&pgproto3.ParseComplete{})}, nil
+}
+
+// bind is a Bind.
+func (s *session) bind(name string) (replies []message, fault []byte) {
+	sql, fault := s.lookup(name)
+	if fault == nil {
+		fault = s.check(sql)
+	}
+	if fault != nil {
+		return nil, fault
+	}
+	if s.tx == 'E' && bare(sql) == "" {
+		return nil, abortedFailure() // an empty statement passes elsewhere
+	}
+	if bare(sql) == "select 1/0" {
+		return nil, failure("22012", "division by zero") // planned here
+	}
+	s.portal = sql
+	return []message{encode(&pgproto3.BindComplete{})}, nil
+}
+
+// describe is a Describe.
+func (s *session) describe(kind byte, name string) (replies []message, fault []byte) {
+	sql := s.portal
+	if kind == 'S' {
+		if sql, fault = s.lookup(name); fault != nil {
+			return nil, fault
+		}
+		if s.tx == 'E' && describe(sql) != nil {
+			return nil, abortedFailure()
+		}
+		replies = append(replies, encode(&pgproto3.ParameterDescription{}))
+	}
+	if columns := describe(sql); columns != nil {
+		return append(replies, columns), nil
+	}
+	return append(replies, encode(&pgproto3.NoData{})), nil
+}
+
 func (s *session) extended(m message, canceled bool) (replies []message, fault []byte) {
+	first, rest, _ := strings.Cut(string(m[5:]), "\x00")
+	second, _, _ := strings.Cut(rest, "\x00")
 	switch m.kind() {
 	case 'P':
-		_, rest, _ := strings.Cut(string(m[5:]), "\x00")
-		s.sql, _, _ = strings.Cut(rest, "\x00")
-		if fault = s.check(s.sql); fault != nil {
-			return nil, fault
-		}
-		return []message{encode(&pgproto3.ParseComplete{})}, nil
+		return s.parse(first, second)
 	case 'B':
-		if fault = s.check(s.sql); fault != nil {
-			return nil, fault
-		}
-		if s.tx == 'E' && bare(s.sql) == "" {
-			return nil, abortedFailure() // an empty statement passes elsewhere
-		}
-		if bare(s.sql) == "select 1/0" {
-			return nil, failure("22012", "division by zero") // planned here
-		}
-		s.portal = s.sql
-		return []message{encode(&pgproto3.BindComplete{})}, nil
+		return s.bind(second)
 	case 'D':
-		sql := s.portal
-		if m[5] == 'S' {
-			sql = s.sql
-			replies = append(replies, encode(&pgproto3.ParameterDescription{}))
-		}
-		if columns := describe(sql); columns != nil {
-			return append(replies, columns), nil
-		}
-		return append(replies, encode(&pgproto3.NoData{})), nil
+		return s.describe(first[0], first[1:])
 	case 'C':
-		s.portal = ""
+		if first[0] == 'S' {
+			s.prepare(first[1:], nil)
+		} else {
+			s.portal = ""
+		}
 		return []message{encode(&pgproto3.CloseComplete{})}, nil
 	case 'E':
 		if canceled {
@@ -253,7 +330,7 @@ func bare(sql string) string {
 	if rest, ok := strings.CutPrefix(strings.TrimSpace(sql), "/*"); ok {
 		_, sql, _ = strings.Cut(rest, "*/")
 	}
-	return strings.ToLower(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(sql), ";")))
+	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(sql), ";"))), `"`, "")
 }
 
 func abortedFailure() []byte {
@@ -264,7 +341,7 @@ func abortedFailure() []byte {
 func parse(sql string) []byte {
 	verb, _, _ := strings.Cut(bare(sql), " ")
 	switch verb {
-	case "select", "begin", "commit", "rollback", "set", "show", "copy", "discard", "":
+	case "select", "begin", "commit", "rollback", "set", "reset", "show", "copy", "discard", "deallocate", "":
 		return nil
 	}
 	return failure("42601", "syntax error at or near \""+verb+"\"")
@@ -313,6 +390,8 @@ func (s *session) run(sql string, simple bool) (replies []message, fault []byte)
 	switch {
 	case plain == "select 1/0":
 		return nil, failure("22012", "division by zero")
+	case strings.HasPrefix(plain, "select pg_catalog.encode("):
+		return s.values(sql), nil
 	case strings.HasPrefix(plain, "select "):
 		return s.row(sql, literal(sql), "SELECT 1", simple), nil
 	case plain == "show application_name":
@@ -336,11 +415,18 @@ func (s *session) run(sql string, simple bool) (replies []message, fault []byte)
 			encode(&pgproto3.CopyOutResponse{ColumnFormatCodes: []uint16{0}}),
 			encode(&pgproto3.CopyData{Data: []byte(literal(sql) + "\n")}), encode(&pgproto3.CopyDone{}), complete("COPY 1"),
 		}, nil
+	case strings.HasPrefix(plain, "reset "):
+		s.reset(strings.TrimPrefix(plain, "reset "))
+		return []message{complete("RESET")}, nil
+	case plain == "deallocate all":
+		s.deallocate()
+		return []message{complete("DEALLOCATE ALL")}, nil
 	case plain == "discard all":
 		if s.tx != 'I' {
 			return nil, failure("25001", "DISCARD ALL cannot run inside a transaction block")
 		}
-		s.settings = settingsOf("")
+		s.deallocate()
+		s.settings = s.base
 		return []message{complete("DISCARD ALL")}, nil
 	}
 	return s.boundary(plain), nil
@@ -351,6 +437,30 @@ func (s *session) row(sql, value, tag string, simple bool) (replies []message) {
 		replies = append(replies, describe(sql))
 	}
 	return append(replies, encode(&pgproto3.DataRow{Values: [][]byte{[]byte(value)}}), complete(tag))
+}
+
+func (s *session) reset(name string) {
+	switch name {
+	case "application_name":
+		s.settings.app = s.base.app
+	case "lock_timeout":
+		s.settings.lockTimeout = s.base.lockTimeout
+	case "all":
+		s.settings = s.base
+	}
+}
+
+// values answers the pooler's question for the values of settings.
+func (s *session) values(sql string) []message {
+	var row pgproto3.DataRow
+	for _, rest := range strings.Split(sql, "current_setting(")[1:] {
+		value := s.settings.app
+		if literal(rest) == "lock_timeout" {
+			value = s.settings.lockTimeout
+		}
+		row.Values = append(row.Values, []byte(hex.EncodeToString([]byte(value))))
+	}
+	return []message{encode(&row), complete("SELECT 1")}
 }
 
 // boundary is begin, commit and rollback.

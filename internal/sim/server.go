@@ -180,7 +180,7 @@ func (v *server) witness(m message) {
 	}
 	token := tokenOf(sql)
 	switch {
-	case token == "" && strings.HasPrefix(sql, "ROLLBACK"), token == "" && v.owner == "":
+	case token == "": // the pooler's, or common to several
 	case v.owner == "":
 		v.owner = token
 	case v.owner != token:

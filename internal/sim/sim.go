@@ -36,6 +36,8 @@ type run struct {
 	faults        bool // servers crash and logins fail
 	statements    bool // pool_mode = "statement"
 	sessions      bool // pool_mode = "session"
+	tracks        bool // settings that no server reports stay with their client
+	prepares      bool // so do prepared statements
 }
 
 // pulse is how often the loops turn when nothing happens.
@@ -94,7 +96,11 @@ func (r *run) configuration() *config.Config {
 	l := config.DefaultListener()
 	l.Name = "sim"
 	l.PoolMode = []string{"transaction", "transaction", "transaction", "session", "statement"}[w.rnd.IntN(5)]
+	l.Isolation = []string{"tracked", "tracked", "strict", "off"}[w.rnd.IntN(4)]
+	l.MaxPreparedStatements = w.rnd.IntN(5)
 	r.statements, r.sessions = l.PoolMode == "statement", l.PoolMode == "session"
+	r.tracks = l.PoolMode == "session" || l.Isolation != "off"
+	r.prepares = l.PoolMode == "session" || l.MaxPreparedStatements > 0
 	r.size, r.reserve = 1+w.rnd.IntN(4), w.rnd.IntN(2)
 	l.DefaultPoolSize, l.ReservePoolSize, l.ReservePoolTimeout = r.size, r.reserve, w.between(0, 500*time.Millisecond)
 	r.waitTimeout = w.between(100*time.Millisecond, 3*time.Second)
@@ -171,6 +177,10 @@ func (r *run) enter(i int) error {
 	}
 	c.batches = 1 + r.world.rnd.IntN(12)
 	c.oracle = newOracle(c.app)
+	if r.sessions {
+		c.oracle.session.base = settingsOf("") // RESET is PostgreSQL's business there, which had the startup parameters by SET
+		c.oracle.base = c.oracle.session
+	}
 	c.socket.onData, c.socket.onEnd = c.receive, c.ended
 	var err error
 	c.proxy, err = r.sim.Adopt(c.key, c.app, parameters(), r.world.rnd.IntN(r.sim.Loops()), c.socket.fd)

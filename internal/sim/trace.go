@@ -43,8 +43,14 @@ func detail(m message, fromServer bool) string {
 	case fromServer && (m.kind() == 'E' || m.kind() == 'N'):
 		e := protocol.ParseError(m[5:])
 		return fmt.Sprintf(" %s %s %q", e.Severity, e.Code, e.Message)
-	case fromServer && m.kind() == 'Z', !fromServer && (m.kind() == 'D' || m.kind() == 'C'):
+	case fromServer && m.kind() == 'Z':
 		return " " + string(m[5:6])
+	case !fromServer && (m.kind() == 'D' || m.kind() == 'C'):
+		return fmt.Sprintf(" %c %q", m[5], m.text()[1:])
+	case !fromServer && m.kind() == 'B':
+		_, rest, _ := strings.Cut(string(m[5:]), "\x00")
+		name, _, _ := strings.Cut(rest, "\x00")
+		return fmt.Sprintf(" %q", name)
 	case m.kind() == 'Q' || m.kind() == 'C' || m.kind() == 'f':
 		return fmt.Sprintf(" %q", m.text())
 	case m.kind() == 'P', m.kind() == 'S' && fromServer:

@@ -90,8 +90,10 @@ func (s *Server) afterEmptied(x *note, own *statements) {
 			s.hold(x.statement)
 		}
 	case noteEvict:
-		table.Release(x.statement)
-		s.void(x)
+		if !s.lose(x.statement) { // it was not prepared again ahead of this
+			table.Release(x.statement)
+			s.void(x)
+		}
 	}
 	switch {
 	case own == nil:

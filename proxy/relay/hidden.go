@@ -38,6 +38,9 @@ func (s *Server) Ask() {
 	s.unnamed.of = nil
 }
 
+// Asking reports that the answer to Ask is due.
+func (s *Server) Asking() bool { return s.owed.front()&^owedMarks == owedAsked }
+
 // Hidden reports that what the server says next answers the proxy itself.
 func (s *Server) Hidden() bool { return s.hidden() }
 

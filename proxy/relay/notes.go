@@ -180,11 +180,13 @@ func (s *Server) replaceUnnamed(own *statements, serial uint64, with unnamed) {
 	}
 }
 
-// lose notes that the server does not hold the statement.
-func (s *Server) lose(statement *prepared.Statement) {
-	if s.cache.Remove(statement) {
+// lose notes that the server does not hold the statement. It reports whether it had.
+func (s *Server) lose(statement *prepared.Statement) bool {
+	had := s.cache.Remove(statement)
+	if had {
 		s.desk.Table.Release(statement)
 	}
+	return had
 }
 
 // own is what the client has prepared; nil when there is none or the client is gone.

@@ -200,6 +200,7 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 	if len(f.Data) != headerBytes+1 {
 		return "ReadyForQuery of a wrong length"
 	}
+	pending := s.pending()
 	switch {
 	case front.endsWithReady():
 		if s.owed.front()&owedInjected == 0 {
@@ -212,6 +213,9 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 		return "ReadyForQuery that no request of the client calls for"
 	}
 	s.TxStatus = f.Data[headerBytes]
+	if pending != nil && s.TxStatus == StatusIdle && s.owed.n > 0 {
+		pending.ended()
+	}
 	s.copying, s.syncInCopy = copyNone, false
 	return ""
 }

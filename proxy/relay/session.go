@@ -429,6 +429,13 @@ func (p *pending) completed(frame []byte) {
 	}
 }
 
+// ended notes that a transaction is over while more is on its way: a ROLLBACK of that does not take back what this one did.
+func (p *pending) ended() {
+	if p.ends == 0 {
+		p.ends = 1
+	}
+}
+
 // pending is what its client has noted and the reply due now may be about; nil: nothing.
 func (s *Server) pending() *pending {
 	if s.watched == nil || s.owed.front()&owedInjected != 0 {

@@ -102,6 +102,14 @@ var sessions = []struct {
 	{"committed", []exchange{{query("begin"), "C:BEGIN Z:T"}, {query("set app.x = 'a'"), "C:SET Z:T"}, {query("commit"), "C:COMMIT Z:I"}}, "app.x = a; "},
 	{"rolled back", []exchange{{query("begin"), "C:BEGIN Z:T"}, {query("set app.x = 'a'"), "C:SET Z:T"}, {query("rollback"), "C:ROLLBACK Z:I"}}, ""},
 	{
+		"pipelined ahead of a transaction that is rolled back",
+		[]exchange{
+			{join(query("set app.x = 'a'"), query("begin")), "C:SET Z:I C:BEGIN Z:T"},
+			{query("rollback"), "C:ROLLBACK Z:I"},
+		},
+		"app.x = a; ask; ",
+	},
+	{
 		"rolled back to a savepoint",
 		[]exchange{
 			{query("begin; savepoint a"), "C:BEGIN C:SAVEPOINT Z:T"},
