@@ -120,12 +120,14 @@ func (p *Pool) lend(s *Server, w *Waiter) {
 	s.borrower = w
 }
 
-// Leave takes a waiter out of the queue. It reports false when w is not in it: a server has been granted, or it has expired.
-func (p *Pool) Leave(w *Waiter, now time.Duration) bool {
-	p.set.guarded()
-	if w.queue != &p.waiters {
+// Leave takes a waiter out of the queue it is in. It reports false when it is in none: it has been granted what it waited for, or has
+// expired.
+func (s *Set) Leave(w *Waiter, now time.Duration) bool {
+	s.guarded()
+	if w.queue == nil {
 		return false
 	}
+	p := w.queue.pool
 	p.waiters.remove(w)
 	w.givesUp()
 	p.letIn(now)

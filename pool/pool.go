@@ -79,6 +79,7 @@ func (s *Set) Open(k Key, l Limits, now time.Duration) *Pool {
 		return p
 	}
 	p := &Pool{Key: k, set: s, limits: l, database: budgetOf(s.database, k.Database), user: budgetOf(s.user, k.User)}
+	p.waiters.pool = p
 	s.byKey[k] = p
 	s.pools = append(s.pools, p)
 	p.fill(now)

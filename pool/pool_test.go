@@ -307,7 +307,7 @@ func TestRandomOperations(t *testing.T) {
 					return
 				}
 				wt := w.queued[p][rapid.IntRange(0, len(w.queued[p])-1).Draw(t, "waiter")]
-				if !p.Leave(wt, w.now) || wt.Waiting() || p.Leave(wt, w.now) {
+				if !w.set.Leave(wt, w.now) || wt.Waiting() || w.set.Leave(wt, w.now) {
 					t.Fatal("a waiter could not leave, or could leave twice")
 				}
 				w.unqueue(p, wt)

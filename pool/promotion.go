@@ -70,13 +70,11 @@ func (p *Pool) let(w *Waiter) {
 // letIn takes in what those at the head of the queue bring, as far as there is room.
 func (p *Pool) letIn(now time.Duration) {
 	for w := p.waiters.first; w != nil && w.promotes != nil; w = p.waiters.first {
-		other := w.promotes.pool
 		if !p.admit(w.promotes, now) {
 			return
 		}
 		p.waiters.remove(w)
 		p.let(w)
-		other.grow(now) // it has a place free for its own waiters
 	}
 }
 

@@ -25,6 +25,7 @@ func (w *Waiter) Waiting() bool { return w.queue != nil }
 
 // waiterQueue is first in, first out.
 type waiterQueue struct {
+	pool        *Pool
 	first, last *Waiter
 	n           int
 }

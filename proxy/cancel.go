@@ -93,7 +93,7 @@ func (w *worker) cancelClient(c *Client, done func()) {
 		w.act()
 		done()
 	case c.state == clientActive && c.waiter != nil:
-		w.leavePromotion(c)
+		w.leaveQueue(c)
 		w.stayUnpromoted(c, closeCanceled, protocol.ErrCanceledWaiting())
 		w.act()
 		done()

@@ -34,7 +34,7 @@ func TestPoolsAreLocked(t *testing.T) {
 		"Pool.Waiting":    func() { one.Waiting() },
 		"Pool.OldestWait": func() { one.OldestWait(0) },
 		"Pool.Checkout":   func() { one.Checkout(&pool.Waiter{}, 0) },
-		"Pool.Leave":      func() { one.Leave(&pool.Waiter{}, 0) },
+		"Set.Leave":       func() { p.set.Leave(&pool.Waiter{}, 0) },
 		"Pool.Checkin":    func() { one.Checkin(server, pool.Facts{}, 0) },
 		"Pool.Close":      func() { one.Close(server, pool.CloseLost, 0) },
 		"Pool.Closed":     func() { one.Closed(server, 0) },

@@ -147,7 +147,7 @@ func appendQuery(dst []byte, sql string) []byte {
 // unlink parts a client and a server. Neither is closed.
 func (w *worker) unlink(c *Client, s *Server) {
 	if c.waiter != nil {
-		w.leavePromotion(c)
+		w.leaveQueue(c)
 	}
 	c.torn = s.relay.Torn()
 	c.server, s.client = nil, nil
@@ -164,21 +164,19 @@ func (w *worker) unlink(c *Client, s *Server) {
 	s.conn.ResumeReads()
 }
 
-// settle is called when nothing is outstanding between a client and its server: outside a session the server goes back.
+// settle is called when nothing is outstanding between a client and its server: the server goes back, unless it is the client's own, or
+// the client waits for room to make it that.
 func (w *worker) settle(s *Server) {
-	c := s.client
-	parting := s.parting
-	own := c.pool.mode == relay.Session || s.relay.Kept
-	if own && parting == nil && !w.draining && !c.relay.Session.Pending() {
-		return
-	}
+	c, parting := s.client, s.parting
+	ends := parting != nil || w.draining
 	if s.conn.Unread() {
 		return // it says more: come again when that has been read
 	}
-	if c.relay.Session.Pending() && !w.resolve(c, s, parting != nil || w.draining) {
+	if c.relay.Session.Pending() && !w.resolve(c, s, ends) {
 		return // the server has been asked, and is settled again when it has answered
 	}
-	if s.relay.Kept && parting == nil && !w.draining {
+	keeps := c.pool.mode == relay.Session || s.relay.Kept || c.waiter != nil
+	if keeps && !ends {
 		return
 	}
 	w.unlink(c, s)
@@ -198,7 +196,7 @@ func (s *Server) facts() pool.Facts {
 		TxStatus: s.relay.TxStatus, RepliesOwed: s.relay.Owed(), InCopy: s.relay.InCopy(),
 		MidMessage: s.relay.MidMessage() || s.conn.Backlog() > 0 || s.relay.BatchOpen(),
 		Unread:     s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.relay.SaidFatal() || s.relay.Confused(),
-		CancelsInFlight: s.cancels, Dirty: s.dirty && s.pool.resetQuery() != "",
+		CancelsInFlight: s.cancels, Dirty: s.dirty && s.resetQuery() != "",
 	}
 }
 
@@ -231,10 +229,11 @@ func (w *worker) follow(s *Server, out pool.Outcome) {
 
 // cleanServer sends server_reset_query. rest checks the server in when it is through.
 func (w *worker) cleanServer(s *Server) {
-	s.dirty, s.own, s.lastID = false, protocol.Settings{}, 0
+	sql := s.resetQuery()
+	s.dirty, s.foreign, s.own, s.lastID = false, false, protocol.Settings{}, 0
 	s.deadline = w.loop.Now() + checkMax
 	w.watch()
-	s.inject(s.pool.resetQuery())
+	s.inject(sql)
 }
 
 // checkServer sends server_check_query to a server that nobody has used for server_check_delay.

@@ -46,12 +46,12 @@ type poolSettings struct {
 	statementsMax int
 }
 
-// resetQuery cleans a dirty server; empty: nobody wants it clean.
-func (sp *serverPool) resetQuery() string {
-	if sp.mode != relay.Session {
+// resetQuery is what cleans a dirty server; empty: nobody wants it clean.
+func (s *Server) resetQuery() string {
+	if s.foreign || s.pool.mode != relay.Session {
 		return "DISCARD ALL"
 	}
-	return sp.limits.Load().resetQuery
+	return s.pool.limits.Load().resetQuery
 }
 
 func (sp *serverPool) checkQuery() string { return sp.limits.Load().checkQuery }

@@ -105,20 +105,6 @@ func (w *worker) admitted(a pool.Action) {
 	c.conn.ResumeReads()
 }
 
-// leavePromotion takes a linked client out of the queue for room in the session pool. When the room is on its way already, admitted finds
-// it gone.
-func (w *worker) leavePromotion(c *Client) {
-	wt, to := c.waiter, w.proxy.sessionPool(c.pool)
-	c.waiter = nil
-	var left bool
-	w.pools(func() {
-		left = to != nil && to.pool.Leave(wt, w.loop.Now())
-	})
-	if left {
-		w.freeWaiter(wt)
-	}
-}
-
 // stayUnpromoted refuses the statement that there is no room for. Between transactions the client goes on without it; inside one it cannot
 // be told that the transaction has failed while it has not, so it is closed.
 func (w *worker) stayUnpromoted(c *Client, why closeReason, err *protocol.Error) {
@@ -132,13 +118,14 @@ func (w *worker) stayUnpromoted(c *Client, why closeReason, err *protocol.Error)
 	w.refuse(c, why, err)
 }
 
-// promoted notes that a linked server counts in the session pool now. Sessions expect clean servers: it is cleaned before it serves one.
+// promoted notes that a linked server counts in the session pool now. It is cleaned before it serves a
+// session, even where sessions inherit what the last one left.
 func (w *worker) promoted(s *Server, why promotionReason) {
 	c := s.client
 	w.proxy.mu.Lock()
 	s.pool = s.ps.Pool().Owner.(*serverPool)
 	w.proxy.mu.Unlock()
-	s.dirty = true
+	s.dirty, s.foreign = true, true
 	s.pool.welcome.learnFrom(&c.pool.welcome)
 	c.counters.promotions[why]++
 	w.proxy.log.Info("a client has been moved to the session pool's servers; its application is better off on that port",

@@ -153,6 +153,57 @@ func TestSessionStateQueue(t *testing.T) {
 	})
 }
 
+// TestPromotionKeepsItsPlace: replies to what was sent before do not cost a client that waits for room its place in the queue.
+func TestPromotionKeepsItsPlace(t *testing.T) {
+	p := start(t, pgtest.Shared(t), "default_pool_size = 2\n", "")
+	sessions := []*pgtest.Wire{p.login(t, p.session), p.login(t, p.session)}
+	for _, s := range sessions {
+		run(t, s, "select 1")
+	}
+	a, b := p.login(t, p.transaction), p.login(t, p.transaction)
+	a.Send(&pgproto3.Query{String: "select pg_sleep(0.5)"}, &pgproto3.Query{String: "create temp table mine (i int)"})
+	waitFor(t, "the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 1 })
+	b.Query("create temp table mine (i int)")
+	waitFor(t, "the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 2 })
+	a.ReceiveReady() // what it asked for first
+	sessions[0].Close()
+	a.ReceiveReady()
+	if ps := p.pool(t, "session"); ps.ClientsWaiting != 1 {
+		t.Fatalf("%d wait", ps.ClientsWaiting)
+	}
+}
+
+// TestPromotionSwitchedOff: a reload while somebody waits for room leaves nothing behind.
+func TestPromotionSwitchedOff(t *testing.T) {
+	p := start(t, pgtest.Shared(t), single, "")
+	session, a := p.login(t, p.session), p.login(t, p.transaction)
+	run(t, session, "select 1")
+	a.Query("create temp table mine (i int)")
+	waitFor(t, "the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 1 })
+	if _, err := p.Reload(configuration(t, serverAt(p.postgres), single+"promotion = \"off\"\n", "")); err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	waitFor(t, "an empty queue", func() bool {
+		tx := p.pool(t, "transaction")
+		return p.pool(t, "session").ClientsWaiting == 0 && tx.ServersIdle == 1
+	})
+}
+
+// TestPromotedIsCleaned: what a promoted client leaves reaches no session, even where sessions inherit what the last one left.
+func TestPromotedIsCleaned(t *testing.T) {
+	p := start(t, pgtest.Shared(t), single+"server_reset_query = \"\"\n", "")
+	a := p.login(t, p.transaction)
+	run(t, a, "set app.tenant_id = '7'")
+	run(t, a, "create temp table mine (i int)")
+	a.Close()
+	waitFor(t, "the server at rest", func() bool { return p.pool(t, "session").ServersIdle == 1 })
+	session := p.login(t, p.session)
+	if got := one(t, session, "select coalesce(current_setting('app.tenant_id', true), '') || coalesce(to_regclass('mine')::text, '')"); got != "" {
+		t.Fatalf("a session sees %q", got)
+	}
+}
+
 // TestListen: a client of the transaction port that listens hears what others notify.
 func TestListen(t *testing.T) {
 	p := start(t, pgtest.Shared(t), single, "")

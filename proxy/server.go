@@ -38,7 +38,8 @@ type Server struct {
 	deadline    time.Duration // of draining, checking, cleaning or closing; 0: none
 	drained     int           // bytes dropped since its client left
 	parting     *parting      // its client sends no more, and is closed when its replies are out; nil otherwise
-	dirty       bool          // server_reset_query is due before anybody else gets it
+	dirty       bool          // resetQuery is due before anybody else gets it
+	foreign     bool          // it was promoted, and not cleaned since
 	rolledBack  bool          // ROLLBACK has been sent after its client left
 	closing     bool          // told goodbye; only its EOF is awaited
 	transit     bool          // lent to a client on another loop, and not there yet
@@ -265,7 +266,7 @@ func (s *Server) gone(err error) {
 	}
 	s.conn.Close()
 	if c != nil && c.waiter != nil {
-		w.leavePromotion(c)
+		w.leaveQueue(c)
 	}
 	if !s.closing {
 		s.closing = true

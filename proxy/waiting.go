@@ -8,13 +8,14 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// leaveQueue takes a client out of the queue it waits in. When a server is on its way to it already, granted finds it gone.
+// leaveQueue takes a client out of the queue it waits in, for a server or, linked, for room in the session pool. When that is on its way
+// already, granted or admitted finds it gone.
 func (w *worker) leaveQueue(c *Client) {
 	wt := c.waiter
 	c.waiter = nil
 	var left bool
 	w.pools(func() {
-		left = c.pool.pool.Leave(wt, w.loop.Now())
+		left = w.proxy.set.Leave(wt, w.loop.Now())
 	})
 	if left {
 		w.freeWaiter(wt)
