@@ -23,6 +23,7 @@ func Default() *Config {
 	session.DefaultPoolSize = 10
 
 	return &Config{
+		IOUring:         true,
 		ShutdownTimeout: 30 * time.Second,
 		Server: Server{
 			Host:            "127.0.0.1",

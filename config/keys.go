@@ -10,6 +10,11 @@ var processKeys = []Key{
 		field: of(func(c *Config) any { return &c.Loops }),
 	},
 	{
+		Name: "io_uring", When: Restart,
+		Doc:   "Send and receive for many connections in one system call, where Linux (5.18 or later) lets the process: the same work for less CPU time. Containers often forbid it; then, and with false, each message is a system call of its own. The log says at start which it is.",
+		field: of(func(c *Config) any { return &c.IOUring }),
+	},
+	{
 		Name: "shutdown_timeout", When: Live,
 		Zero:  "do not wait",
 		Doc:   "How long SIGTERM and SIGINT wait for open transactions before they are cut off. Set your orchestrator's grace period (Kubernetes: terminationGracePeriodSeconds) higher.",

@@ -35,12 +35,12 @@ type Conn struct {
 	fd      int32
 	gen     uint32
 	readMax int32
-	errno   int16
 	state   connState
+	errno   uint8    // of every system it is less than 256
 	want    Interest // as the kernel knows it; 0: not watched
 }
 
-type connState uint8
+type connState uint16
 
 const (
 	paused    connState = 1 << iota // reads are
@@ -50,6 +50,8 @@ const (
 	broken                          // OnBroken is due or has been called
 	resumed                         // kept bytes are due
 	queued                          // in loop.ready
+	posted                          // in loop.outbox
+	fetched                         // in loop.inbox
 )
 
 var errPanic = errors.New("a handler panicked")
@@ -90,7 +92,7 @@ func (c *Conn) token() uint64 { return uint64(uint32(c.fd)) | uint64(c.gen)<<32 
 // Loop is the loop the Conn is on, nil for none.
 func (c *Conn) Loop() *Loop { return c.loop }
 
-// Backlog is how many bytes the socket has not taken yet.
+// Backlog is how many bytes the socket would not take. What has been sent in this turn may not have been offered to it yet.
 func (c *Conn) Backlog() int {
 	c.loop.owned("Conn.Backlog")
 	return len(c.out)
@@ -118,6 +120,9 @@ func (c *Conn) ReadsPaused() bool {
 func (c *Conn) SetReadMax(bytes int) {
 	c.loop.owned("Conn.SetReadMax")
 	c.readMax = int32(bytes)
+	if bytes > 0 && bytes < fetchMax {
+		c.keepFetched()
+	}
 }
 
 // Unread reports whether bytes may be waiting in the socket. After a read that did not fill its buffer it costs nothing.
@@ -125,6 +130,9 @@ func (c *Conn) Unread() bool {
 	c.loop.owned("Conn.Unread")
 	if c.loop == nil {
 		return false
+	}
+	if c.state&fetched != 0 && c.loop.inbox.of(c).Errno != syscall.EAGAIN {
+		return true
 	}
 	return c.tls != nil && c.tls.undelivered() || c.state&maybeMore != 0 && c.loop.kernel.Peek(int(c.fd))
 }
@@ -276,7 +284,7 @@ func (c *Conn) read() {
 
 // recv fills room from the socket. With 0 there is nothing to deliver, and what there is to say has been said.
 func (c *Conn) recv(room []byte) int {
-	n, errno := c.loop.kernel.Recv(int(c.fd), room)
+	n, errno := c.receive(room)
 	c.state &^= maybeMore
 	switch {
 	case errno == 0 && n > 0:
@@ -338,7 +346,7 @@ func (c *Conn) Send(b []byte) {
 
 // transmit is Send of bytes as they go over the network.
 func (c *Conn) transmit(b []byte) {
-	if c.loop == nil || c.state&broken != 0 || len(b) == 0 {
+	if c.loop == nil || len(b) == 0 || c.post(b) || c.state&broken != 0 {
 		return
 	}
 	if len(c.out) > 0 {
@@ -346,6 +354,11 @@ func (c *Conn) transmit(b []byte) {
 		return
 	}
 	n, errno := c.loop.kernel.Send(int(c.fd), b)
+	c.sent(b, n, errno)
+}
+
+// sent notes how many bytes of b the socket has taken; the rest becomes the backlog.
+func (c *Conn) sent(b []byte, n int, errno syscall.Errno) {
 	switch {
 	case errno == 0 && n == len(b):
 		return
@@ -392,7 +405,7 @@ func (c *Conn) fail(err error) {
 	if e, ok := err.(syscall.Errno); ok { //nolint:errorlint // made in this package
 		errno = e
 	}
-	c.errno = int16(errno)
+	c.errno = uint8(errno)
 	if c.want != 0 {
 		_ = c.loop.kernel.Remove(int(c.fd))
 		c.want = 0
@@ -434,6 +447,9 @@ func (c *Conn) leave() {
 		}
 		c.state &^= queued
 	}
+	if c.state&fetched != 0 {
+		l.inbox.drop(c)
+	}
 	l.conns[c.fd] = nil
 	l.count.Add(-1)
 	c.loop = nil
@@ -446,6 +462,7 @@ func (c *Conn) Close() {
 	if l == nil {
 		return
 	}
+	c.unpost()
 	c.leave()
 	l.kernel.CloseFD(int(c.fd)) // which also ends its watch
 	if c.kept != nil {
@@ -463,6 +480,8 @@ func (c *Conn) Close() {
 // Detach takes the Conn off its loop with everything that belongs to it, for another loop's Adopt. Ownership passes to the caller.
 func (c *Conn) Detach() Source {
 	c.loop.owned("Conn.Detach")
+	c.unpost()
+	c.keepFetched()
 	src := Source{FD: int(c.fd), TLS: c.tls, Unread: c.kept, Backlog: c.out}
 	if c.want != 0 {
 		_ = c.loop.kernel.Remove(int(c.fd))
@@ -507,6 +526,7 @@ func (c *Conn) CloseAfterDrain(limit time.Duration) {
 	if c.tls != nil {
 		c.closeTLS()
 	}
+	c.unpost()
 	if len(c.out) == 0 {
 		g.OnDrained()
 	}

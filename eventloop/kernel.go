@@ -19,6 +19,10 @@ type Kernel interface {
 	// Recv and Send never block and never enter the Go scheduler. Recv of 0 bytes without an error is the end of the stream.
 	Recv(fd int, b []byte) (int, syscall.Errno)
 	Send(fd int, b []byte) (int, syscall.Errno)
+	// Transfer does many of these, in order, and fills in N and Errno of each. No descriptor may be in a batch twice.
+	Transfer(batch []Transfer)
+	// Batches reports that Transfer costs one system call, so that it is worth while to gather.
+	Batches() bool
 	// Peek reports whether a byte or the end of the stream is waiting.
 	Peek(fd int) bool
 	ShutdownWrite(fd int)
@@ -26,6 +30,27 @@ type Kernel interface {
 	// Now is monotonic time since the process started.
 	Now() time.Duration
 	Close() error
+}
+
+// Transfer is one Recv or Send of a batch.
+type Transfer struct {
+	FD      int
+	Bytes   []byte // to fill, or to send
+	N       int
+	Errno   syscall.Errno
+	Receive bool
+}
+
+// oneByOne does the transfers of a batch by a system call each.
+func oneByOne(k Kernel, batch []Transfer) {
+	for i := range batch {
+		t := &batch[i]
+		if t.Receive {
+			t.N, t.Errno = k.Recv(t.FD, t.Bytes)
+		} else {
+			t.N, t.Errno = k.Send(t.FD, t.Bytes)
+		}
+	}
 }
 
 // Interest is what a descriptor is watched for.

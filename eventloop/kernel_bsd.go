@@ -18,7 +18,7 @@ type kqueue struct {
 
 const maxEvents = 256
 
-func newKernel() (Kernel, error) {
+func newKernel(Options) (Kernel, error) {
 	fd, err := unix.Kqueue()
 	if err != nil {
 		return nil, err
@@ -130,6 +130,10 @@ func (k *kqueue) Send(fd int, b []byte) (int, syscall.Errno) {
 	return n, errnoOf(err)
 }
 
+func (k *kqueue) Batches() bool { return false }
+
+func (k *kqueue) Transfer(batch []Transfer) { oneByOne(k, batch) }
+
 func (k *kqueue) Peek(fd int) bool {
 	var b [1]byte
 	_, _, err := unix.Recvfrom(fd, b[:], unix.MSG_DONTWAIT|unix.MSG_PEEK)
@@ -155,3 +159,6 @@ func (k *kqueue) Close() error {
 	_ = unix.Close(k.wakeW)
 	return unix.Close(k.fd)
 }
+
+// RingError: there is no io_uring here.
+func RingError() error { return syscall.ENOSYS }

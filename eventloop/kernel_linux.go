@@ -8,9 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// epoll is the Kernel of Linux.
+// epoll is the Kernel of Linux. Where the system lets it, sends and receives go through an io_uring, many at once.
 type epoll struct {
 	fd, wakeFD int
+	ring       *ring // nil: one by one
 	buffer     [maxEvents]unix.EpollEvent
 }
 
@@ -22,7 +23,7 @@ const maxEvents = 256
 // an idle process sleeps as a whole.
 const keepP = 2 * time.Millisecond
 
-func newKernel() (Kernel, error) {
+func newKernel(o Options) (Kernel, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -33,6 +34,9 @@ func newKernel() (Kernel, error) {
 		return nil, err
 	}
 	k := &epoll{fd: fd, wakeFD: wake}
+	if !o.OneByOne {
+		k.ring, _ = newRing() // not there, or not allowed: see RingError
+	}
 	return k, k.Add(wake, wakeToken, WantRead)
 }
 
@@ -146,6 +150,20 @@ func (k *epoll) Send(fd int, b []byte) (int, syscall.Errno) {
 	return int(r), errno
 }
 
+func (k *epoll) Batches() bool { return k.ring != nil }
+
+func (k *epoll) Transfer(batch []Transfer) {
+	if k.ring == nil {
+		oneByOne(k, batch)
+		return
+	}
+	if done := k.ring.transfer(batch); done < len(batch) {
+		k.ring.close() // it has been taken from us: a sandbox that came later
+		k.ring = nil
+		oneByOne(k, batch[done:])
+	}
+}
+
 func (k *epoll) Peek(fd int) bool {
 	var b [1]byte
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b)), 1, unix.MSG_DONTWAIT|unix.MSG_PEEK, 0, 0)
@@ -157,6 +175,9 @@ func (k *epoll) CloseFD(fd int)       { _ = unix.Close(fd) }
 func (k *epoll) Now() time.Duration   { return sinceStart() }
 
 func (k *epoll) Close() error {
+	if k.ring != nil {
+		k.ring.close()
+	}
 	_ = unix.Close(k.wakeFD)
 	return unix.Close(k.fd)
 }

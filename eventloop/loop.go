@@ -20,6 +20,7 @@ type Options struct {
 	Kernel          Kernel                    // nil: the operating system's
 	ReadBufferBytes int                       // what one read may deliver; 0: 64 KiB
 	OnPanic         func(v any, stack []byte) // told of a panic in a handler; the Conn it happened on is broken
+	OneByOne        bool                      // each send and receive is a system call of its own, also where io_uring could take many
 }
 
 const defaultReadBuffer = 64 << 10
@@ -28,6 +29,7 @@ const defaultReadBuffer = 64 << 10
 type Loop struct {
 	// immutable
 	kernel  Kernel
+	batches bool // see batch.go
 	onPanic func(v any, stack []byte)
 
 	// owned by the loop's thread
@@ -42,6 +44,8 @@ type Loop struct {
 	later   []func()
 	ready   []*Conn // with kept bytes to deliver again, or broken
 	spare   [][]byte
+	outbox  outbox
+	inbox   inbox
 	current *Conn // whose handler is running; nil once it has left this loop
 
 	// atomic
@@ -61,7 +65,7 @@ func New(o Options) (*Loop, error) {
 	k := o.Kernel
 	if k == nil {
 		var err error
-		if k, err = newKernel(); err != nil {
+		if k, err = newKernel(o); err != nil {
 			return nil, err
 		}
 	}
@@ -69,7 +73,7 @@ func New(o Options) (*Loop, error) {
 	if n == 0 {
 		n = defaultReadBuffer
 	}
-	l := &Loop{kernel: k, onPanic: o.OnPanic, buffer: make([]byte, n)}
+	l := &Loop{kernel: k, batches: k.Batches(), onPanic: o.OnPanic, buffer: make([]byte, n)}
 	l.now = k.Now()
 	return l, nil
 }
@@ -96,13 +100,21 @@ func (l *Loop) Turn(block bool) bool {
 	n := l.kernel.Wait(l.events[:], l.patience(block))
 	start := l.kernel.Now()
 	l.now = start
-	for i := range n {
-		l.dispatch(l.events[i])
-		l.settle()
+	for events := l.events[:n]; len(events) > 0; {
+		some := events[:min(len(events), batchMax)]
+		events = events[len(some):]
+		l.fetch(some)
+		for _, e := range some {
+			l.dispatch(e)
+			l.settle()
+		}
+		l.endFetch()
+		l.deliverOutbox()
 	}
 	open := l.runPosted()
 	l.runTickers()
 	l.settle()
+	l.deliverOutbox()
 	l.busy.Add(int64(l.kernel.Now() - start))
 	return open
 }
@@ -127,13 +139,21 @@ func (l *Loop) patience(block bool) time.Duration {
 
 // dispatch hands an event to its Conn, unless that is gone: events of one look may close each other's Conns.
 func (l *Loop) dispatch(e Event) {
-	fd, gen := int(uint32(e.Token)), uint32(e.Token>>32)
-	if fd >= len(l.conns) {
-		return
-	}
-	if c := l.conns[fd]; c != nil && c.gen == gen {
+	if c := l.connOf(e.Token); c != nil {
 		l.guarded(c, e.Flags)
 	}
+}
+
+// connOf is the Conn that a token was made for; nil when it is gone.
+func (l *Loop) connOf(token uint64) *Conn {
+	fd, gen := int(uint32(token)), uint32(token>>32)
+	if fd >= len(l.conns) {
+		return nil
+	}
+	if c := l.conns[fd]; c != nil && c.gen == gen {
+		return c
+	}
+	return nil
 }
 
 // settle does what handlers have left to be done: no handler is ever called from inside another.

@@ -111,6 +111,9 @@ func (k *tape) piece() int {
 	return 1 << 20
 }
 
+func (k *tape) Transfer(batch []Transfer) { oneByOne(k, batch) }
+
+func (k *tape) Batches() bool      { return true }
 func (k *tape) Wake()              {}
 func (k *tape) Peek(int) bool      { return len(k.toLoop) > 0 }
 func (k *tape) ShutdownWrite(int)  {}

@@ -150,6 +150,9 @@ func (p *Proxy) Start() error {
 		p.loops.Go(w.loop.Run)
 	}
 	cfg := p.settings.Load().cfg
+	if cfg.IOUring {
+		p.logRing()
+	}
 	for i := range cfg.Listeners {
 		l, err := listen(p, &cfg.Listeners[i])
 		if err != nil {
@@ -164,6 +167,15 @@ func (p *Proxy) Start() error {
 	p.goroutines.Go(p.watchLoops)
 	p.goroutines.Go(p.watchCertificates)
 	return nil
+}
+
+// logRing tells whether loops can send and receive for many connections at once.
+func (p *Proxy) logRing() {
+	if err := eventloop.RingError(); err != nil {
+		p.log.Info("io_uring cannot be used here, so each message is a system call of its own", "error", err)
+		return
+	}
+	p.log.Info("io_uring is used to send and receive for many connections at once; io_uring = false switches it off")
 }
 
 // Addresses are the bound addresses by listener name: what a port of 0 became.

@@ -43,7 +43,7 @@ const (
 
 func newWorker(p *Proxy, index int) (*worker, error) {
 	w := &worker{proxy: p, index: index, quiet: -1, desk: relay.Desk{Table: p.statements}}
-	options := eventloop.Options{OnPanic: p.contained}
+	options := eventloop.Options{OnPanic: p.contained, OneByOne: !p.settings.Load().cfg.IOUring}
 	if p.env.NewKernel != nil {
 		options.Kernel = p.env.NewKernel(index)
 	}

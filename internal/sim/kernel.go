@@ -221,6 +221,20 @@ func (k *kernel) Send(fd int, b []byte) (int, syscall.Errno) {
 	return n, 0
 }
 
+// Batches: half of the worlds have an io_uring.
+func (k *kernel) Batches() bool { return k.world.batches }
+
+func (k *kernel) Transfer(batch []eventloop.Transfer) {
+	for i := range batch {
+		t := &batch[i]
+		if t.Receive {
+			t.N, t.Errno = k.Recv(t.FD, t.Bytes)
+		} else {
+			t.N, t.Errno = k.Send(t.FD, t.Bytes)
+		}
+	}
+}
+
 func (k *kernel) Peek(fd int) bool {
 	s := k.world.sockets[fd]
 	return len(s.ready) > 0 || s.ended || s.reset

@@ -15,12 +15,13 @@ type world struct {
 	number  int
 	sockets []*socket
 	pending bool   // a turn is due
+	batches bool   // the kernel takes many transfers at once
 	trace   *trace // nil: nobody looks
 	err     error
 }
 
 func newWorld(seed uint64) *world {
-	return &world{rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Second, sockets: []*socket{nil}}
+	return &world{rnd: rand.New(rand.NewPCG(seed, 1)), now: time.Second, sockets: []*socket{nil}, batches: seed%2 == 0}
 }
 
 // event is something that happens later.
