@@ -509,7 +509,7 @@ func (c *Conn) CloseAfterDrain(limit time.Duration) {
 	if c.loop == nil {
 		return
 	}
-	if c.state&(broken|ended) != 0 {
+	if c.state&broken != 0 || c.state&ended != 0 && len(c.out) == 0 {
 		c.Close()
 		return
 	}
@@ -539,7 +539,19 @@ func (g *lingerer) end() {
 }
 
 func (g *lingerer) OnRead(b []byte) int { return len(b) }
-func (g *lingerer) OnEOF()              { g.end() }
 func (g *lingerer) OnHangup()           { g.end() }
-func (g *lingerer) OnDrained()          { g.conn.loop.kernel.ShutdownWrite(int(g.conn.fd)) }
 func (g *lingerer) OnBroken(error)      { g.end() }
+
+func (g *lingerer) OnEOF() {
+	if len(g.conn.out) == 0 {
+		g.end() // otherwise OnDrained does
+	}
+}
+
+func (g *lingerer) OnDrained() {
+	if g.conn.state&ended != 0 {
+		g.end() // both sides have said all
+		return
+	}
+	g.conn.loop.kernel.ShutdownWrite(int(g.conn.fd))
+}

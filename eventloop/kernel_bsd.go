@@ -41,25 +41,37 @@ func newKernel(Options) (Kernel, error) {
 
 const wakeToken = ^uint64(0)
 
-// change watches for reading always: the end of a stream is reported there. NOTE_LOWAT keeps unread data quiet while reads are paused.
+// change watches with a filter for each direction. Where reads are paused only the end of the stream is of interest, which the filter for
+// reading reports: EV_CLEAR and NOTE_LOWAT keep it from reporting unread data again and again. A filter that is there keeps its flags, so
+// it is made anew.
 func (k *kqueue) change(fd int, want Interest) error {
-	read := unix.Kevent_t{Flags: unix.EV_ADD | unix.EV_ENABLE}
-	unix.SetKevent(&read, fd, unix.EVFILT_READ, unix.EV_ADD|unix.EV_ENABLE)
-	if want&WantRead == 0 {
-		read.Fflags, read.Data = unix.NOTE_LOWAT, 1<<30
+	k.drop(fd, unix.EVFILT_READ)
+	if want&(WantRead|WantHangup) != 0 {
+		var read unix.Kevent_t
+		unix.SetKevent(&read, fd, unix.EVFILT_READ, unix.EV_ADD|unix.EV_ENABLE)
+		if want&WantRead == 0 {
+			read.Flags |= unix.EV_CLEAR
+			read.Fflags, read.Data = unix.NOTE_LOWAT, 1<<30
+		}
+		if _, err := unix.Kevent(k.fd, []unix.Kevent_t{read}, nil, nil); err != nil {
+			return err
+		}
 	}
-	write := unix.Kevent_t{}
-	if want&WantWrite != 0 {
-		unix.SetKevent(&write, fd, unix.EVFILT_WRITE, unix.EV_ADD|unix.EV_ENABLE)
-		_, err := unix.Kevent(k.fd, []unix.Kevent_t{read, write}, nil, nil)
-		return err
+	if want&WantWrite == 0 {
+		k.drop(fd, unix.EVFILT_WRITE)
+		return nil
 	}
-	if _, err := unix.Kevent(k.fd, []unix.Kevent_t{read}, nil, nil); err != nil {
-		return err
-	}
-	unix.SetKevent(&write, fd, unix.EVFILT_WRITE, unix.EV_DELETE)
-	_, _ = unix.Kevent(k.fd, []unix.Kevent_t{write}, nil, nil) // it may not have been there
-	return nil
+	var write unix.Kevent_t
+	unix.SetKevent(&write, fd, unix.EVFILT_WRITE, unix.EV_ADD|unix.EV_ENABLE)
+	_, err := unix.Kevent(k.fd, []unix.Kevent_t{write}, nil, nil)
+	return err
+}
+
+// drop removes a filter, which may not be there.
+func (k *kqueue) drop(fd, filter int) {
+	var e unix.Kevent_t
+	unix.SetKevent(&e, fd, filter, unix.EV_DELETE)
+	_, _ = unix.Kevent(k.fd, []unix.Kevent_t{e}, nil, nil)
 }
 
 func (k *kqueue) Add(fd int, token uint64, want Interest) error {
@@ -73,11 +85,8 @@ func (k *kqueue) Modify(fd int, token uint64, want Interest) error {
 
 func (k *kqueue) Remove(fd int) error {
 	delete(k.tokens, fd)
-	for _, filter := range []int{unix.EVFILT_READ, unix.EVFILT_WRITE} {
-		var e unix.Kevent_t
-		unix.SetKevent(&e, fd, filter, unix.EV_DELETE)
-		_, _ = unix.Kevent(k.fd, []unix.Kevent_t{e}, nil, nil)
-	}
+	k.drop(fd, unix.EVFILT_READ)
+	k.drop(fd, unix.EVFILT_WRITE)
 	return nil
 }
 

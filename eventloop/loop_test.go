@@ -391,6 +391,28 @@ func TestConnSize(t *testing.T) {
 	}
 }
 
+// TestLastWordsOfAHalfClosed: one that sends no more gets all it has been sent before the end.
+func TestLastWordsOfAHalfClosed(t *testing.T) {
+	l := running(t, Options{})
+	nc, src := pair(t)
+	r := newRecorder(swallow)
+	adopt(t, l, r, src)
+	if err := nc.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(t, "eof")
+	words := bytes.Repeat([]byte("last words "), 1<<20)
+	call(l, func() { r.Send(words); r.CloseAfterDrain(20 * time.Second) })
+	got, err := io.ReadAll(nc)
+	if err != nil || !bytes.Equal(got, words) {
+		t.Errorf("%d of %d bytes came, %v", len(got), len(words), err)
+	}
+	call(l, func() {}) // what the last bytes led to
+	if n := l.Connections(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
+
 // TestDescriptors: nothing is left open.
 func TestDescriptors(t *testing.T) {
 	open := func() int {

@@ -342,6 +342,9 @@ func (c *client) ended(reset bool) {
 	if reset && !c.left && !c.oracle.fatal && c.oracle.cancels == 0 && !c.oracle.refused && !c.run.faults {
 		c.run.world.fail("client %s was reset", c.name)
 	}
+	if c.stayed && !reset && !c.oracle.fatal && !c.run.faults && len(c.oracle.partial) > 0 {
+		c.run.world.fail("client %s, half-closed, was closed in the middle of a message", c.name)
+	}
 	c.left, c.done = true, true
 	c.socket.hangUp()
 }
