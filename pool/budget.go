@@ -3,7 +3,11 @@ package pool
 import "time"
 
 // budget is a limit that several pools share.
-type budget struct{ open, max int }
+type budget struct {
+	open    int // servers of all states
+	closing int // of those, the ones told goodbye
+	max     int // 0: no limit
+}
 
 func budgetOf(m map[string]*budget, key string) *budget {
 	b := m[key]
@@ -16,6 +20,9 @@ func budgetOf(m map[string]*budget, key string) *budget {
 
 func (b *budget) full() bool { return b.max > 0 && b.open >= b.max }
 
+// excess reports whether there are more servers than there may be, and too few of them are going.
+func (b *budget) excess() bool { return b.max > 0 && b.open-b.closing > b.max }
+
 // room is how many servers the pool itself may have now: its size, and the reserve while the first waiter has waited for long.
 func (p *Pool) room(now time.Duration) int {
 	if p.limits.Reserve > 0 && p.waiters.first != nil && p.OldestWait(now) >= p.limits.ReserveTimeout {
@@ -24,10 +31,9 @@ func (p *Pool) room(now time.Duration) int {
 	return p.limits.Size
 }
 
-// excess reports whether the pool has more servers than it may ever have: it was made smaller.
+// excess reports whether the pool has more servers than it may ever have: it, or what it shares, was made smaller.
 func (p *Pool) excess() bool {
-	return p.open-p.states[ServerClosing].n > p.limits.Size+p.limits.Reserve ||
-		p.database.max > 0 && p.database.open > p.database.max || p.user.max > 0 && p.user.open > p.user.max
+	return p.usable() > p.limits.Size+p.limits.Reserve || p.database.excess() || p.user.excess()
 }
 
 // grow opens servers for the waiters, as far as the budgets, the pause after failed logins and DialsMax allow.

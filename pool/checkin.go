@@ -122,6 +122,10 @@ func (p *Pool) Closed(s *Server, now time.Duration) {
 func (p *Pool) bury(s *Server) {
 	p.states[s.state].remove(s)
 	p.open--
-	p.database.open--
-	p.user.open--
+	for _, b := range []*budget{p.database, p.user} {
+		b.open--
+		if s.state == ServerClosing {
+			b.closing--
+		}
+	}
 }

@@ -464,3 +464,41 @@ func TestSameParameters(t *testing.T) {
 		p.Checkin(s, clean, 0)
 	}
 }
+
+// TestSmallerBudget: where a budget that pools share is made smaller, no more servers are closed than have to be, also while those are
+// still on their way out.
+func TestSmallerBudget(t *testing.T) {
+	set := NewSet(1)
+	l := Limits{Size: 3}
+	var pools []*Pool
+	var servers []*Server
+	for _, user := range []string{"a", "b"} {
+		p := set.Open(Key{"l", "d", user}, l, 0)
+		pools = append(pools, p)
+		for range l.Size {
+			p.Checkout(&Waiter{}, 0)
+			s := set.Actions()[0].Server
+			p.Dialed(s, 0, 0)
+			servers = append(servers, s)
+		}
+	}
+	idle := servers[1:]
+	for _, s := range idle {
+		s.pool.Checkin(s, clean, 0)
+	}
+	set.SetDatabaseMax("d", 4)
+	for _, p := range pools {
+		set.SetLimits(p, l, 0)
+	}
+	set.Tick(0)
+	busy := servers[0]
+	if o := busy.pool.Checkin(busy, clean, 0); o.Kind != Idle {
+		t.Errorf("a server within the budget: %+v", o)
+	}
+	if n := len(set.Actions()); n != 2 {
+		t.Errorf("%d of 6 servers are closed to be 4", n)
+	}
+	if err := set.Verify(); err != nil {
+		t.Error(err)
+	}
+}

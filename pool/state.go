@@ -46,6 +46,10 @@ func (s *Server) moveTo(to ServerState) {
 	s.stays()
 	p := s.pool
 	p.states[s.state].remove(s)
+	if to == ServerClosing {
+		p.database.closing++
+		p.user.closing++
+	}
 	s.state = to
 	if to != ServerActive {
 		s.borrower = nil

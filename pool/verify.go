@@ -5,22 +5,19 @@ import "fmt"
 // Verify walks every invariant that holds between two calls. For tests and the simulation.
 func (s *Set) Verify() error {
 	s.guarded()
-	database, user := make(map[*budget]int), make(map[*budget]int)
+	open, closing := make(map[*budget]int), make(map[*budget]int)
 	for _, p := range s.pools {
 		if err := p.verify(); err != nil {
 			return fmt.Errorf("pool %v: %w", p.Key, err)
 		}
-		database[p.database] += p.open
-		user[p.user] += p.open
-	}
-	for b, n := range database {
-		if b.open != n {
-			return fmt.Errorf("a database budget counts %d servers, its pools have %d", b.open, n)
+		for _, b := range []*budget{p.database, p.user} {
+			open[b] += p.open
+			closing[b] += p.states[ServerClosing].n
 		}
 	}
-	for b, n := range user {
-		if b.open != n {
-			return fmt.Errorf("a user budget counts %d servers, its pools have %d", b.open, n)
+	for b, n := range open {
+		if b.open != n || b.closing != closing[b] {
+			return fmt.Errorf("a budget counts %d servers and %d closing, its pools have %d and %d", b.open, b.closing, n, closing[b])
 		}
 	}
 	return nil
