@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -46,6 +47,7 @@ var foreignNames = map[string]string{
 	"IDLE_TRANSACTION_TIMEOUT": "listener.transaction.idle_transaction_timeout",
 	"TRANSACTION_TIMEOUT":      "listener.transaction.transaction_timeout",
 	"QUERY_TIMEOUT":            "listener.transaction.query_timeout",
+	"MAX_PREPARED_STATEMENTS":  "listener.transaction.max_prepared_statements",
 	"SESSION_POOL_SIZE":        "listener.session.default_pool_size",
 	"SESSION_MAX_CLIENT_CONN":  "listener.session.max_client_conn",
 	"QUERY_WAIT_TIMEOUT":       "listener.*.query_wait_timeout",
@@ -79,6 +81,8 @@ var foreignSpecial = map[string]func(r *envReader, name, value string){
 	"UNIX_SOCKET_DIR": (*envReader).socketDirectory,
 	"AUTH_TYPE":       (*envReader).authType,
 	"VERBOSE":         (*envReader).verbose,
+
+	"TCP_USER_TIMEOUT": (*envReader).tcpUserTimeout,
 }
 
 // foreignIgnored have no equal here; the text says why, or what to do.
@@ -94,11 +98,10 @@ var foreignIgnored = map[string]string{
 	"TIMEZONE":                  "no equal here: clients set their own",
 	"CLIENT_ENCODING":           "no equal here: clients set their own",
 	"CONNECT_QUERY":             "no equal here",
-	"MAX_PREPARED_STATEMENTS":   "no equal in this version",
 	"LOG_STATS":                 "see /metrics",
 	"STATS_PERIOD":              "see /metrics",
 	"LOGFILE":                   "the log goes to standard error",
-	"SERVER_RESET_QUERY_ALWAYS": "no equal here",
+	"SERVER_RESET_QUERY_ALWAYS": "isolation = \"strict\" of a listener does that",
 	"AUTODB_IDLE_TIMEOUT":       "no equal here",
 	"DNS_MAX_TTL":               "names are looked up at each connection",
 	"DNS_NXDOMAIN_TTL":          "names are looked up at each connection",
@@ -326,4 +329,12 @@ func (r *envReader) verbose(name, value string) {
 	if value != "0" {
 		r.assignForeign("log.level", name, "debug")
 	}
+}
+
+// tcpUserTimeout: the one duration that PgBouncer has in milliseconds.
+func (r *envReader) tcpUserTimeout(name, value string) {
+	if _, err := strconv.Atoi(value); err == nil {
+		value += "ms"
+	}
+	r.assignForeign("server.tcp_user_timeout", name, value)
 }
