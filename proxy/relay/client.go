@@ -70,6 +70,10 @@ func (c *Client) dropped(f protocol.Frame, run int) Step {
 	return Step{Verdict: Drop, N: run + len(f.Data)}
 }
 
+// unlinkedWhole is how long a message may be that has to be there as a whole before a server is taken for it: who sends the first bytes of
+// a query and no more is to keep no server from others.
+const unlinkedWhole = 8 << 10
+
 // unlinked judges a message of a client that has no server. Most need one; those that PostgreSQL would answer with nothing, or with
 // ReadyForQuery alone, do not.
 func (c *Client) unlinked(b []byte) Step {
@@ -98,13 +102,16 @@ func (c *Client) checked(b []byte, step Step) Step {
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}
 	}
+	switch step.Verdict {
+	case Checkout, AnswerReady:
+		if size, complete := protocol.Whole(b); !complete && (step.Verdict == AnswerReady || size <= unlinkedWhole) {
+			c.scanner = before
+			return Step{Verdict: More}
+		}
+	}
 	if step.Verdict == Checkout {
 		c.scanner = before
 		return step
-	}
-	if step.Verdict == AnswerReady && !f.Last {
-		c.scanner = before
-		return Step{Verdict: More}
 	}
 	c.dropping = !f.Last
 	step.N = len(f.Data)

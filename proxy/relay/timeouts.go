@@ -14,6 +14,7 @@ type Clocks struct {
 	Transaction time.Duration // the first message of the transaction went to the server
 	Query       time.Duration // the oldest unanswered request went to the server
 	Progress    time.Duration // bytes last passed in either direction
+	Unasked     time.Duration // when Expired last found that the server has nothing to answer
 }
 
 // Timeout is a time-out that has struck.
@@ -28,23 +29,25 @@ const (
 )
 
 // Expired says which time-out of a linked client has struck. Which clock runs follows from what the server owes, so that each
-// measures what its name says (invariant 9): while the server answers, the query's; while it waits for the client inside a
-// transaction or a batch without Sync, the idle one. sessionMode: between transactions no clock runs. stalled: the bytes wait for a
-// slow client or server, nobody is idle.
-func (s *Server) Expired(now time.Duration, clocks *Clocks, limits *Limits, stalled bool) Timeout {
-	inTransaction := s.TxStatus != StatusIdle || !s.quiet()
-	if !inTransaction || s.abandoned {
+// measures what its name says (invariant 9): the query's while the server has something to answer; the idle one while it waits for the
+// client, be it inside a transaction, in a batch without Sync or in the middle of a message. Between transactions none runs.
+// partial: the client has sent a part of a message that nobody has seen yet. stalled: the bytes wait for a slow client or server,
+// nobody is idle.
+func (s *Server) Expired(now time.Duration, clocks *Clocks, limits *Limits, partial, stalled bool) Timeout {
+	midMessage := s.client != nil && s.client.MidMessage()
+	if s.abandoned || s.Settled() && !midMessage && !partial {
 		return NoTimeout
 	}
-	if limits.Transaction > 0 && now-clocks.Transaction >= limits.Transaction {
+	if limits.Transaction > 0 && clocks.Transaction > 0 && now-clocks.Transaction >= limits.Transaction {
 		return TransactionTimeout
 	}
-	if s.Answering() {
-		if limits.Query > 0 && now-clocks.Query >= limits.Query {
+	if s.Answering() && !(midMessage && s.owed.Len() == 1) { // it is not asked before the message is whole
+		if limits.Query > 0 && now-max(clocks.Query, clocks.Unasked) >= limits.Query {
 			return QueryTimeout
 		}
 		return NoTimeout
 	}
+	clocks.Unasked = now
 	if limits.IdleTransaction > 0 && !stalled && now-clocks.Progress >= limits.IdleTransaction {
 		return IdleTransactionTimeout
 	}
