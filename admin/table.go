@@ -99,7 +99,7 @@ var table = []metric{
 
 	// Listeners: what /health/db says
 	{name: "listener_info", kind: gauge, labels: []string{"listener", "pool_mode"}, samples: listenerInfo, help: "Always 1; tells the pool mode of a listener."},
-	{name: "listener_clients", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.Clients) }), exporter: "pgbouncer_used_clients", help: "Clients of a listener, those that are logging in included."},
+	{name: "listener_clients", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.Clients) }), exporter: "pgbouncer_used_clients", help: "Clients of a listener that have proved who they are."},
 	{name: "listener_max_client_conn", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.MaxClientConn) }), exporter: "pgbouncer_config_max_client_connections", help: "Clients a listener accepts (max_client_conn)."},
 	{name: "listener_utilization_ratio", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return h.percent() / 100 }), help: "Servers in use over the size of all pools of a listener, as utilization in /health/db; above 1 with the reserve in use, at most 10."},
 	{name: "listener_level", kind: gauge, labels: []string{"listener", "level"}, samples: listenerLevels, help: "1 for the level of a listener in /health/db, 0 for the other levels."},

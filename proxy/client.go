@@ -218,11 +218,11 @@ func (c *Client) close(why closeReason, err *protocol.Error) {
 	if c.server != nil {
 		c.torn = c.server.relay.Torn()
 	}
-	if err != nil {
-		if !c.torn {
-			w.scratch = err.AsFatal().Append(w.scratch[:0])
-			c.conn.Send(w.scratch)
-		}
+	if err != nil && !c.torn {
+		w.scratch = err.AsFatal().Append(w.scratch[:0])
+		c.conn.Send(w.scratch)
+	}
+	if err != nil || c.conn.Backlog() > 0 { // it may be half-closed, and read on
 		c.conn.CloseAfterDrain(lastWordsMax)
 	} else {
 		c.conn.Close()
@@ -238,7 +238,7 @@ func (c *Client) close(why closeReason, err *protocol.Error) {
 	w.act()
 }
 
-// lastWordsMax is how long a client may take to read why it is being closed.
+// lastWordsMax is how long a client may take to read what it has been sent before, and why it is being closed.
 const lastWordsMax = 5 * time.Second
 
 // forget removes a client from every list. Its socket may still be sending the last words.
@@ -306,22 +306,23 @@ func (l *clientList) remove(c *Client) {
 
 // tickClients closes clients that have been idle for too long. It reports whether there is anything to watch.
 func (w *worker) tickClients(now time.Duration) (watched bool) {
-	settings := w.proxy.settings.Load()
-	if !settings.clientIdleTimeouts {
+	if !w.proxy.settings.Load().clientIdleTimeouts {
 		return false
 	}
 	if now-w.lastIdle < time.Second {
 		return w.clients.n > 0
 	}
 	w.lastIdle = now
-	for c := w.clients.first; c != nil; {
-		next := c.next
-		limit := settings.of(c.pool).clientIdle
-		if limit > 0 && c.idleFor(now) >= limit {
-			c.close(closeClientIdle, protocol.ErrClientIdle("client_idle_timeout", limit))
+	w.walk(func() {
+		for c := w.clients.first; c != nil; {
+			next := c.next
+			limit := c.pool.limits.Load().clientIdle
+			if limit > 0 && c.idleFor(now) >= limit {
+				c.close(closeClientIdle, protocol.ErrClientIdle("client_idle_timeout", limit))
+			}
+			c = next
 		}
-		c = next
-	}
+	})
 	return w.clients.n > 0
 }
 

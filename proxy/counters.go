@@ -61,9 +61,7 @@ func (p *Proxy) Snapshot() Snapshot {
 		snap.Refusals[reason] = n
 	}
 	p.counts.mu.Unlock()
-	p.reachable.mu.Lock()
-	snap.ServerReachable, snap.ServerError = p.reachable.ok || !p.reachable.known, p.reachable.text
-	p.reachable.mu.Unlock()
+	snap.ServerReachable, snap.ServerError = p.reachable.told()
 	pools := p.allPools()
 	for _, sp := range pools {
 		snap.Pools = append(snap.Pools, p.poolNumbers(sp))

@@ -105,7 +105,7 @@ func (w *worker) dialed(s *Server, d Dialed) {
 	s.settings = settingsOf(d.Parameters)
 	s.base = s.settings
 	s.pool.dials.connects.Add(1)
-	p.reachable.succeeded()
+	p.reachable.note(addressIn(&s.pool.limits.Load().resolved), nil)
 	s.pool.welcome.learn(d.Parameters)
 	s.relay.Tally = &w.countersOf(s.pool).tally
 	w.servers.add(s)
@@ -129,7 +129,7 @@ func (w *worker) dialed(s *Server, d Dialed) {
 func (w *worker) dialFailed(s *Server, err error) {
 	p := w.proxy
 	s.pool.dials.failures.Add(1)
-	p.reachable.failed(err)
+	p.reachable.note(addressIn(&s.pool.limits.Load().resolved), err)
 	p.log.Warn("PostgreSQL could not be reached or refused the login; the pool tries again after a pause (server_login_retry)",
 		"listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", err)
 	w.pools(func() {
@@ -282,23 +282,4 @@ func (p *Proxy) context(limit time.Duration) (context.Context, context.CancelFun
 		return context.WithCancel(p.life)
 	}
 	return context.WithTimeout(p.life, limit)
-}
-
-// reachability is whether PostgreSQL can be reached, as the last dial tells.
-type reachability struct {
-	mu    sync.Mutex
-	ok    bool
-	known bool
-	text  string
-}
-
-func (r *reachability) succeeded() { r.set(true, "") }
-func (r *reachability) failed(err error) {
-	r.set(false, err.Error())
-}
-
-func (r *reachability) set(ok bool, text string) {
-	r.mu.Lock()
-	r.ok, r.known, r.text = ok, true, text
-	r.mu.Unlock()
 }

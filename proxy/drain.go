@@ -44,19 +44,21 @@ func (p *Proxy) clientsOpen() (n int64) {
 // drain closes the clients of this loop that are between transactions; settle closes the others.
 func (w *worker) drain() {
 	w.draining = true
-	for c := w.clients.first; c != nil; {
-		next := c.next
-		switch c.state {
-		case clientIdle:
-			c.close(closeShutdown, protocol.ErrShutdown())
-		case clientActive:
-			if (c.pool.mode == relay.Session || c.server.relay.Kept) && c.server.relay.Settled() && !c.relay.MidMessage() {
+	w.walk(func() {
+		for c := w.clients.first; c != nil; {
+			next := c.next
+			switch c.state {
+			case clientIdle:
 				c.close(closeShutdown, protocol.ErrShutdown())
+			case clientActive:
+				if (c.pool.mode == relay.Session || c.server.relay.Kept) && c.server.relay.Settled() && !c.relay.MidMessage() {
+					c.close(closeShutdown, protocol.ErrShutdown())
+				}
+			case clientWaiting, clientClosing:
 			}
-		case clientWaiting, clientClosing:
+			c = next
 		}
-		c = next
-	}
+	})
 }
 
 // closeMax is how long Close waits for the servers' last bytes.
@@ -66,16 +68,7 @@ const closeMax = 2 * time.Second
 func (w *worker) shutdown() {
 	w.loop.Post(func() {
 		w.draining = true
-		for c := w.clients.first; c != nil; {
-			next := c.next
-			c.close(closeShutdown, protocol.ErrShutdown())
-			c = next
-		}
-		for s := w.servers.first; s != nil; {
-			next := s.next
-			w.closeServer(s, pool.CloseShutdown.String())
-			s = next
-		}
+		w.walk(w.closeAll)
 		deadline := w.loop.Now() + closeMax
 		w.loop.Every(drainPoll, func(now time.Duration) {
 			if w.servers.n == 0 && w.loop.Connections() == 0 || now >= deadline {
@@ -83,4 +76,17 @@ func (w *worker) shutdown() {
 			}
 		}).Start()
 	})
+}
+
+func (w *worker) closeAll() {
+	for c := w.clients.first; c != nil; {
+		next := c.next
+		c.close(closeShutdown, protocol.ErrShutdown())
+		c = next
+	}
+	for s := w.servers.first; s != nil; {
+		next := s.next
+		w.closeServer(s, pool.CloseShutdown.String())
+		s = next
+	}
 }

@@ -318,30 +318,31 @@ var terminateMessage = []byte{protocol.ClientTerminate, 0, 0, 0, 4}
 
 // tickServers looks at the clocks of linked, resting and closing servers. It reports whether there is anything to watch.
 func (w *worker) tickServers(now time.Duration) (watched bool) {
-	settings := w.proxy.settings.Load()
-	for s := w.servers.first; s != nil; {
-		next := s.next
-		if s.client != nil {
-			watched = true
-			w.tickLink(s, now, settings)
-		} else if s.deadline != 0 {
-			watched = true
-			w.tickDeadline(s, now)
+	w.walk(func() {
+		for s := w.servers.first; s != nil; {
+			next := s.next
+			if s.client != nil {
+				watched = true
+				w.tickLink(s, now)
+			} else if s.deadline != 0 {
+				watched = true
+				w.tickDeadline(s, now)
+			}
+			s = next
 		}
-		s = next
-	}
-	w.act()
+	})
 	return watched
 }
 
-func (w *worker) tickLink(s *Server, now time.Duration, settings *settings) {
+func (w *worker) tickLink(s *Server, now time.Duration) {
 	c := s.client
-	limits := settings.of(c.pool)
+	limits := c.pool.limits.Load()
 	if c.waiter != nil {
 		s.clocks.Progress = now // it waits for room in the session pool: it is not idle
 	}
+	partial := c.conn.Kept() > 0 && !c.conn.ReadsPaused()
 	stalled := s.conn.Backlog() > 0 || c.conn.Backlog() > 0
-	switch s.relay.Expired(now, &s.clocks, &limits.link, stalled) {
+	switch s.relay.Expired(now, &s.clocks, &limits.link, partial, stalled) {
 	case relay.NoTimeout:
 		w.tickPromotion(s, now, limits.longTransaction)
 	case relay.IdleTransactionTimeout:

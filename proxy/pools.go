@@ -81,9 +81,9 @@ func (p *Proxy) poolFor(l *listener, database, user string) (sp *serverPool, ok 
 	}
 	sp = &serverPool{key: key, index: len(p.pools), mode: l.mode, listener: l}
 	sp.limits.Store(limits)
+	p.setBudgets(limits.resolved, key) // first: a pool with a minimum size opens servers at once
 	sp.pool = p.set.Open(key, limits.pool, p.workers[0].clock())
 	sp.pool.Owner = sp
-	p.setBudgets(limits.resolved, key)
 	p.pools[key] = sp
 	return sp, true
 }
@@ -111,7 +111,7 @@ type settings struct {
 	clientIdleTimeouts bool // some pool has a client_idle_timeout
 }
 
-func newSettings(cfg *config.Config) (*settings, error) {
+func newSettings(cfg *config.Config) *settings {
 	s := &settings{cfg: cfg}
 	for i := range cfg.Listeners {
 		s.clientIdleTimeouts = s.clientIdleTimeouts || cfg.Listeners[i].ClientIdleTimeout > 0
@@ -119,11 +119,8 @@ func newSettings(cfg *config.Config) (*settings, error) {
 	for _, u := range cfg.Users {
 		s.clientIdleTimeouts = s.clientIdleTimeouts || u.ClientIdleTimeout > 0
 	}
-	return s, nil
+	return s
 }
-
-// of is what the configuration says of a pool.
-func (s *settings) of(sp *serverPool) *poolSettings { return sp.limits.Load() }
 
 func (s *settings) listener(name string) *config.Listener {
 	for i := range s.cfg.Listeners {

@@ -60,6 +60,7 @@ type Proxy struct {
 	nextID      atomic.Uint32
 	counts      coldCounts
 	reachable   reachability
+	probeEvery  time.Duration // immutable after Start
 	goroutines  sync.WaitGroup // every goroutine but the loops
 	loops       sync.WaitGroup
 	life        context.Context // ends with Close: so do the goroutines
@@ -67,7 +68,6 @@ type Proxy struct {
 	draining    atomic.Bool
 	budgetAsked atomic.Bool
 	openLoops   atomic.Int32 // loops that take new clients: [0, openLoops)
-	started     time.Time
 	closeOnce   sync.Once
 }
 
@@ -101,7 +101,7 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 		log: log, env: env,
 		set: pool.NewSet(env.Seed), pools: make(map[pool.Key]*serverPool),
 		statements: prepared.NewTable(statementBytesMax),
-		started:    time.Now(),
+		probeEvery: probeEvery,
 	}
 	p.set.Guard = p.locked
 	p.life, p.end = context.WithCancel(context.Background())
@@ -116,11 +116,8 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	p.cancels.clients = make(map[uint32]*Client)
 	p.authQueries = authQueries{proxy: p, servers: make(map[authTarget]*authServer)}
 	p.counts.refusals = make(map[string]uint64)
-	s, err := newSettings(cfg)
-	if err != nil {
-		return nil, err
-	}
-	p.settings.Store(s)
+	p.settings.Store(newSettings(cfg))
+	var err error
 	if p.verifier, err = p.newVerifier(cfg); err != nil {
 		return nil, err
 	}
@@ -165,6 +162,7 @@ func (p *Proxy) Start() error {
 	}
 	p.workers[0].loop.Post(p.workers[0].startJanitor)
 	p.goroutines.Go(p.watchLoops)
+	p.goroutines.Go(p.watchReachability)
 	p.goroutines.Go(p.watchCertificates)
 	return nil
 }

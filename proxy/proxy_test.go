@@ -473,3 +473,46 @@ func slowClient(t *testing.T, p *pooler, w *pgtest.Wire) {
 		}
 	}
 }
+
+// TestPartOfAMessage: who sends the beginning of a query takes no server for it; where it is so long that it passes in parts, its server
+// is not kept for ever.
+func TestPartOfAMessage(t *testing.T) {
+	p := start(t, pgtest.Shared(t), single+"reserve_pool_size = 0\nquery_wait_timeout = \"20s\"\n"+`idle_transaction_timeout = "300ms"`+"\n", "")
+	other := p.login(t, p.transaction)
+	query := func(bytes int) []byte {
+		b, err := (&pgproto3.Query{String: "select '" + strings.Repeat("x", bytes) + "'"}).Encode(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	short := p.login(t, p.transaction)
+	b := query(100)
+	for _, cut := range []int{1, 5, 50, len(b) - 1} {
+		short.Raw(b[:cut])
+		run(t, other, "select 1")
+		if n := p.pool(t, "transaction").ClientsActive; n != 0 {
+			t.Fatalf("%d clients have a server, though none has sent a whole message", n)
+		}
+		short.Raw(b[cut:])
+		short.ReceiveReady()
+	}
+	long := p.login(t, p.transaction)
+	long.Raw(query(100000)[:50000])
+	waitFor(t, "the part to go to a server", func() bool { return p.pool(t, "transaction").ClientsActive == 1 })
+	other.Query("select 'waits'")
+	long.ExpectError("25P03")
+	long.ExpectClosed()
+	other.ReceiveReady()
+}
+
+// TestMinimumWithinTheBudget: a pool that opens min_pool_size servers does not open more than max_db_connections.
+func TestMinimumWithinTheBudget(t *testing.T) {
+	c := pgtest.Shared(t)
+	p := launch(t, c, configuration(t, serverAt(c)+"max_db_connections = 2\n", "default_pool_size = 5\nmin_pool_size = 5\n", ""))
+	run(t, p.login(t, p.transaction), "select 1")
+	waitFor(t, "the budget to be used", func() bool { return p.pool(t, "transaction").ServersIdle == 2 })
+	if n := p.pool(t, "transaction").ServerConnects; n != 2 {
+		t.Errorf("%d servers were opened", n)
+	}
+}

@@ -8,10 +8,6 @@ import (
 // Reload puts a new, validated configuration in force and tells what that changes, and when: at once, for new logins, or only after a
 // restart. On an error the old one stays in force as a whole. Clients and servers are kept.
 func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
-	next, err := newSettings(cfg)
-	if err != nil {
-		return nil, err
-	}
 	policy, err := p.authOf(cfg)
 	if err != nil {
 		return nil, err
@@ -25,7 +21,9 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	}
 	old := p.settings.Load()
 	changes := config.Diff(old.cfg, cfg)
+	next := newSettings(cfg)
 	p.settings.Store(next)
+	p.reachable.forget()
 	for l, t := range secure {
 		l.tls.Store(t)
 		t.warn(l)

@@ -6,8 +6,8 @@ import "time"
 // views can disagree. Proxy.Snapshot gathers it by message from each loop: a scrape never touches a loop's memory.
 type Snapshot struct {
 	Draining         bool
-	ServerReachable  bool   // a server is open, or the last dial of any pool succeeded
-	ServerError      string // text of the last failed dial, when not reachable; no secrets
+	ServerReachable  bool   // PostgreSQL is there, at one of its addresses at least, as the last attempt tells
+	ServerError      string // text of the last failed attempt, when not reachable; no secrets
 	Logins           uint64 // clients that finished their login
 	Refusals         map[string]uint64
 	Cancels          uint64 // cancel requests received

@@ -100,11 +100,11 @@ func serverLoginError(err error) *protocol.Error {
 }
 
 // refuse answers a client that has waited in vain. Where nothing is pipelined behind the refused batch the client stays; otherwise, and
-// for FATAL errors, it is closed: the rest of its pipeline never reaches a server.
+// for FATAL errors and during a shutdown, it is closed: the rest of its pipeline never reaches a server.
 func (w *worker) refuse(c *Client, why closeReason, err *protocol.Error) {
 	c.state = clientIdle
 	c.idleSince = w.loop.Now()
-	if err.Fatal() || c.conn.Unread() {
+	if err.Fatal() || w.draining || c.conn.Unread() {
 		c.close(why, err)
 		return
 	}

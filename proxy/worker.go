@@ -80,16 +80,36 @@ func (w *worker) pools(call func()) {
 
 // act carries out what the pools asked for. What that leads to is appended and carried out in the same call, not recursively.
 func (w *worker) act() {
-	if w.acting || len(w.actions) == 0 {
-		return
+	if !w.acting && len(w.actions) > 0 {
+		w.carryOutAll()
 	}
+}
+
+// carryOutAll survives the panic of an action: the others are carried out by the next call.
+func (w *worker) carryOutAll() {
+	done := 0
 	w.acting = true
-	for i := 0; i < len(w.actions); i++ {
-		w.carryOut(w.actions[i])
+	defer func() {
+		left := copy(w.actions, w.actions[done:])
+		clear(w.actions[left:])
+		w.actions = w.actions[:left]
+		w.acting = false
+	}()
+	for done < len(w.actions) {
+		done++
+		w.carryOut(w.actions[done-1])
 	}
-	clear(w.actions)
-	w.actions = w.actions[:0]
-	w.acting = false
+}
+
+// walk runs f, which goes through a list of clients or servers and may end those that it meets. What the pools ask for meanwhile, which
+// may end or move others, is carried out afterwards.
+func (w *worker) walk(f func()) {
+	w.acting = true
+	defer func() {
+		w.acting = false
+		w.act()
+	}()
+	f()
 }
 
 func (w *worker) carryOut(a pool.Action) {
