@@ -60,7 +60,7 @@ type Proxy struct {
 	nextID      atomic.Uint32
 	counts      coldCounts
 	reachable   reachability
-	probeEvery  time.Duration // immutable after Start
+	probeEvery  time.Duration  // immutable after Start
 	goroutines  sync.WaitGroup // every goroutine but the loops
 	loops       sync.WaitGroup
 	life        context.Context // ends with Close: so do the goroutines
