@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 )
 
 const single = "default_pool_size = 1\n"
@@ -439,16 +441,33 @@ func TestDrain(t *testing.T) {
 // TestSlowClient: a client that does not read its result stops its server from being read; memory stays bounded.
 func TestSlowClient(t *testing.T) {
 	p := start(t, pgtest.Shared(t), single, "")
-	slowClient(t, p, p.login(t, p.transaction))
+	slowClient(t, p, p.login(t, p.transaction), nil)
 }
 
-func slowClient(t *testing.T, p *pooler, w *pgtest.Wire) {
+// TestSlowPipeliningClient: nor does memory grow when it has sent more requests than may be outstanding.
+func TestSlowPipeliningClient(t *testing.T) {
+	p := start(t, pgtest.Shared(t), single, "")
+	query, err := (&pgproto3.Query{String: ";"}).Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const more = relay.OwedMax + 10_000
+	w := p.login(t, p.transaction)
+	slowClient(t, p, w, bytes.Repeat(query, more))
+	for range more {
+		w.ReceiveReady()
+	}
+}
+
+// slowClient is a client that takes its time to read. It sends more behind its query.
+func slowClient(t *testing.T, p *pooler, w *pgtest.Wire, more []byte) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	const rows = 200
 	w.Query(fmt.Sprintf("select repeat('x', 1000000) from generate_series(1, %d)", rows))
+	w.Raw(more)
 	w.Receive()
 	other := p.login(t, p.session)
 	for range 100 { // the pooler goes on with others meanwhile

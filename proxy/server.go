@@ -108,15 +108,18 @@ func (s *Server) afterRead() {
 	case s.relay.Settled() && !c.relay.MidMessage():
 		s.worker.settle(s)
 	case c.held && s.relay.Asking(): // the answer to the proxy's own question comes first
-	case c.held:
-		c.held = false
-		c.conn.ResumeReads()
 	case s.parting != nil && !s.relay.Answering() && !s.relay.MidMessage(): // what it waits for may never come: a Sync, the end of a COPY
 		c.close(s.parting.why, s.parting.err)
 	case s.pool.mode == relay.Statement && s.relay.TxStatus != relay.StatusIdle && s.relay.Quiet():
 		c.close(closeStatementMode, protocol.ErrStatementMode())
-	case c.conn.Backlog() > 0:
-		s.conn.PauseReads() // until the client has taken it
+	default:
+		if c.held {
+			c.held = false
+			c.conn.ResumeReads()
+		}
+		if c.conn.Backlog() > 0 {
+			s.conn.PauseReads() // until the client has taken it
+		}
 	}
 }
 

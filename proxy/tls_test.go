@@ -330,7 +330,7 @@ func TestTLSBigResults(t *testing.T) {
 func TestSlowTLSClient(t *testing.T) {
 	id, c := newIdentity(t), secureCluster(t)
 	p := launch(t, c, configuration(t, serverAt(c)+"sslmode = 'require'\n", id.listener("prefer")+single, ""))
-	slowClient(t, p, p.secure(t, p.transaction, id.client(t)))
+	slowClient(t, p, p.secure(t, p.transaction, id.client(t)), nil)
 }
 
 // TestCertificateReplaced under load: no query fails, and new logins see the new one; a broken one is not taken up.
