@@ -93,6 +93,10 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 		return total // it has said its last
 	}
 	for len(b) > 0 && c.state != clientClosing {
+		if c.conn.Backlog() > backlogMax {
+			c.conn.PauseReads() // until it has taken what the proxy itself has answered
+			break
+		}
 		step := c.relay.FromClient(b, c.relayServer())
 		switch step.Verdict {
 		case relay.Forward:
@@ -144,7 +148,7 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 	return total - len(b)
 }
 
-// backlogMax is how much may wait for a server before the rest of what a client has sent is kept.
+// backlogMax is how much may wait for a server, or for the client itself, before the rest of what the client has sent is kept.
 const backlogMax = 256 << 10
 
 // rewritten sends what stands for n bytes of a client's: to its server, and what answers them at once, to itself.
@@ -186,19 +190,23 @@ func (c *Client) part(why closeReason, err *protocol.Error) {
 // OnEOF: the client sends no more.
 func (c *Client) OnEOF() { c.part(closeGone, nil) }
 
-// OnHangup: a client whose reads are paused has gone. A waiter leaves the queue at once; a linked one is served to the end of what it
+// OnHangup: a client whose reads are paused has gone. A waiter leaves the queue at once; any other is served to the end of what it
 // asked for, unless the socket breaks.
 func (c *Client) OnHangup() {
-	if c.state == clientActive && c.waiter == nil {
+	if c.state == clientIdle || c.state == clientActive && c.waiter == nil {
 		return
 	}
 	c.close(closeGone, nil)
 }
 
-// OnDrained: the client has taken what its server sent; read on.
+// OnDrained: the client has taken what it was sent; read on, from its server and from itself.
 func (c *Client) OnDrained() {
-	if c.server != nil {
-		c.server.conn.ResumeReads()
+	s := c.server
+	if s != nil {
+		s.conn.ResumeReads()
+	}
+	if c.waiter == nil && (s == nil || !c.held && s.conn.Backlog() == 0) {
+		c.conn.ResumeReads()
 	}
 }
 
