@@ -509,6 +509,7 @@ func (c *Conn) CloseAfterDrain(limit time.Duration) {
 	if c.loop == nil {
 		return
 	}
+	c.unpost()
 	if c.state&broken != 0 || c.state&ended != 0 && len(c.out) == 0 {
 		c.Close()
 		return

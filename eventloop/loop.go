@@ -97,6 +97,7 @@ func (l *Loop) Run() {
 // simulation, which then stands for the loop's thread.
 func (l *Loop) Turn(block bool) bool {
 	l.owned("Turn")
+	l.deliverOutbox() // what was sent between two turns
 	n := l.kernel.Wait(l.events[:], l.patience(block))
 	start := l.kernel.Now()
 	l.now = start

@@ -20,6 +20,7 @@ type deaf struct {
 	taken   []byte
 	listens bool
 	ends    int // bytes that it sends
+	batches bool
 }
 
 var syncs = bytes.Repeat([]byte("S\x00\x00\x00\x04"), 64<<10)
@@ -63,6 +64,13 @@ func (k *deaf) Send(_ int, b []byte) (int, syscall.Errno) {
 	return len(b), 0
 }
 
+func (k *deaf) Transfer(batch []eventloop.Transfer) {
+	for i := range batch {
+		batch[i].N, batch[i].Errno = k.Send(batch[i].FD, batch[i].Bytes)
+	}
+}
+
+func (k *deaf) Batches() bool      { return k.batches }
 func (k *deaf) Wake()              {}
 func (k *deaf) Peek(int) bool      { return k.read < k.ends }
 func (k *deaf) ShutdownWrite(int)  {}
@@ -73,7 +81,13 @@ func (k *deaf) Close() error       { return nil }
 // TestAnsweredByThePooler: a client that asks for what the pooler answers by itself, and does not read it, is not read either; when it
 // reads, it gets all of it (invariant 4).
 func TestAnsweredByThePooler(t *testing.T) {
-	k := &deaf{ends: 16 << 20 / 5 * 5}
+	for _, batches := range []bool{false, true} {
+		answeredByThePooler(t, &deaf{ends: 16 << 20 / 5 * 5, batches: batches})
+	}
+}
+
+func answeredByThePooler(t *testing.T, k *deaf) {
+	t.Helper()
 	cfg := config.Default()
 	cfg.Loops, cfg.Auth.Type = 1, "trust"
 	l := config.DefaultListener()
