@@ -151,6 +151,14 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 // backlogMax is how much may wait for a server, or for the client itself, before the rest of what the client has sent is kept.
 const backlogMax = 256 << 10
 
+// goOn lets a client that was held send on. One that waits for room in the session pool goes on when it has it.
+func (c *Client) goOn() {
+	if c.held && c.waiter == nil {
+		c.held = false
+		c.conn.ResumeReads()
+	}
+}
+
 // rewritten sends what stands for n bytes of a client's: to its server, and what answers them at once, to itself.
 func (w *worker) rewritten(c *Client, n int) {
 	if len(w.desk.ToServer) > 0 {

@@ -177,6 +177,7 @@ func (w *worker) settle(s *Server) {
 	}
 	keeps := c.pool.mode == relay.Session || s.relay.Kept || c.waiter != nil
 	if keeps && !ends {
+		c.goOn()
 		return
 	}
 	w.unlink(c, s)

@@ -214,3 +214,22 @@ func TestListen(t *testing.T) {
 		t.Fatalf("%+v", n)
 	}
 }
+
+// TestPromotedClientGoesOn: a promoted client that was held until its server had answered goes on although it keeps the server.
+func TestPromotedClientGoesOn(t *testing.T) {
+	p := start(t, pgtest.Shared(t), single, "")
+	w := p.login(t, p.transaction)
+	run(t, w, "create temp table mine (i int)")
+	// Which of these holds has to be asked of the server.
+	run(t, w, "begin; set search_path = a; savepoint s; set app.x = '1'; rollback to s; commit")
+	if got := one(t, w, "show search_path"); got != "a" {
+		t.Errorf("search_path is %q", got)
+	}
+	w.Send(&pgproto3.Parse{Name: "n", Query: "select 1"}, &pgproto3.Sync{})
+	w.ReceiveReady()
+	// Whether there is such a name is known only when the batch before has been answered.
+	w.Send(&pgproto3.Parse{Name: "m", Query: "select 'm'"}, &pgproto3.Sync{}, &pgproto3.Bind{PreparedStatement: "m"}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	w.Expect("ParseComplete", "ReadyForQuery I", "BindComplete", "DataRow m", "CommandComplete SELECT 1", "ReadyForQuery I")
+	w.Send(&pgproto3.Query{String: "select 1"}, &pgproto3.Query{String: "deallocate n"})
+	w.ReceiveReadies(2)
+}

@@ -113,10 +113,7 @@ func (s *Server) afterRead() {
 	case s.pool.mode == relay.Statement && s.relay.TxStatus != relay.StatusIdle && s.relay.Quiet():
 		c.close(closeStatementMode, protocol.ErrStatementMode())
 	default:
-		if c.held {
-			c.held = false
-			c.conn.ResumeReads()
-		}
+		c.goOn()
 		if c.conn.Backlog() > 0 {
 			s.conn.PauseReads() // until the client has taken it
 		}
