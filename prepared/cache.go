@@ -3,15 +3,25 @@ package prepared
 // Cache is the statements that one server holds, least recently used last. It retains nothing in the Table: who adds and removes does.
 // The zero value is empty.
 type Cache struct {
-	entries        map[*Statement]*entry
-	newest, oldest *entry
-	free           *entry // recycled, linked by older
+	entries        map[*Statement]*Entry
+	newest, oldest *Entry
+	free           *Entry // recycled, linked by older
+	serial         uint64
 }
 
-type entry struct {
+// Entry is a statement as one server has it.
+type Entry struct {
 	statement    *Statement
-	newer, older *entry
+	newer, older *Entry
 	stale        bool
+
+	// Serial tells it from what the server had under that name before and will have after it.
+	Serial uint64
+	// Shape is what the server has said of it. It is the same for as long as the server has it: PostgreSQL refuses to run a statement
+	// whose result has changed.
+	Shape Shape
+	// Asked: the proxy has asked for the Shape, and the answer is on its way.
+	Asked bool
 }
 
 // State says what a server has under a statement's name.
@@ -24,40 +34,55 @@ const (
 	Stale        // the statement, no longer fit: it must be closed before it is prepared anew
 )
 
-// Use looks a statement up and makes it the most recently used.
-func (c *Cache) Use(s *Statement) State {
-	e := c.entries[s]
-	if e == nil {
+// State is Absent for nil.
+func (e *Entry) State() State {
+	switch {
+	case e == nil:
 		return Absent
-	}
-	if c.newest != e {
-		c.cut(e)
-		c.putFirst(e)
-	}
-	if e.stale {
+	case e.stale:
 		return Stale
 	}
 	return Held
+}
+
+// Learn notes what the server has said of the statement.
+func (e *Entry) Learn(shape Shape) {
+	e.Shape, e.Asked = e.Shape.With(shape), false
+}
+
+// Find looks a statement up; nil when it is Absent. The Entry is good until it is removed.
+func (c *Cache) Find(s *Statement) *Entry { return c.entries[s] }
+
+// Use is Find, and makes it the most recently used.
+func (c *Cache) Use(s *Statement) *Entry {
+	e := c.entries[s]
+	if e != nil && c.newest != e {
+		c.cut(e)
+		c.putFirst(e)
+	}
+	return e
 }
 
 // Len is the number of statements the server has, stale ones included.
 func (c *Cache) Len() int { return len(c.entries) }
 
 // Add notes that the server has the statement; it must be Absent.
-func (c *Cache) Add(s *Statement) {
+func (c *Cache) Add(s *Statement) *Entry {
 	if c.entries == nil {
-		c.entries = make(map[*Statement]*entry)
+		c.entries = make(map[*Statement]*Entry)
 	}
 	e := c.free
 	if e != nil {
 		c.free = e.older
 		e.older = nil
 	} else {
-		e = new(entry)
+		e = new(Entry)
 	}
-	e.statement = s
+	c.serial++
+	e.statement, e.Serial = s, c.serial
 	c.entries[s] = e
 	c.putFirst(e)
+	return e
 }
 
 // Remove notes that the server has it no more. It reports whether it had.
@@ -68,7 +93,7 @@ func (c *Cache) Remove(s *Statement) bool {
 	}
 	delete(c.entries, s)
 	c.cut(e)
-	*e = entry{older: c.free}
+	*e = Entry{older: c.free}
 	c.free = e
 	return true
 }
@@ -88,6 +113,9 @@ func (c *Cache) Oldest() *Statement {
 	return c.oldest.statement
 }
 
+// Clear notes that the server has nothing any more.
+func (c *Cache) Clear() { *c = Cache{serial: c.serial} }
+
 // Each calls f for each statement.
 func (c *Cache) Each(f func(*Statement)) {
 	for s := range c.entries {
@@ -95,7 +123,7 @@ func (c *Cache) Each(f func(*Statement)) {
 	}
 }
 
-func (c *Cache) putFirst(e *entry) {
+func (c *Cache) putFirst(e *Entry) {
 	e.older = c.newest
 	if c.newest != nil {
 		c.newest.newer = e
@@ -105,7 +133,7 @@ func (c *Cache) putFirst(e *entry) {
 	c.newest = e
 }
 
-func (c *Cache) cut(e *entry) {
+func (c *Cache) cut(e *Entry) {
 	if e.newer != nil {
 		e.newer.older = e.older
 	} else {

@@ -65,7 +65,7 @@ func TestCache(t *testing.T) {
 	for range 10000 {
 		s := all[rnd.IntN(len(all))]
 		at := slices.Index(list, s)
-		if held := c.Use(s) != Absent; held != (at >= 0) {
+		if held := c.Use(s).State() != Absent; held != (at >= 0) {
 			t.Fatal("use", held)
 		}
 		if at >= 0 {
@@ -94,12 +94,12 @@ func TestStale(t *testing.T) {
 	c.MarkStale(s)
 	c.Add(s)
 	c.MarkStale(s)
-	if c.Use(s) != Stale {
+	if c.Use(s).State() != Stale {
 		t.Error("not stale")
 	}
 	c.Remove(s)
 	c.Add(s)
-	if c.Use(s) != Held {
+	if c.Use(s).State() != Held {
 		t.Error("still stale")
 	}
 }

@@ -231,6 +231,15 @@ func ErrStatementMemory() *Error {
 	}
 }
 
+// ErrResultChanged: a client goes by what it was told of a statement's columns or parameters, and they are others now. PostgreSQL's own words
+// and fields: drivers that prepare the statement anew look for them (RevalidateCachedQuery in utils/cache/plancache.c).
+func ErrResultChanged() *Error {
+	return &Error{
+		Severity: "ERROR", Code: "0A000", Message: "cached plan must not change result type",
+		File: "plancache.c", Routine: "RevalidateCachedQuery",
+	}
+}
+
 // ErrReplication: a replication connection, which no pool can lend.
 func ErrReplication() *Error {
 	return &Error{

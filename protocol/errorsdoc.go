@@ -84,6 +84,10 @@ var statementErrors = []errorRow{
 		constructor: "ErrStatementMemory", sample: ErrStatementMemory(),
 		when: "All texts and names that the clients of the transaction listeners have prepared take 256 MiB.",
 	},
+	{
+		constructor: "ErrResultChanged", sample: ErrResultChanged(), remedy: "Prepare the statement anew, as drivers do of their own accord.",
+		when: "A table was altered: a statement has other columns, or a parameter that is sent in binary another type, than the client was told.",
+	},
 }
 
 // laterErrors are those after a login, in the order in which a client's work goes.

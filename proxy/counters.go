@@ -173,6 +173,8 @@ func (ps *PoolSnapshot) add(c *poolCounters) {
 	ps.ParsesSaved += c.tally.ParsesSaved
 	ps.ParsesInjected += c.tally.ParsesInjected
 	ps.StatementsHealed += c.tally.StatementsHealed
+	ps.StatementsCompared += c.tally.StatementsCompared
+	ps.StatementsChanged += c.tally.StatementsChanged
 	ps.StatementsEvicted += c.tally.StatementsEvicted
 	ps.ReceivedBytes += c.received
 	ps.SentBytes += c.sent

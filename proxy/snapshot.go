@@ -64,6 +64,9 @@ type PoolSnapshot struct {
 	StatementsEvicted uint64 // statements closed on a server to make room for others
 	StatementsHealed  uint64 // batches sent again because a statement's plan no longer fitted the tables
 
+	StatementsCompared uint64 // Binds held until a statement prepared anew had been compared with what the client was told of it
+	StatementsChanged  uint64 // of those, the ones refused because it was no longer so
+
 	ErrorsByClass  map[string]uint64 // first two characters of the SQLSTATE
 	ServerConnects uint64
 	ServerFailures uint64            // failed dials

@@ -356,6 +356,9 @@ func (s *session) check(sql string) []byte {
 	if s.tx == 'E' && verb != "commit" && verb != "rollback" && verb != "" {
 		return abortedFailure()
 	}
+	if bare(sql) == "select rejected_by_hybridbouncer" {
+		return failure("42703", "column \"rejected_by_hybridbouncer\" does not exist")
+	}
 	return nil
 }
 

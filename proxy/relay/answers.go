@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 
-	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
@@ -74,7 +73,7 @@ func (s *Server) emptied(own *statements) {
 		return
 	}
 	s.cache.Each(s.desk.Table.Release)
-	s.cache = prepared.Cache{}
+	s.cache.Clear()
 	own.forgetNames(s.desk.Table)
 	for i := range s.notes.n {
 		s.afterEmptied(s.notes.at(i), own)
@@ -86,7 +85,7 @@ func (s *Server) afterEmptied(x *note, own *statements) {
 	table := s.desk.Table
 	switch x.kind {
 	case noteParse, noteAdd:
-		if s.cache.Use(x.statement) == prepared.Absent {
+		if s.cache.Use(x.statement) == nil {
 			s.hold(x.statement)
 		}
 	case noteEvict:
@@ -102,7 +101,7 @@ func (s *Server) afterEmptied(x *note, own *statements) {
 			table.Retain(x.statement)
 		}
 	case x.kind == noteForget:
-		if again := own.remove(x.name, table); again != nil {
+		if again := own.remove(x.name, table).statement; again != nil {
 			table.Release(again) // the note has a reference of its own
 		} else {
 			table.Release(x.statement)
@@ -156,7 +155,9 @@ func (s *Server) words(rest []byte) []byte {
 	}
 	switch x := s.notes.at(0); x.kind {
 	case noteReject:
-		return x.undo.err.Append(nil)
+		if string(protocol.SQLState(rest[:size])) == rejectedCode {
+			return x.undo.err.Append(nil)
+		}
 	case noteUse:
 		ours, theirs := []byte(`"`+x.statement.Name()+`"`), []byte(`"`+x.name+`"`)
 		if body := rest[headerBytes:size]; bytes.Contains(body, ours) {

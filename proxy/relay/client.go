@@ -248,7 +248,7 @@ func (s *Server) oweReady(kind owedKind) {
 
 // begin queues a reply that ends with ReadyForQuery: what is sent behind it belongs to another batch.
 func (s *Server) begin(kind owedKind) {
-	s.unflushed, s.current = 0, 0
+	s.unflushed, s.current, s.renewed = 0, 0, 0
 	s.batch++
 	s.changesOld, s.unnamed.unsureOld = s.changes, s.unnamed.unsure
 	s.owed.push(kind)

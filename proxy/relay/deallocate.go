@@ -79,7 +79,7 @@ func (c *Client) deallocate(w *weave, at int, s *Server) (step Step, passes, dea
 		s.sent(f.Type, c.mayDrop(f, owedQuery, s))
 		return Step{Verdict: Forward, N: len(f.Data)}, true, true
 	}
-	s.desk.Table.Release(c.own.remove(name, s.desk.Table))
+	s.desk.Table.Release(c.own.remove(name, s.desk.Table).statement)
 	c.own.dropUnnamed()
 	if s.TxStatus == StatusActive { // where there may be an unnamed portal, which a Query ends
 		s.desk.ToServer = append(append(s.desk.ToServer, closePortal...), syncMessage...)

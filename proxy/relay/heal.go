@@ -86,47 +86,72 @@ func (s *Server) heals(rest []byte) bool {
 	if !complete {
 		return false
 	}
-	replies, describes, ok := s.retry.judge()
-	if !ok || replies != s.owed.n {
+	r, ok := s.retry.judge()
+	if !ok || r.replies != s.owed.n {
 		return false
 	}
 	switch string(protocol.SQLState(rest[:size])) {
 	case "0A000":
-		return (describes || s.retry.fresh) && bytes.Contains(rest[:size], revalidated)
+		return s.unaware(s.notes.at(0), r) && bytes.Contains(rest[:size], revalidated)
 	case "26000": // it was dropped by something that could not be seen, a function for example
 		return true
 	}
 	return false
 }
 
+// unaware reports that the client does not go by columns that it was told before: it asks for those of this statement now, or it has never been
+// told any and asks for some now, or has prepared something only now.
+func (s *Server) unaware(x *note, r retried) bool {
+	if r.asks {
+		return true
+	}
+	own := s.own()
+	return own != nil && own.names[x.name].told.Result == 0 && (r.describes || s.retry.fresh)
+}
+
 // revalidated is the field of PostgreSQL's error that says where in its source it comes from (utils/cache/plancache.c).
 var revalidated = []byte("\x00RRevalidateCachedQuery\x00")
 
-// judge looks at the messages: how many replies they call for, and whether a Describe is among them. ok is false when there is anything but
-// one batch that uses statements.
-func (r *retry) judge() (replies int, describes, ok bool) {
+// retried is what a batch consists of that could be sent again.
+type retried struct {
+	replies   int  // it calls for
+	unflushed int  // of those, behind the last Flush
+	describes bool // a Describe is among it
+	asks      bool // it begins with a Describe, or a Bind and a Describe of its portal
+}
+
+// judge looks at the messages. ok is false when there is anything but one batch that uses statements.
+func (r *retry) judge() (b retried, ok bool) {
 	ended := false
-	for b := r.bytes; len(b) > 0; {
-		size, complete := protocol.Whole(b)
+	for rest := r.bytes; len(rest) > 0; {
+		size, complete := protocol.Whole(rest)
 		if !complete || ended {
-			return 0, false, false
+			return retried{}, false
 		}
-		switch b[0] {
+		switch rest[0] {
 		case protocol.ClientDescribe:
-			describes = true
-			replies++
-		case protocol.ClientBind, protocol.ClientExecute:
-			replies++
+			b.asks = b.asks || b.replies == 0
+			b.describes = true
+		case protocol.ClientBind:
+			if b.replies == 0 {
+				relies, _ := reliance(rest, prepared.Shape{Result: unread})
+				b.asks = relies.Result == 0
+			}
+		case protocol.ClientExecute:
 		case protocol.ClientSync:
 			ended = true
-			replies++
 		case protocol.ClientFlush:
+			b.unflushed = 0
+			rest = rest[size:]
+			continue
 		default:
-			return 0, false, false
+			return retried{}, false
 		}
-		b = b[size:]
+		b.replies++
+		b.unflushed++
+		rest = rest[size:]
 	}
-	return replies, describes, true
+	return b, true
 }
 
 // heal drops the error at the start of rest and sends the batch again, behind a new Parse of the statement that failed.
@@ -141,6 +166,8 @@ func (s *Server) heal(rest []byte) Step {
 	if err != nil {
 		return s.distrust(err.Error())
 	}
+	batch, _ := s.retry.judge()
+	owed := s.owedNow()
 	s.desk.clear()
 	found, noted := s.owed.dropToSync()
 	s.cameToNothing(noted)
@@ -151,29 +178,53 @@ func (s *Server) heal(rest []byte) Step {
 		s.desk.ToServer = append(s.desk.ToServer, syncMessage...)
 		s.begin(owedSync | owedInjected)
 	}
-	s.replace(x.statement, state)
+	e := s.replace(x.statement, state)
 	s.noted(owedParse|owedInjected, note{kind: noteAdd, statement: x.statement})
-	s.again(x)
+	if batch.asks && owed[0].kind&^owedMarks == owedBind && len(owed) > 1 && owed[1].kind == owedDescribe { // what the portal looks like was known, and is news now
+		owed[1] = due{kind: owedDescribe | owedNoted, note: note{kind: noteUse, statement: x.statement, name: x.name, serial: e.Serial}}
+	}
+	s.again(owed, e)
+	s.unflushed = min(s.unflushed, batch.unflushed)
 	s.Tally.StatementsHealed++
 	return Step{Verdict: Rewrite, N: len(f.Data)}
 }
 
-// again sends what was kept; first is what its first message uses.
-func (s *Server) again(first note) {
+// due is a reply that is owed, with its note if it has one.
+type due struct {
+	kind owedKind
+	note note
+}
+
+// owedNow is all that is owed.
+func (s *Server) owedNow() []due {
+	all := make([]due, 0, s.owed.n)
+	noted := 0
+	for i := range s.owed.n {
+		d := due{kind: s.owed.at(i)}
+		if d.kind&owedNoted != 0 {
+			d.note = *s.notes.at(noted)
+			noted++
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
+// again sends what was kept, to be answered as it would have been. e is what the server has now of the statement that was prepared anew.
+func (s *Server) again(all []due, e *prepared.Entry) {
 	s.retry.valid = false
 	s.desk.ToServer = append(s.desk.ToServer, s.retry.bytes...)
-	for i, b := 0, s.retry.bytes; len(b) > 0; i++ {
-		size, _ := protocol.Whole(b)
-		switch kind, _ := kindOf(b[0]); {
-		case kind == owedNothing:
-			s.unflushed = 0
-		case kind == owedSync:
-			s.oweReady(kind)
-		case i == 0:
-			s.noted(kind, first)
+	for _, d := range all {
+		switch {
+		case d.kind == owedSync:
+			s.oweReady(d.kind)
+		case d.kind&owedNoted == 0:
+			s.owe(d.kind)
 		default:
-			s.owe(kind)
+			if d.note.serial != 0 && s.cache.Find(d.note.statement) == e {
+				d.note.serial = e.Serial
+			}
+			s.noted(d.kind&^owedNoted, d.note)
 		}
-		b = b[size:]
 	}
 }

@@ -12,9 +12,10 @@ import (
 type note struct {
 	kind      noteKind
 	statement *prepared.Statement
-	name      string // the client's
-	serial    uint64 // noteUnnamed, noteUnnamedAdd: of the client's unnamed statement
-	undo      *undo  // noteUnnamed, noteReject
+	name      string         // the client's
+	serial    uint64         // of the client's unnamed statement; noteUse, of a Describe: of the Entry
+	told      prepared.Shape // noteForget
+	undo      *undo          // noteUnnamed, noteReject
 }
 
 // undo is the rest of a note that is seldom needed.
@@ -27,7 +28,8 @@ type undo struct {
 type noteKind uint8
 
 const (
-	noteUse        noteKind = iota // Bind, Describe: nothing is changed, but an error may tell something about the statement
+	noteUse        noteKind = iota // Bind, Describe: nothing is changed, but the answer may tell something about the statement
+	noteDescribe                   // Describe of the unnamed statement, likewise
 	noteName                       // Parse that the proxy answers: the client has a new name
 	noteParse                      // Parse of the client's: a new name, and the server holds the statement
 	noteAdd                        // Parse of the proxy's own: the server holds the statement
@@ -98,7 +100,7 @@ func (s *Server) cameTrue() {
 	switch x.kind {
 	case noteEvict, noteForget:
 		s.desk.Table.Release(x.statement)
-	case noteUse, noteName, noteParse, noteAdd, noteUnnamed, noteUnnamedAdd, noteReset, noteReject, noteVoid:
+	case noteUse, noteDescribe, noteName, noteParse, noteAdd, noteUnnamed, noteUnnamedAdd, noteReset, noteReject, noteVoid:
 	}
 	s.forgetNote(x)
 	s.notes.drop(1)
@@ -136,8 +138,8 @@ func (s *Server) undo(x *note) {
 	own := s.own()
 	switch x.kind {
 	case noteName, noteParse:
-		if own.remove(x.name, s.desk.Table) != nil {
-			s.desk.Table.Release(x.statement)
+		if removed := own.remove(x.name, s.desk.Table).statement; removed != nil {
+			s.desk.Table.Release(removed)
 		}
 		if x.kind == noteParse {
 			s.lose(x.statement)
@@ -150,12 +152,21 @@ func (s *Server) undo(x *note) {
 		if own == nil || !own.remember(x.name, x.statement, s.desk.Table) {
 			s.desk.Table.Release(x.statement)
 		}
+		own.tell(x.name, x.statement, x.told)
 	case noteUnnamed, noteUnnamedAdd:
 		s.lacksUnnamed(x.serial)
 		if own != nil && x.undo != nil && x.undo.restore {
 			s.replaceUnnamed(own, x.serial, x.undo.unnamed)
 		}
-	case noteUse, noteReset, noteReject, noteVoid:
+	case noteUse:
+		if e := s.cache.Find(x.statement); e != nil && e.Serial == x.serial {
+			e.Asked = false
+		}
+	case noteDescribe:
+		if s.unnamed.serial == x.serial {
+			s.unnamed.asked = false
+		}
+	case noteReset, noteReject, noteVoid:
 	}
 }
 

@@ -25,7 +25,12 @@ func (c *Client) statement(w *weave, at int, s *Server) (step Step, passes bool)
 		return Step{Verdict: More}, false
 	}
 	name, rest, ok := cutName(b[headerBytes+min(1, size-headerBytes) : size])
-	if !ok || len(rest) > 0 || b[headerBytes] != 'S' {
+	switch {
+	case !ok || len(rest) > 0:
+		return c.asIs(b, s) // malformed
+	case b[headerBytes] == 'P' && b[0] == protocol.ClientDescribe:
+		return c.describePortal(b, s, name)
+	case b[headerBytes] != 'S':
 		return c.asIs(b, s) // a portal, or malformed
 	}
 	if b[0] == protocol.ClientDescribe {
@@ -61,7 +66,7 @@ func (c *Client) bind(w *weave, at int, s *Server) (step Step, passes bool) {
 	if ok {
 		nameAt := len(head) - len(rest)
 		if name, _, ok = cutName(rest); ok {
-			return c.use(w, at, s, usage{kind: owedBind, name: name, nameAt: nameAt})
+			return c.use(w, at, s, usage{kind: owedBind, portal: head[headerBytes : nameAt-1], name: name, nameAt: nameAt})
 		}
 	}
 	switch {
@@ -114,37 +119,40 @@ var flushMessage = []byte{protocol.ClientFlush, 0, 0, 0, 4}
 // usage is a message that uses a statement: where in it the name is.
 type usage struct {
 	kind   owedKind
+	portal []byte // of a Bind
 	name   []byte
 	nameAt int
 }
 
 // use judges a Bind or Describe.
 func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bool) {
-	if len(u.name) > 0 && s.mustHold(w, at) {
+	if len(u.name) == 0 {
+		return c.useUnnamed(w, at, s, u)
+	}
+	if s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
-	has, certain := s.hasUnnamed(c.own)
-	if len(u.name) == 0 && !certain {
-		return Step{Verdict: Hold}, false
+	var own named
+	var e *prepared.Entry
+	if c.own != nil {
+		if own = c.own.names[string(u.name)]; own.statement != nil {
+			e = s.cache.Use(own.statement)
+		}
+	}
+	if u.kind == owedBind && own.told != (prepared.Shape{}) {
+		if fit := s.fit(w, at, own, e); fit != fits {
+			return c.unfit(w, at, s, fit)
+		}
 	}
 	b := w.b[at:]
 	f, err := c.scanner.Next(b)
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
-	if len(u.name) == 0 {
-		if !has {
-			w.cut(at, 0, s.desk)
-			s.provideUnnamed(c.own)
-		}
-		s.dropBound = s.dropBound || c.own != nil && c.own.unnamed.drops
-		return c.passOn(f, s), true
-	}
-	var own named
-	if c.own != nil {
-		own = c.own.names[string(u.name)]
-	}
 	statement, name := own.statement, ""
+	if u.kind == owedBind {
+		s.bound.of = boundNothing
+	}
 	switch {
 	case statement != nil:
 		name = statement.Name()
@@ -155,17 +163,48 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	}
 	w.cut(at, u.nameAt+len(u.name), s.desk)
 	if statement != nil {
-		s.provide(statement)
+		e = s.provide(statement, e)
 		s.dropBound = s.dropBound || own.drops
 	}
 	out := appendHeader(s.desk.ToServer, f.Type, int(f.Size)-headerBytes-len(u.name)+len(name))
 	out = append(out, b[headerBytes:u.nameAt]...)
 	s.desk.ToServer = append(out, name...)
 	if statement != nil {
-		s.noted(u.kind, note{kind: noteUse, statement: statement, name: own.name})
+		s.used(u, own, e)
 	} else {
 		s.owe(u.kind)
 	}
+	c.watch(f, s)
+	return Step{Verdict: Forward, N: len(f.Data)}, true
+}
+
+// useUnnamed is use for the unnamed statement.
+func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, passes bool) {
+	has, certain := s.hasUnnamed(c.own)
+	if !certain {
+		return Step{Verdict: Hold}, false
+	}
+	if u.kind == owedBind && c.own != nil && c.own.unnamed.told != (prepared.Shape{}) {
+		if fit := s.fitUnnamed(w, at, c.own, has); fit != fits {
+			return c.unfit(w, at, s, fit)
+		}
+	}
+	f, err := c.scanner.Next(w.b[at:])
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}, false
+	}
+	if !has {
+		w.cut(at, 0, s.desk)
+		s.provideUnnamed(c.own)
+	}
+	if u.kind == owedBind {
+		s.bound.of = boundNothing
+	}
+	if c.own == nil || !c.own.unnamed.there {
+		return c.passOn(f, s), true
+	}
+	s.dropBound = s.dropBound || c.own.unnamed.drops
+	s.usedUnnamed(u, c.own)
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }
@@ -242,7 +281,7 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 		s.reject(protocol.ErrStatementMemory())
 		return
 	}
-	state := s.cache.Use(statement)
+	state := s.cache.Use(statement).State()
 	if state == prepared.Held && s.sound() {
 		s.noted(owedParse|owedOurs, note{kind: noteName, name: key, statement: statement})
 		s.Tally.ParsesSaved++
@@ -254,13 +293,13 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 }
 
 // replace sends a Parse of a statement, whatever the server has in its place.
-func (s *Server) replace(statement *prepared.Statement, state prepared.State) {
+func (s *Server) replace(statement *prepared.Statement, state prepared.State) *prepared.Entry {
 	if state == prepared.Held {
 		state = prepared.Stale
 	}
 	s.makeRoom(statement, state)
 	s.desk.ToServer = append(s.desk.ToServer, statement.ParseMessage()...)
-	s.hold(statement)
+	return s.hold(statement)
 }
 
 func isASCII(b []byte) bool {
@@ -303,9 +342,10 @@ func (s *Server) duplicate(name, body []byte) {
 	s.strays = append(s.strays, own)
 }
 
-// reject makes the server fail in the place of a Parse that it does not get; the client is told err.
+// reject makes the server fail in the place of a message that it does not get; the client is told err, unless the server has something else
+// to say, of a failed transaction for example.
 func (s *Server) reject(err *protocol.Error) {
-	const text = "rejected by hybridbouncer" // a syntax error wherever it is parsed
+	const text = "select rejected_by_hybridbouncer" // there is no such column
 	out := appendHeader(s.desk.ToServer, protocol.ClientParse, 1+len(text)+1+2)
 	out = append(out, 0)
 	out = append(out, text...)
@@ -313,6 +353,8 @@ func (s *Server) reject(err *protocol.Error) {
 	s.unnamed.of = nil
 	s.noted(owedParse, note{kind: noteReject, undo: &undo{err: err}})
 }
+
+const rejectedCode = "42703"
 
 // parseUnnamed lets a Parse without a name pass, and remembers it for the transactions to come.
 func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bool) (step Step, passes bool) {
@@ -327,12 +369,12 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 	own := c.statements()
 	own.serial++
 	s.changeUnnamed(owedParse, own.serial, &own.unnamed)
-	s.unnamed.of, s.unnamed.serial = own, own.serial
 	kept := own.unnamed.message[:0]
 	if size <= unnamedMax {
 		kept = appendKept(kept, f.Data)
 	}
 	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, drops: drops(f.Data[headerBytes+1:])}
+	s.unnamed.becomes(own)
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }
@@ -367,7 +409,8 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 	if s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
-	statement := own.remove(string(name), s.desk.Table)
+	was := own.remove(string(name), s.desk.Table)
+	statement := was.statement
 	ours := bytes.HasPrefix(name, []byte(prepared.Prefix))
 	if statement == nil && !ours {
 		return c.asIs(b, s)
@@ -380,7 +423,7 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 	if statement == nil {
 		s.owe(owedClose | owedOurs) // to close what is not there is no error
 	} else {
-		s.noted(owedClose|owedOurs, note{kind: noteForget, name: string(name), statement: statement})
+		s.noted(owedClose|owedOurs, note{kind: noteForget, name: string(name), statement: statement, told: was.told})
 	}
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }

@@ -71,6 +71,10 @@ func rounds(t testing.TB) map[string][2][]byte {
 		&pgproto3.BindComplete{}, &pgproto3.DataRow{Values: [][]byte{[]byte("1")}},
 		&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}, &pgproto3.ReadyForQuery{TxStatus: 'I'},
 	}
+	columns := &pgproto3.RowDescription{}
+	for _, name := range []string{"aid", "bid", "abalance", "filler", "updated_at"} {
+		columns.Fields = append(columns.Fields, pgproto3.FieldDescription{Name: []byte(name), DataTypeOID: 23, TypeModifier: -1})
+	}
 	return map[string][2][]byte{
 		"prepared": {
 			pgtest.Encode(t, &pgproto3.Bind{PreparedStatement: "P0_1", Parameters: [][]byte{[]byte("17")}}, &pgproto3.Execute{}, &pgproto3.Sync{}),
@@ -79,6 +83,15 @@ func rounds(t testing.TB) map[string][2][]byte {
 		"unnamed": {
 			pgtest.Encode(t, &pgproto3.Parse{Query: "select abalance from pgbench_accounts where aid = $1"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}),
 			replies(t, append([]pgproto3.BackendMessage{&pgproto3.ParseComplete{}}, answer...)...),
+		},
+		"prepared and described": {
+			pgtest.Encode(t, &pgproto3.Bind{PreparedStatement: "P0_1"}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{}),
+			replies(t, append([]pgproto3.BackendMessage{answer[0], columns}, answer[1:]...)...),
+		},
+		"unnamed and described": {
+			pgtest.Encode(t, &pgproto3.Parse{Query: "select abalance from pgbench_accounts where aid = $1"}, &pgproto3.Bind{}, &pgproto3.Describe{ObjectType: 'P'},
+				&pgproto3.Execute{}, &pgproto3.Sync{}),
+			replies(t, append([]pgproto3.BackendMessage{&pgproto3.ParseComplete{}, answer[0], columns}, answer[1:]...)...),
 		},
 		"simple": {pgtest.Encode(t, &pgproto3.Query{String: "select 1"}), replies(t, answer[1:]...)},
 	}

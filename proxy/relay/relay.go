@@ -131,6 +131,9 @@ type Server struct {
 	savedBytes int  // in notes, of unnamed statements
 	desk       *Desk
 	retry      retry
+	bound      bound  // what the client bound last
+	parameters uint32 // digest of the ParameterDescription that was the last message
+	renewed    uint64 // the Entry.Serial of what was prepared anew to see its shape, while its Bind is held
 
 	// StatementsMax is how many statements it may hold.
 	StatementsMax int
@@ -151,10 +154,12 @@ type Tally struct {
 	Transactions uint64 // of those, the ones with status idle
 	Errors       map[[2]byte]uint64
 
-	ParsesSaved       uint64 // Parse messages that no server saw
-	ParsesInjected    uint64 // those that the proxy added
-	StatementsEvicted uint64 // closed for others, beyond max_prepared_statements
-	StatementsHealed  uint64 // batches sent again behind a new Parse
+	ParsesSaved        uint64 // Parse messages that no server saw
+	ParsesInjected     uint64 // those that the proxy added
+	StatementsEvicted  uint64 // closed for others, beyond max_prepared_statements
+	StatementsHealed   uint64 // batches sent again behind a new Parse
+	StatementsCompared uint64 // Binds held until the server had said what a statement prepared anew looks like
+	StatementsChanged  uint64 // of those, the ones that the client was wrong about
 }
 
 func (t *Tally) countError(frame []byte) {
@@ -187,7 +192,7 @@ func (s *Server) Unwatch() { s.watched = nil }
 // Link is called when the server is lent to a client.
 func (s *Server) Link(c *Client, tally *Tally, desk *Desk, statementsMax int) {
 	s.client, s.Tally, s.desk, s.StatementsMax = c, tally, desk, statementsMax
-	s.dropBound = false
+	s.dropBound, s.renewed, s.bound.of = false, 0, boundNothing
 	if !c.tracked {
 		s.unnamed.of = nil
 	}
@@ -204,7 +209,7 @@ func (s *Server) Forget() {
 	s.client = nil
 	s.cameToNothing(s.notes.n)
 	s.cache.Each(s.desk.Table.Release)
-	s.cache = prepared.Cache{}
+	s.cache.Clear()
 }
 
 // copyPhase says which way COPY data flows on a server.

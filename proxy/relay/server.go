@@ -78,14 +78,16 @@ func (s *Server) single(rest []byte) (step Step, alone bool) {
 		if len(rest) > headerBytes && rest[headerBytes] != 'D' {
 			return Step{}, false // see tagged
 		}
+	case protocol.ServerParameterDescription, protocol.ServerRowDescription:
+		return Step{Verdict: More}, s.describing() && cut(rest, toldMax)
 	default:
 		return Step{}, false
 	}
+	if cut(rest, wholeMax) {
+		return Step{Verdict: More}, true
+	}
 	size, complete := protocol.Whole(rest)
 	if !complete {
-		if size <= wholeMax {
-			return Step{Verdict: More}, true
-		}
 		return Step{}, false
 	}
 	if rest[0] != protocol.ServerParameterStatus {
@@ -98,12 +100,18 @@ func (s *Server) single(rest []byte) (step Step, alone bool) {
 	return Step{Verdict: Report, N: size, Injected: s.hidden()}, true
 }
 
+// cut reports that the rest of the message at the start of b has to be waited for. One that is longer than most passes in pieces.
+func cut(b []byte, most int) bool {
+	size, complete := protocol.Whole(b)
+	return !complete && size <= most
+}
+
 // passed notes the effect of a message on what is owed. It returns what is wrong with the message, if anything is.
 func (s *Server) passed(f protocol.Frame) (wrong string) {
 	front := s.owed.front() &^ owedMarks
 	switch f.Type {
 	case protocol.ServerDataRow, protocol.ServerCopyData, protocol.ServerNoticeResponse, protocol.ServerNotificationResponse,
-		protocol.ServerParameterDescription, protocol.ServerCopyDone, protocol.ServerFunctionCallResponse,
+		protocol.ServerCopyDone, protocol.ServerFunctionCallResponse,
 		protocol.ServerParameterStatus, protocol.ServerNegotiateProtocolVersion:
 	case protocol.ServerCommandComplete:
 		s.copying, s.syncInCopy = copyNone, false
@@ -115,7 +123,14 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 	case protocol.ServerEmptyQueryResponse, protocol.ServerPortalSuspended:
 		s.copying, s.syncInCopy = copyNone, false
 		return s.answered(front, owedExecute, f.Type)
+	case protocol.ServerParameterDescription:
+		if s.describing() {
+			s.parameters = parametersDigest(f)
+		}
 	case protocol.ServerRowDescription, protocol.ServerNoData:
+		if s.describing() {
+			s.described(f)
+		}
 		if front == owedQuery || front == owedAsked {
 			return ""
 		}
@@ -226,7 +241,7 @@ func (s *Server) failed(front owedKind, frame []byte) {
 		// Did the Sync reach the server before the COPY failed (then it was ignored) or after (then it is answered)? Nobody can tell.
 		s.doubt = true
 	}
-	s.copying, s.syncInCopy = copyNone, false
+	s.copying, s.syncInCopy, s.parameters = copyNone, false, 0
 	if ours := s.owed.front()&owedInjected != 0 && front.endsWithReady(); s.watched != nil && s.watched.pending != nil && !ours {
 		s.watched.pending.failed()
 	}

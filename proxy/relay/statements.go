@@ -22,6 +22,7 @@ type named struct {
 	statement *prepared.Statement
 	name      string
 	drops     bool // it is a DEALLOCATE or DISCARD
+	told      prepared.Shape
 }
 
 // unnamed is the unnamed statement, which outlives the transaction it was prepared in.
@@ -31,12 +32,15 @@ type unnamed struct {
 	message []byte // the Parse as it came; empty: longer than unnamedMax
 	batch   uint32 // Server.batch at its Parse
 	drops   bool   // it is a DEALLOCATE or DISCARD
+	told    prepared.Shape
 }
 
 // held says whose unnamed statement a server has.
 type held struct {
 	of     *statements // nil: nobody's, or not known
 	serial uint64
+	shape  prepared.Shape // as the server has said; zero: not known
+	asked  bool           // the proxy has asked for the shape, and the answer is on its way
 	// unsure counts the unnamed Parse messages on their way that the server may yet skip; unsureOld those of them in earlier batches.
 	unsure, unsureOld int
 }
@@ -71,24 +75,24 @@ func (own *statements) remember(name string, statement *prepared.Statement, tabl
 	return true
 }
 
-// remove takes a name away and hands out its reference; nil when there is no such name.
-func (own *statements) remove(name string, table *prepared.Table) *prepared.Statement {
+// remove takes a name away and hands out its reference; the zero value when there is no such name.
+func (own *statements) remove(name string, table *prepared.Table) named {
 	if own == nil {
-		return nil
+		return named{}
 	}
-	statement := own.names[name].statement
-	if statement != nil {
+	was := own.names[name]
+	if was.statement != nil {
 		delete(own.names, name)
 		own.bytes -= nameBytes + len(name)
 		table.Reserve(-nameBytes - len(name))
 	}
-	return statement
+	return was
 }
 
 // dropUnnamed ends the unnamed statement.
 func (own *statements) dropUnnamed() {
 	own.serial++
-	own.unnamed.there, own.unnamed.serial = false, own.serial
+	own.unnamed.there, own.unnamed.serial, own.unnamed.told = false, own.serial, prepared.Shape{}
 }
 
 // forgetNames takes all names away.
@@ -122,21 +126,26 @@ func (c *Client) scope() prepared.Scope {
 
 // Server's side: what it holds, and what must go ahead of a message so that it holds what the message needs.
 
-// provide makes the server hold a statement, by a Parse ahead of what follows if need be.
-func (s *Server) provide(statement *prepared.Statement) {
-	state := s.cache.Use(statement)
-	if state == prepared.Held {
-		return
+// provide makes the server hold a statement of which it has e, by a Parse ahead of what follows if need be.
+func (s *Server) provide(statement *prepared.Statement, e *prepared.Entry) *prepared.Entry {
+	if e.State() == prepared.Held {
+		return e
 	}
-	s.replace(statement, state)
+	return s.renew(statement, e)
+}
+
+// renew has a statement prepared anew, whatever the server has of it.
+func (s *Server) renew(statement *prepared.Statement, e *prepared.Entry) *prepared.Entry {
+	e = s.replace(statement, e.State())
 	s.noted(owedParse|owedInjected, note{kind: noteAdd, statement: statement})
 	s.Tally.ParsesInjected++
+	return e
 }
 
 // hold notes that the server will have the statement.
-func (s *Server) hold(statement *prepared.Statement) {
-	s.cache.Add(statement)
+func (s *Server) hold(statement *prepared.Statement) *prepared.Entry {
 	s.desk.Table.Retain(statement)
+	return s.cache.Add(statement)
 }
 
 // makeRoom closes what is in the way of a Parse: a stale statement of that name, and the least recently used beyond the limit.
@@ -164,13 +173,18 @@ func (s *Server) provideUnnamed(own *statements) {
 		s.desk.ToServer = append(s.desk.ToServer, own.unnamed.message...)
 		own.unnamed.batch = s.batch
 		s.changeUnnamed(owedParse|owedInjected, own.unnamed.serial, nil)
-		s.unnamed.of, s.unnamed.serial = own, own.unnamed.serial
+		s.unnamed.becomes(own)
 		s.Tally.ParsesInjected++
 		return
 	}
 	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, "")
 	s.owe(owedClose | owedInjected)
 	s.unnamed.of = nil
+}
+
+// becomes notes that the server will have the client's unnamed statement.
+func (h *held) becomes(own *statements) {
+	h.of, h.serial, h.shape, h.asked = own, own.unnamed.serial, prepared.Shape{}, false
 }
 
 // changeUnnamed notes a message after which the server's unnamed statement is the client's of this serial. before is what the client had;

@@ -249,7 +249,7 @@ func (p *player) abandon() {
 		p.event("close the server")
 	}
 	p.toServer = append(p.toServer, send...)
-	p.linked = false
+	p.linked, p.held, p.fromClient = false, false, nil
 	p.server.Unlink()
 	p.client.Forget(p.desk.Table)
 }
@@ -401,7 +401,7 @@ func encodeClient(t *testing.T, line string) []byte {
 		case "Parse":
 			m = &pgproto3.Parse{Name: w[1], Query: w[2]}
 		case "Bind":
-			m = &pgproto3.Bind{PreparedStatement: w[1]}
+			m = bindOf(w[1:])
 		case "Describe":
 			m = &pgproto3.Describe{ObjectType: 'S', Name: w[1]}
 		case "DescribePortal":
@@ -437,6 +437,32 @@ func encodeClient(t *testing.T, line string) []byte {
 		out = append(out, b...)
 	}
 	return out
+}
+
+// bindOf is a Bind of a statement; "binary": with a parameter in binary, "formats": with a format for each of two columns.
+func bindOf(w []string) *pgproto3.Bind {
+	m := &pgproto3.Bind{PreparedStatement: w[0]}
+	for _, word := range w[1:] {
+		switch word {
+		case "binary":
+			m.ParameterFormatCodes, m.Parameters = []int16{1}, [][]byte{{0, 0, 0, 1}}
+		case "formats":
+			m.ResultFormatCodes = []int16{1, 0}
+		}
+	}
+	return m
+}
+
+// columnsOf are columns, each given as its name and the number of its type: n:23.
+func columnsOf(w []string) *pgproto3.RowDescription {
+	m := &pgproto3.RowDescription{}
+	for _, column := range w {
+		if name, oid, ok := strings.Cut(column, ":"); ok {
+			n, _ := strconv.Atoi(oid)
+			m.Fields = append(m.Fields, pgproto3.FieldDescription{Name: []byte(name), DataTypeOID: uint32(n)})
+		}
+	}
+	return m
 }
 
 func unquote(t *testing.T, hex string) []byte {
@@ -481,9 +507,13 @@ func serverMessage(w []string) pgproto3.BackendMessage {
 	case "CloseComplete":
 		return &pgproto3.CloseComplete{}
 	case "ParameterDescription":
-		return &pgproto3.ParameterDescription{}
+		m := &pgproto3.ParameterDescription{}
+		if n, err := strconv.Atoi(w[1]); err == nil {
+			m.ParameterOIDs = []uint32{uint32(n)}
+		}
+		return m
 	case "RowDescription":
-		return &pgproto3.RowDescription{}
+		return columnsOf(w[1:])
 	case "NoData":
 		return &pgproto3.NoData{}
 	case "DataRow":

@@ -1,0 +1,270 @@
+package relay
+
+import (
+	"bytes"
+
+	"github.com/hybridbouncer/hybridbouncer/prepared"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// A client that has described a statement goes by what it was told: it sends parameters in those types, and reads rows by those columns. On
+// a direct connection that stays true, because PostgreSQL keeps the types of parameters and refuses to run a plan whose columns have changed
+// (0A000). Here the statement may be prepared anew on another server, after an ALTER TABLE, and look different there. So what a client was
+// told goes with its name for the statement (named.told), what a server has goes with the server's Entry, and a Bind passes where the two
+// agree. That costs a comparison. Where the server has not said yet what it has, or has something else, the statement is prepared anew and
+// described in one breath, and the Bind is held until the answer: a round trip. If the client is wrong about what is there now, it meets
+// PostgreSQL's own error.
+
+// fit is whether a client's Bind goes with what the server has.
+type fit uint8
+
+const (
+	fits      fit = iota
+	fitUnseen     // the rest of the Bind, or what comes behind it, has to be seen
+	fitAsked      // the server has been asked
+	fitNot
+)
+
+// fit compares what the client was told of a statement with e, what the server has of it, and has it prepared anew if need be.
+func (s *Server) fit(w *weave, at int, own named, e *prepared.Entry) fit {
+	held := e.State() == prepared.Held
+	if held && e.Shape.Fits(own.told) || s.TxStatus == StatusFailed {
+		return fits
+	}
+	told, seen := reliance(w.b[at:], own.told)
+	switch {
+	case !seen:
+		return fitUnseen
+	case told == (prepared.Shape{}), held && e.Shape.Fits(told):
+		return fits
+	case held && e.Serial == s.renewed && e.Asked:
+		s.flush(w, at)
+		return fitAsked
+	case held && e.Serial == s.renewed:
+		return fitNot
+	}
+	w.cut(at, 0, s.desk)
+	e = s.renew(own.statement, e)
+	e.Asked, s.renewed = true, e.Serial
+	s.ask(own.statement.Name(), note{kind: noteUse, statement: own.statement, name: own.name, serial: e.Serial})
+	return fitAsked
+}
+
+// fitUnnamed is fit for the unnamed statement. What the client itself has prepared on the server is what it was told of.
+func (s *Server) fitUnnamed(w *weave, at int, own *statements, has bool) fit {
+	h := &s.unnamed
+	known := h.asked || h.shape != (prepared.Shape{})
+	if has && (!known || h.shape.Fits(own.unnamed.told)) || s.TxStatus == StatusFailed || !own.unnamed.there || len(own.unnamed.message) == 0 {
+		return fits
+	}
+	told, seen := reliance(w.b[at:], own.unnamed.told)
+	switch {
+	case !seen:
+		return fitUnseen
+	case told == (prepared.Shape{}), has && h.shape.Fits(told):
+		return fits
+	case has && h.asked:
+		s.flush(w, at)
+		return fitAsked
+	case has:
+		return fitNot
+	}
+	w.cut(at, 0, s.desk)
+	s.provideUnnamed(own)
+	h.asked = true
+	s.ask("", note{kind: noteDescribe, serial: h.serial})
+	return fitAsked
+}
+
+// ask sends a Describe of the proxy's own.
+func (s *Server) ask(name string, x note) {
+	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientDescribe, name)
+	s.noted(owedDescribe|owedInjected, x)
+	s.desk.ToServer = append(s.desk.ToServer, flushMessage...)
+	s.unflushed = 0
+	s.Tally.StatementsCompared++
+}
+
+// relianceMax is the longest Bind that is looked at as a whole; of a longer one all is taken to rest on what was told.
+const relianceMax = 16 << 10
+
+// reliance is that part of what a client was told which matters to the Bind at the start of b: the types of parameters if it sends any in
+// binary; the columns, unless it asks for them once more right behind and does not name a format for each. seen is false when more has to be
+// there to tell.
+func reliance(b []byte, told prepared.Shape) (relies prepared.Shape, seen bool) {
+	size, whole := protocol.Whole(b)
+	switch {
+	case size > relianceMax:
+		return told, true
+	case !whole, len(b) == size:
+		return told, false
+	}
+	binary, results, ok := protocol.BindFormats(b[:size])
+	if !ok {
+		return prepared.Shape{}, true // the server says so
+	}
+	if !binary {
+		told.Parameters = 0
+	}
+	if told.Result == 0 || results > 1 || b[size] != protocol.ClientDescribe {
+		return told, true
+	}
+	next := b[size:]
+	if cut(next, headMax) {
+		return told, false
+	}
+	portal, _, _ := cutName(b[headerBytes:size])
+	if name, ok := portalOf(next); ok && bytes.Equal(name, portal) {
+		told.Result = 0
+	}
+	return told, true
+}
+
+// portalOf is the name in the Describe of a portal that b begins with.
+func portalOf(b []byte) (name []byte, ok bool) {
+	size, complete := protocol.Whole(b)
+	if !complete || size <= headerBytes || b[headerBytes] != 'P' {
+		return nil, false
+	}
+	name, rest, ok := cutName(b[headerBytes+1 : size])
+	return name, ok && len(rest) == 0
+}
+
+// unfit judges a Bind that does not fit, or not yet.
+func (c *Client) unfit(w *weave, at int, s *Server, how fit) (step Step, passes bool) {
+	switch how {
+	case fitUnseen:
+		return Step{Verdict: More}, false
+	case fitAsked:
+		return Step{Verdict: Hold}, false
+	case fits, fitNot:
+	}
+	f, err := c.scanner.Next(w.b[at:])
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}, false
+	}
+	c.dropping = !f.Last
+	w.cut(at, len(f.Data), s.desk)
+	s.reject(protocol.ErrResultChanged())
+	s.renewed = 0
+	s.Tally.StatementsChanged++
+	return Step{Verdict: Forward, N: len(f.Data)}, true
+}
+
+// bound is what the client bound last, as far as a Describe of the portal could tell something.
+type bound struct {
+	of        boundKind
+	statement *prepared.Statement
+	name      string // the client's, for the statement
+	serial    uint64 // of the Entry, or of the unnamed statement
+	portal    []byte
+}
+
+type boundKind uint8
+
+const (
+	boundNothing boundKind = iota
+	boundNamed
+	boundUnnamed
+)
+
+// used notes a Bind or Describe of a named statement that is on its way.
+func (s *Server) used(u usage, own named, e *prepared.Entry) {
+	s.renewed = 0
+	x := note{kind: noteUse, statement: own.statement, name: own.name}
+	if u.kind == owedDescribe {
+		x.serial = e.Serial
+	} else if s.bound.of = boundNothing; own.told.Result == 0 || own.told.Result != e.Shape.Result {
+		s.bound.of, s.bound.statement, s.bound.name, s.bound.serial = boundNamed, own.statement, own.name, e.Serial
+		s.bound.portal = append(s.bound.portal[:0], u.portal...)
+	}
+	s.noted(u.kind, x)
+}
+
+// usedUnnamed is used for the unnamed statement.
+func (s *Server) usedUnnamed(u usage, own *statements) {
+	if u.kind == owedDescribe {
+		s.noted(u.kind, note{kind: noteDescribe, serial: own.unnamed.serial})
+		return
+	}
+	s.bound.of, s.bound.serial = boundUnnamed, own.unnamed.serial
+	s.bound.portal = append(s.bound.portal[:0], u.portal...)
+	s.owe(u.kind)
+}
+
+// describePortal passes a Describe on. If it is of what was bound last, the answer tells what the statement looks like.
+func (c *Client) describePortal(b []byte, s *Server, portal []byte) (step Step, passes bool) {
+	d := &s.bound
+	if d.of == boundNothing || !bytes.Equal(portal, d.portal) {
+		return c.asIs(b, s)
+	}
+	f, err := c.scanner.Next(b)
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}, false
+	}
+	if d.of == boundNamed {
+		s.noted(owedDescribe, note{kind: noteUse, statement: d.statement, name: d.name, serial: d.serial})
+	} else {
+		s.noted(owedDescribe, note{kind: noteDescribe, serial: d.serial})
+	}
+	return Step{Verdict: Forward, N: len(f.Data)}, true
+}
+
+// describing reports that the oldest reply owed tells what a statement looks like.
+func (s *Server) describing() bool {
+	const described = owedDescribe | owedNoted
+	return s.owed.front()&described == described && s.owed.front()&^owedMarks == owedDescribe
+}
+
+// described notes what a RowDescription or NoData tells about the statement.
+func (s *Server) described(f protocol.Frame) {
+	shape := prepared.Shape{Parameters: s.parameters, Result: resultDigest(f)}
+	s.parameters = 0
+	own := s.own()
+	if s.owed.front()&owedInjected != 0 {
+		own = nil // the client does not hear it
+	}
+	switch x := s.notes.at(0); x.kind {
+	case noteUse:
+		if e := s.cache.Find(x.statement); e != nil && e.Serial == x.serial {
+			e.Learn(shape)
+		}
+		own.tell(x.name, x.statement, shape)
+	case noteDescribe:
+		if s.unnamed.serial == x.serial {
+			s.unnamed.shape, s.unnamed.asked = s.unnamed.shape.With(shape), false
+		}
+		if own != nil && own.unnamed.serial == x.serial {
+			own.unnamed.told = own.unnamed.told.With(shape)
+		}
+	}
+}
+
+// tell notes what the client has been told of a statement, if it has it still.
+func (own *statements) tell(name string, statement *prepared.Statement, shape prepared.Shape) {
+	if own == nil {
+		return
+	}
+	n := own.names[name]
+	if told := n.told.With(shape); n.statement == statement && n.told != told {
+		n.told = told
+		own.names[name] = n
+	}
+}
+
+// unread is the digest of what is too long to be looked at: it equals itself.
+const unread = 1
+
+func resultDigest(f protocol.Frame) uint32 {
+	if !f.Last {
+		return unread
+	}
+	return protocol.ResultDigest(f.Data)
+}
+
+func parametersDigest(f protocol.Frame) uint32 {
+	if !f.Last {
+		return unread
+	}
+	return protocol.ParametersDigest(f.Data)
+}
