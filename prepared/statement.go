@@ -23,7 +23,7 @@ type Statement struct {
 	refs  int // names of clients, servers that hold it, notes about it. Guarded by Table.mu
 }
 
-// Scope is what changes the meaning of a text while it is parsed: the client's encoding, and how it writes dates and strings. Equal
+// Scope is what changes the meaning of a text while it is parsed: where its names are looked up, how its constants and strings are read. Equal
 // texts of different scopes are different statements.
 type Scope string
 
@@ -49,6 +49,9 @@ func (s *Statement) Name() string { return s.parse[headBytes : s.body-1] }
 
 // ParseMessage is the whole Parse message that prepares it on a server.
 func (s *Statement) ParseMessage() string { return s.parse }
+
+// Scope is the one it was made for.
+func (s *Statement) Scope() Scope { return s.scope }
 
 // Body is what is behind the name in that message.
 func (s *Statement) Body() string { return s.parse[s.body:] }

@@ -1,6 +1,9 @@
 package prepared
 
-import "sync"
+import (
+	"strconv"
+	"sync"
+)
 
 // Table is the statements that anybody has a use for, one for each text. Any goroutine may call it.
 type Table struct {
@@ -37,6 +40,14 @@ func (t *Table) Intern(scope Scope, body []byte) (s *Statement, ok bool) {
 	}
 	t.scopes[scope][s.Body()] = s
 	return s, true
+}
+
+// Private is the end of a scope that is nobody else's.
+func (t *Table) Private() Scope {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last++
+	return Scope(Prefix + strconv.FormatUint(t.last, 10))
 }
 
 // Retain counts one more use.

@@ -56,12 +56,14 @@ const (
 	Opaque
 	// Unreadable: nobody can tell from the text alone: see Dialect, and the bounds of Lexer. Other effects are then a guess.
 	Unreadable
+	// AssignsLocally: a parameter that decides what a text means (DecidesMeaning) is set for the transaction. It is among the assignments.
+	AssignsLocally
 )
 
 var effectNames = [...]string{
 	"assigns", "resets_all", "discards_all", "discards_temp", "prepares", "deallocates", "executes", "listens", "unlistens", "notifies",
 	"holds_cursor", "makes_temp", "locks_advisory", "unlocks_advisory", "holds_other", "loads", "begins", "commits", "rolls_back",
-	"prepares_transaction", "chains", "rolls_back_to", "opaque", "unreadable",
+	"prepares_transaction", "chains", "rolls_back_to", "opaque", "unreadable", "assigns_locally",
 }
 
 // String is the set as words, for tests and logs.
@@ -86,6 +88,8 @@ type Assignment struct {
 	NameParam, ValueParam int
 	// Reset: it goes back to its default.
 	Reset bool
+	// Local: for the transaction only. Value then tells values apart, but need not be spelled as the server spells it.
+	Local bool
 	// Exact: when the statement succeeds the parameter has this value (of type text, and not null, if it is bound), or is Reset.
 	// Otherwise the server has to be asked.
 	Exact bool

@@ -74,15 +74,14 @@ func (s *statement) chain() Effects {
 // judgeSet: SET [SESSION | LOCAL] ....
 func (s *statement) judgeSet() {
 	at := 1
-	local := false
+	before := s.effects
 	if (s.is(1, "session") || s.is(1, "local")) && !s.named(1) {
-		local = s.is(1, "local")
-		if local || !s.is(2, "authorization") && !s.is(2, "characteristics") {
+		s.local = s.is(1, "local")
+		if s.local || !s.is(2, "authorization") && !s.is(2, "characteristics") {
 			at = 2
 		}
 	}
 	switch {
-	case local:
 	case s.is(at, "time") && s.is(at+1, "zone"):
 		s.assign("timezone", at+2)
 	case s.is(at, "session") && s.is(at+1, "authorization"):
@@ -106,6 +105,9 @@ func (s *statement) judgeSet() {
 	case s.is(at, "transaction"), s.is(at, "constraints"), s.is(at, "catalog"):
 	default:
 		s.effects |= Unreadable
+	}
+	if s.local {
+		s.effects = before | s.effects&AssignsLocally
 	}
 }
 
@@ -202,6 +204,8 @@ func (s *statement) assignName(from, to int32, value int) {
 		a.reset, a.exact = true, true
 	case value == n-1 && s.is(value, "default"), value == n-1 && name == "timezone" && s.is(value, "local"):
 		a.reset, a.exact = true, true
+	case quotedLists[name] && s.local:
+		a.valueFrom, a.valueTo, a.exact = s.listAt(value)
 	case quotedLists[name]:
 		if text := s.textOf(value); value == n-1 && containsTemp(text) {
 			s.effects |= MakesTemp
@@ -230,6 +234,17 @@ func (s *statement) valueAt(at int) (from, to int32, exact bool) {
 	return 0, 0, false
 }
 
+// listAt is a list of names, each with what tells its kind of token.
+func (s *statement) listAt(at int) (from, to int32, exact bool) {
+	exact = true
+	from = int32(len(s.text))
+	for ; at < s.kept(); at++ {
+		s.text = append(append(s.text, ' ', '0'+byte(s.kindOf(at))), s.textOf(at)...)
+		exact = exact && !s.tokens[at].inexact
+	}
+	return from, int32(len(s.text)), exact
+}
+
 // containsTemp reports that a search_path leads to temporary objects.
 func containsTemp(text []byte) bool {
 	for i := 0; i+7 <= len(text); i++ {
@@ -240,8 +255,12 @@ func containsTemp(text []byte) bool {
 	return false
 }
 
-// add notes an assignment, unless it lasts for a transaction only or is none at all.
+// add notes an assignment, unless it is none at all, or lasts for a transaction and decides no meaning.
 func (s *statement) add(a assignment) {
+	a.local = s.local
+	if a.local && a.named && !DecidesMeaning(string(s.text[a.nameFrom:a.nameTo])) {
+		return
+	}
 	switch string(s.text[a.nameFrom:a.nameTo]) {
 	case "transaction_isolation", "transaction_read_only", "transaction_deferrable", "seed":
 		return
@@ -250,7 +269,11 @@ func (s *statement) add(a assignment) {
 		s.effects |= Unreadable
 		return
 	}
-	s.effects |= Assigns
+	if a.local {
+		s.effects |= AssignsLocally
+	} else {
+		s.effects |= Assigns
+	}
 	s.assignments = append(s.assignments, a)
 }
 
@@ -280,9 +303,7 @@ func (s *statement) endArguments() {
 		s.effects |= Unreadable
 		return
 	}
-	if local >= 0 && s.isTrue(local) {
-		return
-	}
+	s.local = local >= 0 && s.isTrue(local)
 	a := assignment{named: true}
 	switch t := s.tokens[name]; {
 	case t.kind == tokenString && !t.inexact:
@@ -291,6 +312,8 @@ func (s *statement) endArguments() {
 		a.nameTo = int32(len(s.text))
 	case t.kind == tokenParam:
 		a.named, a.nameParam = false, t.param
+	case s.local:
+		return
 	default:
 		s.effects |= Unreadable
 		return
@@ -299,10 +322,10 @@ func (s *statement) endArguments() {
 		switch t := s.tokens[value]; t.kind {
 		case tokenString:
 			a.valueFrom, a.valueTo = t.from, t.to
-			a.exact = !t.inexact && local >= 0 && s.isFalse(local)
+			a.exact = !t.inexact && local >= 0 && (s.local || s.isFalse(local))
 		case tokenParam:
 			a.valueParam = t.param
-			a.exact = local >= 0 && s.isFalse(local)
+			a.exact = local >= 0 && (s.local || s.isFalse(local))
 		case tokenWord, tokenQuoted, tokenNumber, tokenPunct:
 		}
 	}
@@ -386,7 +409,7 @@ func (s *statement) Assignments() int { return len(s.assignments) }
 // Assignment is the i-th of them.
 func (s *statement) Assignment(i int) Assignment {
 	a := s.assignments[i]
-	out := Assignment{NameParam: int(a.nameParam), ValueParam: int(a.valueParam), Reset: a.reset, Exact: a.exact}
+	out := Assignment{NameParam: int(a.nameParam), ValueParam: int(a.valueParam), Reset: a.reset, Exact: a.exact, Local: a.local}
 	if a.named {
 		out.Name = s.text[a.nameFrom:a.nameTo]
 	}

@@ -18,7 +18,7 @@ func lexed(l *Lexer, d Dialect, pieces ...string) string {
 	fmt.Fprintf(&b, "%d %s", l.Statements(), e)
 	for i := range l.Assignments() {
 		a := l.Assignment(i)
-		fmt.Fprintf(&b, "; %s", a.Name)
+		fmt.Fprintf(&b, "; %s%s", map[bool]string{true: "local "}[a.Local], a.Name)
 		if a.NameParam > 0 {
 			fmt.Fprintf(&b, "$%d", a.NameParam)
 		}
@@ -87,7 +87,12 @@ var nasties = []struct{ sql, want string }{
 	{"set local local.user_id = '5'", "1 "},
 	{"set role.x = 1; set transaction.x = 1; set constraints.x = 1", "3 assigns; role.x = 1; transaction.x = 1; constraints.x = 1"},
 	{"set role a; set role 'B'; set role none; set role = c; set role \"D\"", "5 assigns; role = a; role = B; role = none; role = c; role = D"},
-	{"set local role a; set local session authorization b", "2 "},
+	{"set local role a; set local session authorization b", "2 assigns_locally; local role = a; local session_authorization = b"},
+	{"set local search_path = a, \"B\", 'c'", "1 assigns_locally; local search_path =  0a 5, 1B 5, 2c"},
+	{"set local search_path = \"a, b\"; set local search_path = E'\\x61'", "2 assigns_locally; local search_path =  1a, b; local search_path ?"},
+	{"set local search_path to default; set local schema 'a'", "2 assigns_locally; local search_path reset; local search_path =  2a"},
+	{"set local search_path = pg_temp; set local names latin1", "2 assigns_locally; local search_path =  0pg_temp; local client_encoding = latin1"},
+	{"set local work_mem = 1; set local transaction read only; set local constraints all deferred", "3 "},
 	{"set session role a", "1 assigns; role = a"},
 	{"set session authorization a; set session session authorization b", "2 assigns; session_authorization = a; session_authorization = b"},
 	{"set session authorization default", "1 assigns; session_authorization reset"},
@@ -117,6 +122,9 @@ var nasties = []struct{ sql, want string }{
 	{"select 1 + set_config('app.t', upper('7'), false)", "1 assigns; app.t ?"},
 	{"select set_config('app.t', $1, $2)", "1 assigns; app.t = $1?"},
 	{"select set_config('app.t', $1, true)", "1 "},
+	{"select set_config('search_path', 'a, b', true), set_config('role', $1, true)", "1 assigns_locally; local search_path = a, b; local role = $1"},
+	{"select set_config('search_path', 'a, b', true) from x", "1 assigns_locally; local search_path ?"},
+	{"select set_config($1, $2, true), set_config('a' || 'b', 'c', true)", "1 unreadable assigns_locally; local $1 = $2"},
 	{"select set_config($1, $2::text, false)", "1 assigns; $1 = $2"},
 	{"select set_config('app.t'::text, '7'::text, false::bool)", "1 assigns; app.t = 7"},
 	{"select set_config('app.t' || x, '7', false)", "1 unreadable"},

@@ -285,6 +285,9 @@ func foretold(l *Lexer, name string) bool {
 	}
 	for i := range l.Assignments() {
 		assigned := string(l.Assignment(i).Name)
+		if l.Assignment(i).Local {
+			continue
+		}
 		if assigned == name || name == "role" && assigned == "session_authorization" {
 			return true
 		}

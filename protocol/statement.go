@@ -18,6 +18,7 @@ type statement struct {
 	temp           bool    // it makes something temporary
 	dropped        bool    // ON COMMIT DROP
 	calling        Effects // of the function whose name was the last word
+	local          bool    // what it sets ends with the transaction
 	setConfig      call    // where a SELECT of nothing but set_config stands
 	firstAssign    int     // assignments before this one are of other statements
 
@@ -91,7 +92,7 @@ const (
 type assignment struct {
 	nameFrom, nameTo, valueFrom, valueTo int32
 	nameParam, valueParam                int32
-	named, reset, exact                  bool
+	named, reset, exact, local           bool
 }
 
 func (s *statement) beginText() {
@@ -102,7 +103,7 @@ func (s *statement) beginText() {
 
 func (s *statement) beginStatement() {
 	s.verb, s.previous, s.tokensSeen, s.parens, s.atomic = verbNone, wordNone, 0, 0, 0
-	s.temp, s.dropped, s.calling, s.setConfig = false, false, 0, callNone
+	s.temp, s.dropped, s.local, s.calling, s.setConfig = false, false, false, 0, callNone
 	s.recording, s.tokenCount, s.firstAssign = recordNothing, 0, len(s.assignments)
 }
 

@@ -23,7 +23,6 @@ type Client struct {
 	server   *Server           // linked; nil otherwise
 	waiter   *pool.Waiter      // queued for a server; nil otherwise
 	settings protocol.Settings // of the parameters that servers report
-	own      protocol.Settings // others, as far as they differ from what a server begins with
 
 	next, prev *Client // worker.clients
 	info       *clientInfo
@@ -56,7 +55,7 @@ func newClient(sp *serverPool, base protocol.Session) *Client {
 		c.isolation = isolationOff // it has its server to itself
 	}
 	if sp.mode == relay.Session || c.isolation != isolationOff {
-		c.own = base.Own
+		c.relay.Own = base.Own
 	}
 	c.relay.Session.Tracked = c.isolation != isolationOff
 	c.relay.Session.Promotes = c.relay.Session.Tracked && sp.limits.Load().promoteTo != ""

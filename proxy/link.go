@@ -13,7 +13,7 @@ import (
 // kept, and the grant resumes it.
 func (w *worker) checkout(c *Client) bool {
 	wt := w.newWaiter(c)
-	wt.Session = protocol.Session{Reported: c.settings, Own: c.own}
+	wt.Session = protocol.Session{Reported: c.settings, Own: c.relay.Own}
 	var ps *pool.Server
 	w.pools(func() {
 		ps = c.pool.pool.Checkout(wt, w.loop.Now())
@@ -120,7 +120,7 @@ func (w *worker) link(c *Client, s *Server) {
 	s.relay.Watch(&c.relay, &w.lexer)
 	reset := c.resets(s)
 	s.dirty, s.lastID = c.pool.mode == relay.Session, c.info.id
-	if c.settings != s.settings || c.own != s.own || reset {
+	if c.settings != s.settings || c.relay.Own != s.own || reset {
 		w.applySettings(c, s, reset)
 	}
 }

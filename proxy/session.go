@@ -62,8 +62,8 @@ func (w *worker) applySettings(c *Client, s *Server, reset bool) {
 		s.sendQuery("DISCARD ALL")
 		have = protocol.Session{Reported: s.base}
 	}
-	w.sql = protocol.AppendSessionDiff(w.sql[:0], protocol.Session{Reported: c.settings, Own: c.own}, have)
-	s.own = c.own
+	w.sql = protocol.AppendSessionDiff(w.sql[:0], protocol.Session{Reported: c.settings, Own: c.relay.Own}, have)
+	s.own = c.relay.Own
 	if len(w.sql) > 0 {
 		s.inject(string(w.sql))
 	}
@@ -144,7 +144,7 @@ func (c *Client) doubtful(s *Server, out *relay.Outcome) []string {
 	}
 	if all {
 		known := func(name, _ string) { names = append(names, name) }
-		c.own.Each(known)
+		c.relay.Own.Each(known)
 		s.own.Each(known)
 	}
 	slices.Sort(names)
@@ -164,13 +164,13 @@ func (c *Client) follow(s *Server, change relay.Change) {
 		c.resetAll(s, change.Discard)
 	case reported || !change.Exact: // begunAgain sees to it; or it is asked for
 	case !change.Reset:
-		c.own, s.own = c.own.With(change.Name, change.Value), s.own.With(change.Name, change.Value)
+		c.relay.Own, s.own = c.relay.Own.With(change.Name, change.Value), s.own.With(change.Name, change.Value)
 	case hasBase:
-		c.own, s.own = c.own.With(change.Name, base), s.own.With(change.Name, unknownValue)
+		c.relay.Own, s.own = c.relay.Own.With(change.Name, base), s.own.With(change.Name, unknownValue)
 	case strings.Contains(change.Name, "."):
-		c.own, s.own = c.own.With(change.Name, ""), s.own.With(change.Name, "") // not unknown again: empty
+		c.relay.Own, s.own = c.relay.Own.With(change.Name, ""), s.own.With(change.Name, "") // not unknown again: empty
 	default:
-		c.own, s.own = c.own.Without(change.Name), s.own.Without(change.Name)
+		c.relay.Own, s.own = c.relay.Own.Without(change.Name), s.own.Without(change.Name)
 	}
 }
 
@@ -257,7 +257,7 @@ func (c *Client) resetAll(s *Server, discard bool) {
 			own, left = own.With(name, value), left.With(name, value)
 		}
 	})
-	c.own, s.own = own, left
+	c.relay.Own, s.own = own, left
 	if discard {
 		s.relay.Kept = false // nothing is left that only a connection holds
 	}
@@ -272,12 +272,12 @@ func (s *Server) answered(row []byte) {
 			return
 		}
 		if value == nil {
-			c.own, s.own = c.own.Without(names[i]), s.own.Without(names[i])
+			c.relay.Own, s.own = c.relay.Own.Without(names[i]), s.own.Without(names[i])
 			return
 		}
 		text := make([]byte, hex.DecodedLen(len(value)))
 		if _, err := hex.Decode(text, value); err == nil {
-			c.own, s.own = c.own.With(names[i], string(text)), s.own.With(names[i], string(text))
+			c.relay.Own, s.own = c.relay.Own.With(names[i], string(text)), s.own.With(names[i], string(text))
 		}
 	})
 	if !ok {

@@ -139,6 +139,13 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 			e = s.cache.Use(own.statement)
 		}
 	}
+	if own.statement != nil && e.State() != prepared.Held {
+		var refused *protocol.Error
+		if own, refused = c.rescope(own, s.desk.Table); refused != nil {
+			return c.refuseUse(w, at, s, refused)
+		}
+		e = s.cache.Use(own.statement)
+	}
 	if u.kind == owedBind && own.told != (prepared.Shape{}) {
 		if fit := s.fit(w, at, own, e); fit != fits {
 			return c.unfit(w, at, s, fit)
@@ -270,7 +277,7 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, string(name))
 		s.owe(owedClose | owedInjected)
 	}
-	statement, ok := s.desk.Table.Intern(c.scope(), body)
+	statement, ok := s.desk.Table.Intern(c.scope(s.desk.Table), body)
 	if !ok {
 		s.reject(protocol.ErrStatementMemory())
 		return

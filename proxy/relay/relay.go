@@ -63,8 +63,9 @@ type Client struct {
 	Session SessionState
 	tracked bool        // its statements are its own on any server
 	own     *statements // nil until its first Parse
-	// Settings are the client's, as far as they decide how its texts are parsed.
-	Settings protocol.Settings
+	// Settings are the client's, of the parameters that servers report; Own are others, as far as they differ from what a server begins
+	// with. They decide how its texts are parsed.
+	Settings, Own protocol.Settings
 }
 
 // skip says which messages of a refused client are still to be dropped before it is answered ReadyForQuery.
@@ -182,6 +183,7 @@ func NewServer() Server {
 func (s *Server) Watch(c *Client, l *protocol.Lexer) {
 	s.watched, s.Lexer = nil, l
 	if c.Session.Tracked {
+		c.Session.local = nil
 		s.watched = &c.Session
 	}
 }

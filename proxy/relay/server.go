@@ -118,6 +118,9 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 		if p := s.pending(); p != nil {
 			p.completed(f.Data)
 		}
+		if s.watched != nil && s.watched.local != nil {
+			s.watched.local.completed(f.Data)
+		}
 		s.tagged(f.Data)
 		return s.answered(front, owedExecute, f.Type)
 	case protocol.ServerEmptyQueryResponse, protocol.ServerPortalSuspended:
@@ -215,10 +218,10 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 	if len(f.Data) != headerBytes+1 {
 		return "ReadyForQuery of a wrong length"
 	}
-	pending := s.pending()
+	pending, injected := s.pending(), s.owed.front()&owedInjected != 0
 	switch {
 	case front.endsWithReady():
-		if s.owed.front()&owedInjected == 0 {
+		if !injected {
 			s.retry.valid = false
 		}
 		s.popped()
@@ -228,6 +231,9 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 		return "ReadyForQuery that no request of the client calls for"
 	}
 	s.TxStatus = f.Data[headerBytes]
+	if s.watched != nil && s.TxStatus == StatusIdle && !injected {
+		s.watched.transactionEnded(s)
+	}
 	if pending != nil && s.TxStatus == StatusIdle && s.owed.n > 0 {
 		pending.ended()
 	}

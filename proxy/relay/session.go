@@ -24,6 +24,7 @@ type SessionState struct {
 
 	read     bool // the lexer has read the text of the message that comes next
 	pending  *pending
+	local    *local             // what decides the meaning of its texts until its transaction ends; nil: nothing of its own
 	prepared map[string]*effect // its prepared statements that have effects; nil: none
 	partial  *partial           // a message that is coming in pieces
 }
@@ -36,6 +37,7 @@ type Change struct {
 	Exact bool
 	// Discard: DISCARD ALL, which resets who the session acts as too.
 	Discard bool
+	local   bool // until the transaction ends
 }
 
 // Outcome is what the transaction that has just ended did to the session.
@@ -210,7 +212,13 @@ func (p *partial) readText(b []byte) {
 // queried notes the text of a Query.
 func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 	e := l.End()
+	if n.local != nil && e&ends != 0 {
+		n.local.doubt()
+	}
 	if e&noted == 0 {
+		if e&protocol.AssignsLocally != 0 {
+			n.assignLocally(effectOf(l, e), s)
+		}
 		if n.pending != nil {
 			n.pending.unsure = n.pending.unsure || e&(protocol.RollsBackTo|protocol.Chains) != 0
 		}
@@ -225,7 +233,7 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 // parsed remembers a statement that has effects.
 func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 	e := l.End()
-	if e&noted == 0 {
+	if e&(noted|protocol.AssignsLocally) == 0 {
 		if n.prepared != nil {
 			delete(n.prepared, string(name))
 		}
@@ -298,6 +306,10 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 	for i, c := range e.changes {
 		run.changes[i] = c.bind(frame, whole, &run)
 	}
+	if e.effects&noted == 0 {
+		n.assignLocally(run, s)
+		return
+	}
 	p := n.note(run, s)
 	p.awaits, p.portal = true, string(portal)
 }
@@ -354,8 +366,8 @@ func effectOf(l *protocol.Lexer, e protocol.Effects) effect {
 	for i := range l.Assignments() {
 		a := l.Assignment(i)
 		found.changes = append(found.changes, boundChange{
-			Change: Change{Name: string(a.Name), Value: string(a.Value), Reset: a.Reset, Exact: a.Exact}, nameParam: a.NameParam,
-			valueParam: a.ValueParam,
+			Change:    Change{Name: string(a.Name), Value: string(a.Value), Reset: a.Reset, Exact: a.Exact, local: a.Local},
+			nameParam: a.NameParam, valueParam: a.ValueParam,
 		})
 	}
 	return found
@@ -369,10 +381,11 @@ func (n *SessionState) note(e effect, s *Server) *pending {
 	p := n.pending
 	p.effects |= e.effects
 	for _, c := range e.changes {
-		if c.Name != "" || c.Reset {
+		if (c.Name != "" || c.Reset) && !c.local {
 			p.add(c.Change)
 		}
 	}
+	n.assignLocally(e, s)
 	if s.skipping || s.outstanding() {
 		p.unsure = true
 	}

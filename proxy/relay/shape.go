@@ -139,15 +139,20 @@ func (c *Client) unfit(w *weave, at int, s *Server, how fit) (step Step, passes 
 		return Step{Verdict: Hold}, false
 	case fits, fitNot:
 	}
+	s.Tally.StatementsChanged++
+	return c.refuseUse(w, at, s, protocol.ErrResultChanged())
+}
+
+// refuseUse makes the server fail in the place of a Bind or Describe; the client is told refused.
+func (c *Client) refuseUse(w *weave, at int, s *Server, refused *protocol.Error) (step Step, passes bool) {
 	f, err := c.scanner.Next(w.b[at:])
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	c.dropping = !f.Last
 	w.cut(at, len(f.Data), s.desk)
-	s.reject(protocol.ErrResultChanged())
+	s.reject(refused)
 	s.renewed = 0
-	s.Tally.StatementsChanged++
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }
 

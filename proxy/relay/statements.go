@@ -2,7 +2,6 @@ package relay
 
 import (
 	"bytes"
-	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
@@ -13,8 +12,10 @@ type statements struct {
 	names    map[string]named
 	bytes    int // reserved in the table for the names
 	unnamed  unnamed
-	serial   uint64 // of the latest change to the unnamed statement
-	gathered []byte // the beginning of a long Parse that is still coming
+	serial   uint64         // of the latest change to the unnamed statement
+	gathered []byte         // the beginning of a long Parse that is still coming
+	scope    prepared.Scope // of what it prepares with the settings of scopeOf; empty: not known yet
+	scopeOf  protocol.Session
 }
 
 // named is a statement under a client's name for it.
@@ -111,17 +112,6 @@ func (own *statements) forgetNames(table *prepared.Table) {
 func (c *Client) Forget(table *prepared.Table) {
 	c.own.forgetNames(table)
 	c.own = nil
-}
-
-// scope is what decides how a text of the client's is parsed.
-func (c *Client) scope() prepared.Scope {
-	var b strings.Builder
-	for _, name := range [...]string{"client_encoding", "datestyle", "intervalstyle", "standard_conforming_strings", "timezone"} {
-		value, _ := c.Settings.Get(name)
-		b.WriteString(value)
-		b.WriteByte(0)
-	}
-	return prepared.Scope(b.String())
 }
 
 // Server's side: what it holds, and what must go ahead of a message so that it holds what the message needs.

@@ -1,0 +1,147 @@
+package relay
+
+import (
+	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/prepared"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// A text means what the settings of the session say while it is parsed: search_path above all. So equal texts are one statement only within a
+// prepared.Scope, and a statement that has to be prepared anew is prepared for the scope of the moment, whatever it was before.
+
+// local is what a transaction has set for itself alone, of the parameters that decide what a text means.
+type local struct {
+	values   []localValue   // the last of each name
+	doubtful bool           // something may have been taken back
+	private  prepared.Scope // nobody else's, while doubtful; empty: none was needed yet
+}
+
+type localValue struct{ name, value string }
+
+// localMax bounds the values of one transaction.
+const localMax = 16
+
+// doubt notes that the values are not certain any more: what is prepared now is nobody else's.
+func (l *local) doubt() { l.doubtful, l.private = true, "" }
+
+// assignLocally notes what a statement sets for its transaction.
+func (n *SessionState) assignLocally(e effect, s *Server) {
+	for _, c := range e.changes {
+		if !c.local || c.Name != "" && !protocol.DecidesMeaning(c.Name) {
+			continue
+		}
+		if n.local == nil {
+			n.local = &local{}
+		}
+		n.local.assign(c.Change)
+		if s.skipping || s.outstanding() || e.effects&ends != 0 {
+			n.local.doubt()
+		}
+	}
+}
+
+func (l *local) assign(c Change) {
+	l.private = ""
+	value := c.Value
+	if c.Reset {
+		value = "\x01default"
+	}
+	for i := range l.values {
+		if l.values[i].name == c.Name {
+			l.values[i].value = value
+			l.doubtful = l.doubtful || !c.Exact
+			return
+		}
+	}
+	l.values = append(l.values, localValue{c.Name, value})
+	l.doubtful = l.doubtful || !c.Exact || len(l.values) > localMax || c.Name == ""
+}
+
+// transactionEnded is called when the server has said that no transaction is open.
+func (n *SessionState) transactionEnded(s *Server) {
+	switch {
+	case n.local == nil:
+	case s.owed.n == 0:
+		n.local = nil
+	default: // is it that of the next transaction, which is on its way?
+		n.local.doubt()
+	}
+}
+
+// completed notes the tag of a command: that of a ROLLBACK TO too is ROLLBACK.
+func (l *local) completed(frame []byte) {
+	if string(protocol.CommandTag(frame)) == "ROLLBACK" {
+		l.doubt()
+	}
+}
+
+// reassigned reports that the session's own values, of what decides the meaning of its texts, have been set anew in the transaction.
+func (n *SessionState) reassigned(reported protocol.Settings) bool {
+	if n.pending == nil {
+		return false
+	}
+	for _, c := range n.pending.changes {
+		if _, ok := reported.Get(c.Name); c.Name == "" || protocol.DecidesMeaning(c.Name) && !ok {
+			return true
+		}
+	}
+	return false
+}
+
+// scope is what decides how a text of the client's is parsed now.
+func (c *Client) scope(table *prepared.Table) prepared.Scope {
+	own, now := c.statements(), protocol.Session{Reported: c.Settings, Own: c.Own}
+	if own.scope == "" || own.scopeOf != now {
+		own.scope, own.scopeOf = prepared.Scope(protocol.AppendMeaning(nil, now)), now
+	}
+	n := &c.Session
+	if n.reassigned(c.Settings) && n.local == nil {
+		n.local = &local{doubtful: true}
+	}
+	if n.local == nil {
+		return own.scope
+	}
+	return n.local.scope(own.scope, table)
+}
+
+func (l *local) scope(session prepared.Scope, table *prepared.Table) prepared.Scope {
+	if l.doubtful {
+		if l.private == "" {
+			l.private = session + table.Private()
+		}
+		return l.private
+	}
+	var b strings.Builder
+	b.WriteString(string(session))
+	for _, v := range l.values {
+		b.WriteString(v.name)
+		b.WriteByte(0)
+		b.WriteString(v.value)
+		b.WriteByte(0)
+	}
+	return prepared.Scope(b.String())
+}
+
+// rescope is called before a statement is prepared anew: it becomes that of the scope of the moment, so that nobody who has prepared the same
+// text under other settings gets it. The error is what to tell the client if that cannot be.
+func (c *Client) rescope(own named, table *prepared.Table) (named, *protocol.Error) {
+	was, scope := own.statement.Scope(), c.scope(table)
+	if was == scope {
+		return own, nil
+	}
+	encoding, _, _ := strings.Cut(string(was), "\x00")
+	now, _, _ := strings.Cut(string(scope), "\x00")
+	body := []byte(own.statement.Body())
+	if text, _, _ := cutName(body); encoding != now && !isASCII(text) {
+		return own, protocol.ErrResultChanged() // only the client can say it in its new encoding
+	}
+	statement, ok := table.Intern(scope, body)
+	if !ok {
+		return own, protocol.ErrStatementMemory()
+	}
+	table.Release(own.statement)
+	own.statement = statement
+	c.own.names[own.name] = own
+	return own, nil
+}
