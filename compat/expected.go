@@ -25,8 +25,6 @@ const (
 	newer = "the pooler speaks 3.2 with its clients whatever the server speaks with it, long cancel keys too: both are its own"
 	// late: see startup_param_bad.
 	late = "a login waits for no server, so what PostgreSQL says of a startup parameter comes with the first statement, and a hint"
-	// statements are still to be built on the transaction port.
-	statements = "DEALLOCATE of one name is not dealt with yet in the extended protocol"
 	walsender  = "replication connections cannot share a server and have no transactions: only the session port has them"
 )
 
@@ -124,8 +122,6 @@ var ExpectedDifferences = []Expected{
 	{Script: "startup_replication", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
 	{Script: "startup_replication_database", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
 
-	{Script: "deallocate_name", Port: "transaction", Pending: true, Why: statements},
-	{Script: "sql_prepare_bound", Port: "transaction", Pending: true, Why: statements + ", and EXECUTE knows no name that was given by Parse"},
 }
 
 // tolerated takes out of a difference what may be so in any script, on the transaction port: of a message with two faults another one is

@@ -150,15 +150,15 @@ func TestStatementsAfterDDL(t *testing.T) {
 
 	// Dropped by a function, where nobody saw it.
 	run(t, w, "do $$begin execute 'deallocate all'; end$$")
-	w.Send(use...)
-	w.Expect("BindComplete", "DataRow 1 2 3 4", "CommandComplete SELECT 1", "ReadyForQuery I")
+	other.Send(&pgproto3.Bind{PreparedStatement: "mine"}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	other.Expect("BindComplete", "DataRow 1 2 3 4", "CommandComplete SELECT 1", "ReadyForQuery I")
 
 	// The table is gone: the error is in its place, and the statement is there when the table is.
 	run(t, direct, "drop table changing")
 	run(t, w, "discard plans")
-	w.Send(use...)
-	w.ExpectError("42P01")
-	w.Expect("ReadyForQuery I")
+	other.Send(&pgproto3.Bind{PreparedStatement: "mine"}, &pgproto3.Execute{}, &pgproto3.Sync{})
+	other.ExpectError("42P01")
+	other.Expect("ReadyForQuery I")
 }
 
 // TestLongParse: a statement longer than any buffer, in pieces; one that is too long; and a large parameter behind a name.

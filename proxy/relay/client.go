@@ -148,6 +148,13 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 			if step, passes, deals := c.deallocate(w, at, s); deals {
 				return step, passes
 			}
+			if step, passes, deals := c.lendQuery(w, at, s); deals {
+				return step, passes
+			}
+		}
+	case protocol.ClientExecute:
+		if s.deallocates != "" && cut(b, headMax) {
+			return Step{Verdict: More}, false // its portal tells
 		}
 	case protocol.ClientTerminate:
 		return Step{Verdict: Leave, N: len(b)}, false

@@ -19,6 +19,9 @@ func (c *Client) mayDrop(f protocol.Frame, kind owedKind, s *Server) owedKind {
 			c.own.dropUnnamed()
 		}
 	case protocol.ClientExecute:
+		if kind, ok := c.executesDeallocate(f, kind, s); ok {
+			return kind
+		}
 		reset = s.dropBound
 	}
 	if !reset {

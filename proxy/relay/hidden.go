@@ -27,9 +27,10 @@ func (s *Server) InjectDiscard() {
 }
 
 // errorForClient reports that b begins with an error that answers a Parse or Close of the proxy's own: it is what the client's message,
-// for which that was sent, would have met.
+// for which that was sent, would have met. Where the proxy has sent the Sync too, no message of the client's is in that batch.
 func (s *Server) errorForClient(b []byte) bool {
-	return !s.abandoned && !s.scanner.MidMessage() && b[0] == protocol.ServerErrorResponse && !s.owed.front().endsWithReady()
+	return !s.abandoned && !s.scanner.MidMessage() && b[0] == protocol.ServerErrorResponse && !s.owed.front().endsWithReady() &&
+		!s.owed.batchInjected()
 }
 
 // Ask is Inject for a query whose one row comes out as Told.

@@ -128,6 +128,16 @@ func (o *Owed) dropToSync() (found bool, noted int) {
 	return false, noted
 }
 
+// batchInjected reports that the Sync which ends the batch of the oldest reply is the proxy's.
+func (o *Owed) batchInjected() bool {
+	for i := range o.n {
+		if o.at(i)&^owedMarks == owedSync {
+			return o.at(i)&owedInjected != 0
+		}
+	}
+	return false
+}
+
 // hideFront marks the oldest reply as one that no client is to see.
 func (o *Owed) hideFront() { o.slots()[o.head] |= owedInjected }
 

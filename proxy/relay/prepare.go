@@ -170,6 +170,9 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	}
 	w.cut(at, u.nameAt+len(u.name), s.desk)
 	if statement != nil {
+		if own.mentions {
+			c.lendToUsed(s, u, []byte(statement.Body()))
+		}
 		e = s.provide(statement, e)
 		s.dropBound = s.dropBound || own.drops
 	}
@@ -199,6 +202,10 @@ func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, pa
 	f, err := c.scanner.Next(w.b[at:])
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
+	}
+	if c.own != nil && c.own.unnamed.mentions && len(c.own.unnamed.message) > headerBytes {
+		w.cut(at, 0, s.desk)
+		c.lendToUsed(s, u, c.own.unnamed.message[headerBytes+1:])
 	}
 	if !has {
 		w.cut(at, 0, s.desk)
@@ -272,12 +279,23 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 		s.duplicate(name, body)
 		return
 	}
-	if !isASCII(name) {
+	if s.Kept && !bytes.HasPrefix(name, []byte(prepared.Prefix)) {
+		// SQL's PREPARE may have taken the name: PostgreSQL says so if an empty statement cannot have it.
+		s.desk.ToServer = appendHeader(s.desk.ToServer, protocol.ClientParse, len(name)+1+3)
+		s.desk.ToServer = append(append(s.desk.ToServer, name...), 0, 0, 0, 0)
+		s.owe(owedParse | owedInjected)
+	}
+	if !isASCII(name) || s.Kept {
 		// Whether the bytes are characters is for PostgreSQL to say: it hears the name in a Close of nothing.
 		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, string(name))
 		s.owe(owedClose | owedInjected)
 	}
-	statement, ok := s.desk.Table.Intern(c.scope(s.desk.Table), body)
+	scope := c.scope(s.desk.Table)
+	if mayMention(body) {
+		c.lendTo(s, body)
+		scope += s.desk.Table.Private() // its meaning is the client's alone
+	}
+	statement, ok := s.desk.Table.Intern(scope, body)
 	if !ok {
 		s.reject(protocol.ErrStatementMemory())
 		return
@@ -374,13 +392,18 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	own := c.statements()
+	mentions := mayMention(f.Data[headerBytes+1:])
+	if mentions {
+		w.cut(at, 0, s.desk)
+		c.lendTo(s, f.Data[headerBytes+1:])
+	}
 	own.serial++
 	s.changeUnnamed(owedParse, own.serial, &own.unnamed)
 	kept := own.unnamed.message[:0]
 	if size <= unnamedMax {
 		kept = appendKept(kept, f.Data)
 	}
-	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, drops: drops(f.Data[headerBytes+1:])}
+	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, drops: drops(f.Data[headerBytes+1:]), mentions: mentions}
 	s.unnamed.becomes(own)
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true

@@ -161,3 +161,35 @@ func FuzzDeallocated(f *testing.F) {
 		}
 	})
 }
+
+func TestMentioned(t *testing.T) {
+	for text, want := range map[string]string{
+		"execute n": "n", " EXECUTE\tAb_1$(1, 'x');\x00": "ab_1$", `execute "A""b"(2)`: `A"b`, `execute"x"`: "x", "prepare n as select 1": "n",
+		"Prepare n(int) as select 1": "n", "deallocate n": "n", "deallocate prepare n;": "n", "deallocate prepare": "prepare", "explain execute n": "n",
+		"EXPLAIN (analyze, buffers) EXECUTE n(1)": "n", "explain analyze verbose execute n": "n", "executed n": "", "execute": "", "execute 1": "",
+		`execute "`: "", `execute ""`: "", "execute \xc3\xa4": "", "execute n\xc3\xa4": "", "explain select execute": "", "explain": "", "select 1": "",
+		"execute /**/ n": "", "": "", "deallocate": "", "explain (": "",
+	} {
+		name, ok := mentioned([]byte(text))
+		if ok != (want != "") || ok && string(name) != want {
+			t.Errorf("%q: %q %v", text, name, ok)
+		}
+		if ok && !mayMention([]byte(text)) {
+			t.Errorf("%q: not looked at", text)
+		}
+	}
+}
+
+func FuzzMentioned(f *testing.F) {
+	f.Add([]byte(`explain (x) execute "a""b"`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		name, ok := mentioned(text)
+		if !ok {
+			return
+		}
+		again, ok := mentioned([]byte(`execute "` + strings.ReplaceAll(string(name), `"`, `""`) + `"`))
+		if !ok || string(again) != string(name) {
+			t.Fatalf("%q mentions %q, and that %q", text, name, again)
+		}
+	})
+}

@@ -120,21 +120,23 @@ type Server struct {
 	current int
 	batch   uint32 // counts batches and queries
 
-	client     *Client        // linked; nil otherwise
-	cache      prepared.Cache // the statements it holds
-	unnamed    held
-	strays     []string // statements to be closed behind the next Sync
-	notes      notes
-	changes    int  // notes that later batches rest on
-	changesOld int  // of those, the ones in earlier batches
-	resets     int  // notes that all statements may be dropped
-	dropBound  bool // a statement that would do that has been bound since the server was lent
-	savedBytes int  // in notes, of unnamed statements
-	desk       *Desk
-	retry      retry
-	bound      bound  // what the client bound last
-	parameters uint32 // digest of the ParameterDescription that was the last message
-	renewed    uint64 // the Entry.Serial of what was prepared anew to see its shape, while its Bind is held
+	client  *Client        // linked; nil otherwise
+	cache   prepared.Cache // the statements it holds
+	unnamed held
+	strays  []string // statements to be closed behind the next Sync
+	// deallocates is the client's statement that an Execute of the portal deallocating will drop.
+	deallocates, deallocating string
+	notes                     notes
+	changes                   int  // notes that later batches rest on
+	changesOld                int  // of those, the ones in earlier batches
+	resets                    int  // notes that all statements may be dropped
+	dropBound                 bool // a statement that would do that has been bound since the server was lent
+	savedBytes                int  // in notes, of unnamed statements
+	desk                      *Desk
+	retry                     retry
+	bound                     bound  // what the client bound last
+	parameters                uint32 // digest of the ParameterDescription that was the last message
+	renewed                   uint64 // the Entry.Serial of what was prepared anew to see its shape, while its Bind is held
 
 	// StatementsMax is how many statements it may hold.
 	StatementsMax int
@@ -194,7 +196,7 @@ func (s *Server) Unwatch() { s.watched = nil }
 // Link is called when the server is lent to a client.
 func (s *Server) Link(c *Client, tally *Tally, desk *Desk, statementsMax int) {
 	s.client, s.Tally, s.desk, s.StatementsMax = c, tally, desk, statementsMax
-	s.dropBound, s.renewed, s.bound.of = false, 0, boundNothing
+	s.dropBound, s.deallocates, s.renewed, s.bound.of = false, "", 0, boundNothing
 	if !c.tracked {
 		s.unnamed.of = nil
 	}

@@ -127,7 +127,7 @@ func (l *local) scope(session prepared.Scope, table *prepared.Table) prepared.Sc
 // text under other settings gets it. The error is what to tell the client if that cannot be.
 func (c *Client) rescope(own named, table *prepared.Table) (named, *protocol.Error) {
 	was, scope := own.statement.Scope(), c.scope(table)
-	if was == scope {
+	if was == scope || own.mentions {
 		return own, nil
 	}
 	encoding, _, _ := strings.Cut(string(was), "\x00")

@@ -177,7 +177,9 @@ const (
 func (s *Server) used(u usage, own named, e *prepared.Entry) {
 	s.renewed = 0
 	x := note{kind: noteUse, statement: own.statement, name: own.name}
-	if u.kind == owedDescribe {
+	if own.mentions {
+		s.bound.of = boundNothing // what it looks like depends on another
+	} else if u.kind == owedDescribe {
 		x.serial = e.Serial
 	} else if s.bound.of = boundNothing; own.told.Result == 0 || own.told.Result != e.Shape.Result {
 		s.bound.of, s.bound.statement, s.bound.name, s.bound.serial = boundNamed, own.statement, own.name, e.Serial
@@ -188,6 +190,10 @@ func (s *Server) used(u usage, own named, e *prepared.Entry) {
 
 // usedUnnamed is used for the unnamed statement.
 func (s *Server) usedUnnamed(u usage, own *statements) {
+	if own.unnamed.mentions {
+		s.owe(u.kind)
+		return
+	}
 	if u.kind == owedDescribe {
 		s.noted(u.kind, note{kind: noteDescribe, serial: own.unnamed.serial})
 		return
@@ -231,6 +237,9 @@ func (s *Server) described(f protocol.Frame) {
 	}
 	switch x := s.notes.at(0); x.kind {
 	case noteUse:
+		if x.serial == 0 {
+			return
+		}
 		if e := s.cache.Find(x.statement); e != nil && e.Serial == x.serial {
 			e.Learn(shape)
 		}

@@ -23,17 +23,19 @@ type named struct {
 	statement *prepared.Statement
 	name      string
 	drops     bool // it is a DEALLOCATE or DISCARD
+	mentions  bool // its text may have the name of another
 	told      prepared.Shape
 }
 
 // unnamed is the unnamed statement, which outlives the transaction it was prepared in.
 type unnamed struct {
-	there   bool
-	serial  uint64 // of the change that made it what it is
-	message []byte // the Parse as it came; empty: longer than unnamedMax
-	batch   uint32 // Server.batch at its Parse
-	drops   bool   // it is a DEALLOCATE or DISCARD
-	told    prepared.Shape
+	there    bool
+	serial   uint64 // of the change that made it what it is
+	message  []byte // the Parse as it came; empty: longer than unnamedMax
+	batch    uint32 // Server.batch at its Parse
+	drops    bool   // it is a DEALLOCATE or DISCARD
+	mentions bool   // its text may have the name of another
+	told     prepared.Shape
 }
 
 // held says whose unnamed statement a server has.
@@ -72,7 +74,8 @@ func (own *statements) remember(name string, statement *prepared.Statement, tabl
 		own.names = make(map[string]named)
 	}
 	own.bytes += bytes
-	own.names[name] = named{statement: statement, name: name, drops: drops([]byte(statement.Body()[:min(begunMin, len(statement.Body()))]))}
+	begins := []byte(statement.Body()[:min(begunMin, len(statement.Body()))])
+	own.names[name] = named{statement: statement, name: name, drops: drops(begins), mentions: mayMention(begins)}
 	return true
 }
 

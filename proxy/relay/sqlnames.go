@@ -1,0 +1,197 @@
+package relay
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/hybridbouncer/hybridbouncer/prepared"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// On a direct connection a statement has one name, for SQL and for the protocol. Here what a client prepares by the protocol has another name on
+// its server, so that EXECUTE n, PREPARE n and DEALLOCATE n in its texts would not find it. For as long as such a text runs the statement is
+// prepared once more, under the client's own name: PostgreSQL itself then says what it says.
+
+// mentioned is the name in a text that is EXECUTE, EXPLAIN EXECUTE, PREPARE or DEALLOCATE of one. ok is false for any other text, and for what
+// is not plain: comments before the name, Unicode escapes, names that are not ASCII.
+func mentioned(text []byte) (name []byte, ok bool) {
+	word, rest := cutWord(text)
+	if equalFold(word, "explain") {
+		word, rest = explained(rest)
+	}
+	switch {
+	case equalFold(word, "execute"), equalFold(word, "prepare"):
+	case equalFold(word, "deallocate"):
+		if word, after := cutWord(rest); equalFold(word, "prepare") && len(bytes.Trim(after, blanks+";\x00")) > 0 {
+			rest = after
+		}
+	default:
+		return nil, false
+	}
+	rest = bytes.TrimLeft(rest, blanks)
+	if len(rest) == 0 || rest[0] != '"' {
+		word, rest = cutWord(rest)
+		return bytes.ToLower(word), len(word) > 0 && isASCII(word) && (len(rest) == 0 || rest[0] < 0x80)
+	}
+	for i := 1; i < len(rest); i++ {
+		if rest[i] != '"' {
+			continue
+		}
+		if i+1 == len(rest) || rest[i+1] != '"' {
+			name = bytes.ReplaceAll(rest[1:i], []byte(`""`), []byte(`"`))
+			return name, len(name) > 0 && isASCII(name)
+		}
+		i++
+	}
+	return nil, false
+}
+
+// explained skips the options of EXPLAIN.
+func explained(text []byte) (word, rest []byte) {
+	text = bytes.TrimLeft(text, blanks)
+	if len(text) > 0 && text[0] == '(' {
+		_, text, _ = bytes.Cut(text, []byte(")"))
+	}
+	for word, rest = cutWord(text); equalFold(word, "analyze") || equalFold(word, "analyse") || equalFold(word, "verbose"); {
+		word, rest = cutWord(rest)
+	}
+	return word, rest
+}
+
+// cutWord takes an identifier or key word off the text, behind blanks; it is empty when something else comes first.
+func cutWord(text []byte) (word, rest []byte) {
+	text = bytes.TrimLeft(text, blanks)
+	n := 0
+	for n < len(text) {
+		c := text[n]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
+		if !letter && (n == 0 || c != '$' && (c < '0' || c > '9')) {
+			break
+		}
+		n++
+	}
+	return text[:n], text[n:]
+}
+
+// equalFold compares with a word in lower case.
+func equalFold(word []byte, lower string) bool {
+	return len(word) == len(lower) && hasPrefixFold(word, lower)
+}
+
+// mayMention reports whether a text could mention a name, by its first letter.
+func mayMention(text []byte) bool {
+	text = bytes.TrimLeft(text, blanks)
+	if len(text) < len("execute") {
+		return false
+	}
+	switch text[0] | 0x20 {
+	case 'e':
+		return hasPrefixFold(text, "execute") || hasPrefixFold(text, "explain")
+	case 'p':
+		return hasPrefixFold(text, "prepare")
+	case 'd':
+		return hasPrefixFold(text, "deallocate")
+	}
+	return false
+}
+
+// lendable is the client's statement that a text mentions.
+func (c *Client) lendable(text []byte) (named, bool) {
+	if c.own == nil || len(c.own.names) == 0 || !mayMention(text) {
+		return named{}, false
+	}
+	name, ok := mentioned(text)
+	if !ok {
+		return named{}, false
+	}
+	own := c.own.names[string(name)]
+	// A COPY would take for its data what comes behind it.
+	return own, own.statement != nil && !bytes.HasPrefix(name, []byte(prepared.Prefix)) && !mayCopy(own.statement.Body())
+}
+
+func mayCopy(text string) bool {
+	return hasPrefixFold(bytes.TrimLeft([]byte(text[:min(begunMin, len(text))]), blanks), "copy")
+}
+
+// lendQuery deals with a Query that mentions a statement of the client's: that is prepared before it under the client's name, and closed behind
+// it. deals is false for any other Query.
+func (c *Client) lendQuery(w *weave, at int, s *Server) (step Step, passes, deals bool) {
+	b := w.b[at:]
+	size, complete := protocol.Whole(b)
+	switch {
+	case len(b) < min(size, headerBytes+begunMin):
+		return Step{Verdict: More}, false, true
+	case size > judgedMax, !mayMention(b[headerBytes:min(size, len(b))]):
+		return Step{}, false, false
+	case !complete:
+		return Step{Verdict: More}, false, true
+	}
+	own, ok := c.lendable(b[headerBytes:size])
+	switch {
+	case !ok, s.batchOpen:
+		return Step{}, false, false
+	case s.owed.n > 0:
+		return Step{Verdict: Hold}, false, true // it is not certain that there is such a name, or it may be in a failed transaction
+	case s.TxStatus == StatusFailed:
+		return Step{}, false, false
+	}
+	f, err := c.scanner.Next(b)
+	if err != nil {
+		return Step{Verdict: Violate, Err: violationOf(err)}, false, true
+	}
+	w.cut(at, 0, s.desk)
+	s.lend(own)
+	s.desk.ToServer = append(s.desk.ToServer, syncMessage...)
+	s.oweReady(owedSync | owedInjected) // an error of that Parse is nobody's: the Query will meet one
+	s.sent(f.Type, c.mayDrop(f, owedQuery, s))
+	c.watch(f, s)
+	w.cut(at+size, 0, s.desk)
+	s.closeStrays()
+	return Step{Verdict: Forward, N: len(f.Data)}, true, true
+}
+
+// lend prepares a statement under the client's name for it, until the batch ends.
+func (s *Server) lend(own named) {
+	if slices.Contains(s.strays, own.name) {
+		return
+	}
+	body := own.statement.Body()
+	s.desk.ToServer = appendHeader(s.desk.ToServer, protocol.ClientParse, len(own.name)+1+len(body))
+	s.desk.ToServer = append(append(s.desk.ToServer, own.name...), 0)
+	s.desk.ToServer = append(s.desk.ToServer, body...)
+	s.owe(owedParse | owedInjected)
+	s.strays = append(s.strays, own.name)
+}
+
+// lendTo is called ahead of a message about a statement whose text may mention another of the client's: PostgreSQL looks that up when it
+// parses, describes, binds and executes.
+func (c *Client) lendTo(s *Server, text []byte) (lent named, ok bool) {
+	lent, ok = c.lendable(text)
+	if ok {
+		s.lend(lent)
+	}
+	return lent, ok
+}
+
+// lendToUsed is lendTo for a Bind or Describe.
+func (c *Client) lendToUsed(s *Server, u usage, text []byte) {
+	if lent, ok := c.lendTo(s, text); ok && u.kind == owedBind && drops(text) {
+		s.deallocates, s.deallocating = lent.name, string(u.portal)
+	}
+}
+
+// executesDeallocate notes an Execute that drops the statement that was lent to it.
+func (c *Client) executesDeallocate(f protocol.Frame, kind owedKind, s *Server) (owedKind, bool) {
+	portal, _, ok := cutName(f.Data[headerBytes:])
+	if s.deallocates == "" || !ok || string(portal) != s.deallocating {
+		return kind, false
+	}
+	was := c.own.remove(s.deallocates, s.desk.Table)
+	s.deallocates = ""
+	if was.statement == nil {
+		return kind, false
+	}
+	s.notes.push(note{kind: noteForget, name: was.name, statement: was.statement, told: was.told})
+	s.changes++
+	return kind | owedNoted, true
+}
