@@ -120,6 +120,15 @@ func (v *Verifier) Replace(p Policy) error {
 	return nil
 }
 
+// ReplaceUsers puts another user file in force for logins that begin from now on. On an error the old one stays.
+func (v *Verifier) ReplaceUsers(u *UserFile) error {
+	v.mu.RLock()
+	next := v.policy
+	v.mu.RUnlock()
+	next.Users = u
+	return v.Replace(next)
+}
+
 // Exchange is one login's conversation.
 type Exchange struct {
 	v        *Verifier

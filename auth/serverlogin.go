@@ -6,9 +6,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Credentials are what the pooler can log in to PostgreSQL with. Empty: nothing.
@@ -24,22 +26,38 @@ func (Credentials) Format(f fmt.State, _ rune) { fmt.Fprint(f, "********") }
 // learnt is what clients have proved by their logins: with it the pooler logs in for them, and no password need be stored anywhere.
 type learnt struct {
 	mu    sync.Mutex
-	known map[lookupKey]Credentials
+	known map[lookupKey]proof
+}
+
+// proof is what a login has shown last.
+type proof struct {
+	credentials Credentials
+	at          time.Time
 }
 
 func (l *learnt) remember(key lookupKey, c Credentials) {
 	l.mu.Lock()
 	if l.known == nil {
-		l.known = make(map[lookupKey]Credentials)
+		l.known = make(map[lookupKey]proof)
 	}
-	l.known[key] = c
+	l.known[key] = proof{c, time.Now()}
 	l.mu.Unlock()
 }
 
 func (l *learnt) get(key lookupKey) Credentials {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.known[key]
+	return l.known[key].credentials
+}
+
+// Forget drops what was learnt longer than an age ago for databases and users that are not in use any more: names of databases can be made
+// up by any user. The user file's users are as many as it has lines.
+func (v *Verifier) Forget(age time.Duration, used func(database, user string) bool) {
+	v.learnt.mu.Lock()
+	defer v.learnt.mu.Unlock()
+	maps.DeleteFunc(v.learnt.known, func(key lookupKey, p proof) bool {
+		return key.database != "" && time.Since(p.at) > age && !used(key.database, key.user)
+	})
 }
 
 // remember keeps what a login has proved.

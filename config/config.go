@@ -39,7 +39,12 @@ type Config struct {
 
 	// origins says where the value of a key came from, by its path ("server.port"); for the faults Validate finds.
 	origins map[string]origin
+	// secretFiles are those that were read for the environment's _FILE names.
+	secretFiles []Watched
 }
+
+// SecretFiles are the files that held passwords, as _FILE names of the environment say.
+func (c *Config) SecretFiles() []Watched { return c.secretFiles }
 
 // Server says where PostgreSQL is and how connections to it are made. Printing one masks its password.
 type Server struct {
@@ -114,6 +119,7 @@ type Listener struct {
 
 	ServerLifetime    time.Duration `toml:"server_lifetime"`
 	ServerIdleTimeout time.Duration `toml:"server_idle_timeout"`
+	PoolIdleTimeout   time.Duration `toml:"pool_idle_timeout"`
 	ServerCheckDelay  time.Duration `toml:"server_check_delay"`
 	ServerCheckQuery  string        `toml:"server_check_query"`
 	ServerResetQuery  string        `toml:"server_reset_query"` // after a session
@@ -126,6 +132,7 @@ type Listener struct {
 	ClientTLSCertFile  string `toml:"client_tls_cert_file"` // path, absolute after Load
 	ClientTLSCAFile    string `toml:"client_tls_ca_file"`   // path, absolute after Load
 	ClientTLSProtocols string `toml:"client_tls_protocols"` // secure, tlsv1.2, tlsv1.3
+	ClientTLSCiphers   string `toml:"client_tls_ciphers"`   // for TLS 1.2; see CipherSuites
 
 	Promotion       string        `toml:"promotion"` // on, off
 	PromoteTo       string        `toml:"promote_to"`

@@ -70,6 +70,7 @@ func DefaultListener() Listener {
 		CancelWaitTimeout:  10 * time.Second,
 		ServerLifetime:     time.Hour,
 		ServerIdleTimeout:  10 * time.Minute,
+		PoolIdleTimeout:    time.Hour,
 		ServerCheckDelay:   30 * time.Second,
 		ServerCheckQuery:   ";",
 		ServerResetQuery:   "DISCARD ALL",
@@ -77,6 +78,7 @@ func DefaultListener() Listener {
 		UnixSocketMode:     "0777",
 		ClientTLSMode:      "disable",
 		ClientTLSProtocols: "secure",
+		ClientTLSCiphers:   "default",
 		Promotion:          "on",
 		LongTransaction:    time.Second,
 

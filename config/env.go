@@ -76,7 +76,7 @@ func (r *envReader) own(name, value string) {
 			r.fault(name, "is set together with "+base+"; keep one of them", "")
 			return
 		}
-		secret, err := readSecret(value)
+		secret, err := r.readSecret(value)
 		if err != nil {
 			r.fault(name, err.Error(), "")
 			return
@@ -175,7 +175,8 @@ func (c *Config) target(path string) (target, bool) {
 }
 
 // readSecret reads a mounted secret; the line end editors and kubectl leave behind is not part of it.
-func readSecret(path string) (string, error) {
+func (r *envReader) readSecret(path string) (string, error) {
+	r.config.secretFiles = append(r.config.secretFiles, Watch(path))
 	file, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("read the secret: %w", err)

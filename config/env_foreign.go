@@ -57,9 +57,12 @@ var foreignNames = map[string]string{
 	"CLIENT_TLS_CERT_FILE":     "listener.*.client_tls_cert_file",
 	"CLIENT_TLS_CA_FILE":       "listener.*.client_tls_ca_file",
 	"CLIENT_TLS_PROTOCOLS":     "listener.*.client_tls_protocols",
+	"CLIENT_TLS_CIPHERS":       "listener.*.client_tls_ciphers",
 	"CANCEL_WAIT_TIMEOUT":      "listener.*.cancel_wait_timeout",
 	"SERVER_LIFETIME":          "listener.*.server_lifetime",
 	"SERVER_IDLE_TIMEOUT":      "listener.*.server_idle_timeout",
+	"AUTODB_IDLE_TIMEOUT":      "listener.*.pool_idle_timeout",
+	"POOL_IDLE_TIMEOUT":        "listener.*.pool_idle_timeout",
 	"SERVER_CHECK_DELAY":       "listener.*.server_check_delay",
 	"SERVER_CHECK_QUERY":       "listener.*.server_check_query",
 	"SERVER_RESET_QUERY":       "listener.*.server_reset_query",
@@ -102,14 +105,14 @@ var foreignIgnored = map[string]string{
 	"STATS_PERIOD":              "see /metrics",
 	"LOGFILE":                   "the log goes to standard error",
 	"SERVER_RESET_QUERY_ALWAYS": "isolation = \"strict\" of a listener does that",
-	"AUTODB_IDLE_TIMEOUT":       "no equal here",
 	"DNS_MAX_TTL":               "names are looked up at each connection",
 	"DNS_NXDOMAIN_TTL":          "names are looked up at each connection",
-	"CLIENT_TLS_CIPHERS":        "Go's choice of ciphers is used",
+	"CLIENT_TLS13_CIPHERS":      "Go's choice of ciphers is used",
 	"CLIENT_TLS_ECDHCURVE":      "Go's choice of curves is used",
 	"CLIENT_TLS_DHEPARAMS":      "key exchange without elliptic curves is not spoken",
 	"SERVER_TLS_PROTOCOLS":      "TLS 1.2 and 1.3 are used",
 	"SERVER_TLS_CIPHERS":        "Go's choice of ciphers is used",
+	"SERVER_TLS13_CIPHERS":      "Go's choice of ciphers is used",
 	"PKT_BUF":                   "no equal here",
 	"MAX_PACKET_SIZE":           "messages of any size stream through fixed buffers",
 	"LISTEN_BACKLOG":            "the operating system's largest is used",
@@ -169,7 +172,7 @@ func (r *envReader) foreignValues() map[string]foreignValue {
 				known = foreignName(base)
 			}
 			if known != "" {
-				text, err := readSecret(value)
+				text, err := r.readSecret(value)
 				if err != nil {
 					r.fault(name, err.Error(), "")
 					continue

@@ -151,7 +151,7 @@ var authKeys = []Key{
 	{
 		Name: "user_file", When: NewLogins, Path: true,
 		Zero:  "none",
-		Doc:   "Users and their secrets, in PgBouncer's format: a line \"name\" \"secret\" each. The secret is plain, md5... or SCRAM-SHA-256$...; a plain one also serves to log in to PostgreSQL. A reload reads the file again.",
+		Doc:   "Users and their secrets, in PgBouncer's format: a line \"name\" \"secret\" each. The secret is plain, md5... or SCRAM-SHA-256$...; a plain one also serves to log in to PostgreSQL. A change of the file is noticed within seconds, as in PgBouncer.",
 		field: of(func(a *Auth) any { return &a.UserFile }),
 	},
 	{
@@ -169,7 +169,7 @@ var authKeys = []Key{
 	{
 		Name: "auth_user", When: NewLogins,
 		Zero:  "PostgreSQL is not asked",
-		Doc:   "Ask PostgreSQL, as this user, for the secrets of users whom user_file does not name. Its own password is that of user_file, or server.password if it is server.user. It uses one more connection per database (with auth_dbname: one in all), which is closed after a minute without a question.",
+		Doc:   "Ask PostgreSQL, as this user, for the secrets of users whom user_file does not name. Its own password is that of user_file, or server.password if it is server.user. It uses one more connection for each database that is asked about, at most 5 (with auth_dbname: one in all), which is closed after a minute without a question. They come on top of the pools' sizes and of max_db_connections.",
 		field: of(func(a *Auth) any { return &a.AuthUser }),
 	},
 	{

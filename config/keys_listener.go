@@ -119,6 +119,12 @@ var listenerKeys = []Key{
 		field: of(func(l *Listener) any { return &l.ServerIdleTimeout }),
 	},
 	{
+		Name: "pool_idle_timeout", When: Live,
+		Zero:  "never",
+		Doc:   "A pool with neither clients nor servers for this long is forgotten, and its numbers vanish from /metrics. One that never had a server, as for a database that does not exist, is forgotten after 10s.",
+		field: of(func(l *Listener) any { return &l.PoolIdleTimeout }),
+	},
+	{
 		Name: "server_check_delay", When: Live,
 		Zero:  "no test (PgBouncer: before each use)",
 		Doc:   "A server unused for this long is tested with server_check_query before a client gets it. Only if there is such a query.",
@@ -178,6 +184,11 @@ var listenerKeys = []Key{
 		Allowed: []string{"secure", "tlsv1.2", "tlsv1.3", "tlsv1.2,tlsv1.3"},
 		Doc:     "Versions of TLS spoken with clients; secure is both that are left, 1.2 and 1.3.",
 		field:   of(func(l *Listener) any { return &l.ClientTLSProtocols }),
+	},
+	{
+		Name: "client_tls_ciphers", When: NewLogins,
+		Doc:   "Cipher suites of TLS 1.2 with clients: OpenSSL's names with colons between them, such as \"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384\"; which of them is taken is not decided by their order. default is Go's choice, and those of TLS 1.3 always are.",
+		field: of(func(l *Listener) any { return &l.ClientTLSCiphers }),
 	},
 	{
 		Name: "promotion", When: Live,

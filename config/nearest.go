@@ -59,6 +59,10 @@ var elsewhere = map[string]string{
 	"server_tls_ca_file":   "it is sslrootcert in [server] here",
 	"server_tls_cert_file": "it is sslcert in [server] here",
 	"server_tls_key_file":  "it is sslkey in [server] here",
+	"client_tls13_ciphers": "which ciphers TLS 1.3 uses cannot be chosen",
+	"client_tls_ecdhcurve": "which curve is used cannot be chosen",
+	"client_tls_dheparams": "key exchange without elliptic curves is not spoken",
+	"autodb_idle_timeout":  "it is pool_idle_timeout in [[listener]] here",
 	"verbose":              `write level = "debug" in [log]`,
 	"pool_size":            "of a listener it is default_pool_size",
 }

@@ -197,6 +197,9 @@ func (v *validator) listeners() {
 }
 
 func (v *validator) clientTLS(l *Listener, group string) {
+	if _, err := CipherSuites(l.ClientTLSCiphers); err != nil {
+		v.fault(group+".client_tls_ciphers", "%v", err)
+	}
 	if l.ClientTLSMode == "disable" {
 		return
 	}

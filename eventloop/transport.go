@@ -33,7 +33,7 @@ func NewTransport(nc net.Conn) *Transport { return &Transport{Conn: nc} }
 
 // NewTLSTransport wraps nc, from which the head of a TLS stream has been read already, for tls.Server.
 func NewTLSTransport(nc net.Conn, head []byte) *Transport {
-	return &Transport{Conn: nc, sealed: head, isTLS: true}
+	return &Transport{Conn: nc, sealed: head, whole: records(head), isTLS: true}
 }
 
 // NetConn is the socket itself.

@@ -7,6 +7,7 @@ type budget struct {
 	open    int // servers of all states
 	closing int // of those, the ones told goodbye
 	max     int // 0: no limit
+	pools   int // how many share it
 }
 
 func budgetOf(m map[string]*budget, key string) *budget {
@@ -16,6 +17,13 @@ func budgetOf(m map[string]*budget, key string) *budget {
 		m[key] = b
 	}
 	return b
+}
+
+// leave takes a pool away. With the last one the budget is forgotten.
+func (b *budget) leave(m map[string]*budget, key string) {
+	if b.pools--; b.pools == 0 {
+		delete(m, key)
+	}
 }
 
 func (b *budget) full() bool { return b.max > 0 && b.open >= b.max }
@@ -108,7 +116,7 @@ func (s *Set) feed(p *Pool, now time.Duration) {
 func (p *Pool) Dialed(s *Server, loop int, now time.Duration) Outcome {
 	p.set.guarded()
 	s.Loop = loop
-	p.pause, p.retryAt, p.lastErr = 0, 0, nil
+	p.pause, p.retryAt, p.lastErr, p.bare = 0, 0, nil, false
 	if s.state == ServerClosing {
 		return Outcome{Kind: Closing, Reason: CloseShutdown}
 	}

@@ -3,7 +3,7 @@ package pool
 import "time"
 
 // Tick looks at every clock: waiters that have waited long enough, the reserve, lifetimes, idle servers, the minimum size, the pause after
-// failed logins. The owner calls it several times a second.
+// failed logins, and pools that nobody uses. The owner calls it several times a second.
 func (s *Set) Tick(now time.Duration) {
 	s.guarded()
 	for _, p := range s.pools {
@@ -13,6 +13,7 @@ func (s *Set) Tick(now time.Duration) {
 		p.fill(now)
 		p.grow(now)
 	}
+	s.forget(now)
 }
 
 // expireWaiters lets those go that have waited WaitTimeout, and tells those that have waited WaitNotify.

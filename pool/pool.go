@@ -22,6 +22,7 @@ type Limits struct {
 	WaitTimeout            time.Duration // query_wait_timeout
 	WaitNotify             time.Duration // query_wait_notify
 	Lifetime, IdleTimeout  time.Duration // of servers
+	PoolIdleTimeout        time.Duration // of the pool itself, when it has neither servers nor anybody who may want one
 	LoginRetry             time.Duration // the longest pause between failed logins
 	CheckDelay             time.Duration // a server idle for longer is checked before it is lent
 	RoundRobin             bool          // lend the longest idle server, not the most recent
@@ -62,6 +63,10 @@ type Pool struct {
 	hadStale bool
 	promotes bool // its servers may be promoted to another pool
 	takesIn  bool // others promote to it
+
+	held   int           // by those who may come for a server
+	usedAt time.Duration // when it was last of any use
+	bare   bool          // no server was ever opened
 }
 
 // NewSet makes an empty set. The seed decides the jitter of lifetimes and pauses.
@@ -78,7 +83,9 @@ func (s *Set) Open(k Key, l Limits, now time.Duration) *Pool {
 	if p := s.byKey[k]; p != nil {
 		return p
 	}
-	p := &Pool{Key: k, set: s, limits: l, database: budgetOf(s.database, k.Database), user: budgetOf(s.user, k.User)}
+	p := &Pool{Key: k, set: s, limits: l, database: budgetOf(s.database, k.Database), user: budgetOf(s.user, k.User), usedAt: now, bare: true}
+	p.database.pools++
+	p.user.pools++
 	p.waiters.pool = p
 	s.byKey[k] = p
 	s.pools = append(s.pools, p)
@@ -86,10 +93,10 @@ func (s *Set) Open(k Key, l Limits, now time.Duration) *Pool {
 	return p
 }
 
-// Lookup finds a pool; nil if it was never opened.
+// Lookup finds a pool; nil if there is none.
 func (s *Set) Lookup(k Key) *Pool { return s.byKey[k] }
 
-// Pools are all pools in the order of their opening.
+// Pools are all pools in the order of their opening. Valid until the next call of Open or Tick.
 func (s *Set) Pools() []*Pool { return s.pools }
 
 // SetLimits changes the settings of a pool while it lives. Servers beyond a smaller size are closed as they become free.
@@ -131,6 +138,7 @@ const (
 	ActNotify                     // Waiter has waited WaitNotify and goes on waiting
 	ActPromoted                   // Waiter's own Server counts in Pool now; it is still lent
 	ActMoved                      // Server, which nobody has, counts in Pool now
+	ActForget                     // Pool is no more; Open makes another
 )
 
 // Action is something the owner must do.

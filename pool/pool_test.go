@@ -48,7 +48,9 @@ func newWorld(t *rapid.T) *world {
 	w.limits.Reserve = rapid.IntRange(0, 1).Draw(t, "reserve_pool_size")
 	w.set.SetDatabaseMax("db", w.dbMax)
 	for _, l := range []string{"transactional", "session"} {
-		w.pools = append(w.pools, w.set.Open(Key{l, "db", "user"}, w.limits, 0))
+		p := w.set.Open(Key{l, "db", "user"}, w.limits, 0)
+		p.Hold()
+		w.pools = append(w.pools, p)
 		w.carryOut()
 	}
 	return w

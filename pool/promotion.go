@@ -58,6 +58,7 @@ func (s *Server) enter(to *Pool) {
 	s.pool = to
 	to.states[s.state].pushFront(s)
 	to.open++
+	to.bare = false
 }
 
 // let tells a waiter that its own server has been taken in.

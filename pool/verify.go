@@ -6,7 +6,13 @@ import "fmt"
 func (s *Set) Verify() error {
 	s.guarded()
 	open, closing := make(map[*budget]int), make(map[*budget]int)
+	if len(s.byKey) != len(s.pools) {
+		return fmt.Errorf("%d pools can be found, there are %d", len(s.byKey), len(s.pools))
+	}
 	for _, p := range s.pools {
+		if s.byKey[p.Key] != p || s.database[p.Key.Database] != p.database || s.user[p.Key.User] != p.user {
+			return fmt.Errorf("pool %v cannot be found, or shares its budgets with nobody", p.Key)
+		}
 		if err := p.verify(); err != nil {
 			return fmt.Errorf("pool %v: %w", p.Key, err)
 		}

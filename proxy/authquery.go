@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -18,13 +19,19 @@ import (
 
 // authQueries asks PostgreSQL for the secrets of users: auth_query. Each database asked has one connection of its own, which no client
 // ever uses and on which nothing is set that came from a client (CVE-2025-12819 of PgBouncer). It is closed when nobody has asked for a
-// while. Safe for use by several goroutines.
+// while, or when another database needs its place. Safe for use by several goroutines.
 type authQueries struct {
-	proxy *Proxy
+	proxy  *Proxy
+	places slots // one for each connection, until it is closed
 
 	mu      sync.Mutex
 	servers map[authTarget]*authServer
+	waiting int // for a place
 }
+
+// authServersMax is how many of these connections there are at most. They do not count in the pools: a login would have to wait for a
+// server while all are busy, and nobody could get in when it matters. So they have a bound of their own, since anybody may name databases.
+const authServersMax = 5
 
 // authTarget is where and as whom to ask.
 type authTarget struct {
@@ -105,8 +112,12 @@ func secretOf(row [][]byte, user string) (auth.Secret, bool, error) {
 
 // row asks. A connection that has died unnoticed since the last question is replaced once.
 func (a *authQueries) row(ctx context.Context, q *config.AuthQuery, user string) ([][]byte, error) {
-	s := a.take(authTarget{host: q.Host, port: q.Port, dbname: q.DBName, user: q.User})
-	defer a.leave(s)
+	target := authTarget{host: q.Host, port: q.Port, dbname: q.DBName, user: q.User}
+	s := a.take(ctx, target)
+	if s == nil {
+		return nil, fmt.Errorf("auth_query in %d other databases takes too long: %w", authServersMax, ctx.Err())
+	}
+	defer a.leave(target, s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	reused := s.pc != nil
@@ -155,30 +166,77 @@ func (a *authQueries) dial(ctx context.Context, q *config.AuthQuery) (*pgconn.Pg
 	return pgconn.ConnectConfig(ctx, cfg)
 }
 
-// take finds or makes the server of a target. The caller has to leave it.
-func (a *authQueries) take(target authTarget) *authServer {
+// take finds or makes the server of a target; nil if none of the others is free of questions as long as ctx allows. The caller has to leave
+// it.
+func (a *authQueries) take(ctx context.Context, target authTarget) *authServer {
+	a.mu.Lock()
+	if s := a.join(target); s != nil {
+		a.mu.Unlock()
+		return s
+	}
+	a.waiting++
+	spare := a.spare()
+	a.mu.Unlock()
+	if spare != nil {
+		a.end(spare)
+	}
+	placed := a.places.take(ctx)
+
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := a.servers[target]
-	if s == nil {
-		s = &authServer{}
-		s.idle = time.AfterFunc(authIdleMax, func() { a.retire(target, s) })
-		a.servers[target] = s
+	a.waiting--
+	if !placed {
+		return nil
 	}
-	s.users++
+	if s := a.join(target); s != nil { // somebody was faster
+		a.places.free()
+		return s
+	}
+	s := &authServer{users: 1}
+	s.idle = time.AfterFunc(authIdleMax, func() { a.retire(target, s) })
 	s.idle.Stop()
+	a.servers[target] = s
 	return s
 }
 
-func (a *authQueries) leave(s *authServer) {
+// join finds the server of a target for one more who asks. The caller holds mu.
+func (a *authQueries) join(target authTarget) *authServer {
+	s := a.servers[target]
+	if s != nil {
+		s.users++
+		s.idle.Stop()
+	}
+	return s
+}
+
+// spare forgets a server that nobody asks just now, if all places are taken; the caller, who holds mu, has to end it.
+func (a *authQueries) spare() *authServer {
+	if len(a.places) < cap(a.places) {
+		return nil
+	}
+	for target, s := range a.servers {
+		if s.users == 0 {
+			delete(a.servers, target)
+			return s
+		}
+	}
+	return nil
+}
+
+func (a *authQueries) leave(target authTarget, s *authServer) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if s.users--; s.users == 0 {
+	s.users--
+	wanted := s.users == 0 && a.waiting > 0
+	if s.users == 0 && !wanted {
 		s.idle.Reset(authIdleMax)
+	}
+	a.mu.Unlock()
+	if wanted {
+		a.retire(target, s)
 	}
 }
 
-// retire closes a server that nobody has asked for a while, and forgets it: names of databases can be made up by anybody.
+// retire closes a server that nobody asks, and forgets it: names of databases can be made up by anybody.
 func (a *authQueries) retire(target authTarget, s *authServer) {
 	a.mu.Lock()
 	unused := s.users == 0 && a.servers[target] == s
@@ -187,18 +245,35 @@ func (a *authQueries) retire(target authTarget, s *authServer) {
 	}
 	a.mu.Unlock()
 	if unused {
-		s.close()
+		a.end(s)
 	}
 }
 
+// end closes a server that has been forgotten, and gives its place to the next.
+func (a *authQueries) end(s *authServer) {
+	s.idle.Stop()
+	s.close()
+	a.places.free()
+}
+
+// close says goodbye and waits a moment for PostgreSQL to close, too: so long the connection counts there.
 func (s *authServer) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pc != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = s.pc.Close(ctx) // says goodbye if it can
-		s.pc = nil
+	if s.pc == nil {
+		return
+	}
+	h, err := s.pc.Hijack()
+	s.pc = nil
+	if err != nil {
+		return // it is closed
+	}
+	defer closeQuietly(h.Conn)
+	if err := h.Conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return
+	}
+	if _, err := h.Conn.Write(terminateMessage); err == nil {
+		_, _ = io.Copy(io.Discard, h.Conn) // the end is all that is to come
 	}
 }
 

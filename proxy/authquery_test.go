@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -121,5 +122,57 @@ func TestAuthQueryLearns(t *testing.T) {
 	})
 	if have := tryLogin(t, p.transaction, "aq_changed", "postgres", "old"); !strings.HasPrefix(have, "28P01") {
 		t.Errorf("the old password: %s", have)
+	}
+}
+
+// TestAuthQueryConnections: whatever databases are asked about, there are a few connections for questions, no more; those of yesterday give
+// their place to others.
+func TestAuthQueryConnections(t *testing.T) {
+	c := pgtest.New(t, pgtest.Options{})
+	if err := c.Exec("create role aq_many login password 'right'"); err != nil {
+		t.Fatal(err)
+	}
+	const databases = 12
+	for i := range databases {
+		if err := c.Exec(fmt.Sprintf("create database aq_%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := startAsking(t, c, "auth_query_cache = 0\nauth_query = \"select rolname, rolpassword from pg_authid where rolname = $1 and pg_sleep(0.05) is not null\"\n", "")
+	most := make(chan int)
+	done := make(chan struct{})
+	go func() {
+		n := 0
+		for {
+			rows, err := c.Query("select count(*) from pg_stat_activity where usename = 'postgres' and datname like 'aq\\_%'")
+			if err == nil {
+				have, _ := strconv.Atoi(rows[0][0])
+				n = max(n, have)
+			}
+			select {
+			case <-done:
+				most <- n
+				return
+			default:
+			}
+		}
+	}()
+	var all sync.WaitGroup
+	for i := range 4 * databases {
+		all.Go(func() {
+			if have := tryLogin(t, p.transaction, "aq_many", fmt.Sprintf("aq_%d", i%databases), "wrong"); !strings.HasPrefix(have, "28P01") {
+				t.Error(have)
+			}
+		})
+	}
+	all.Wait()
+	close(done)
+	if n := <-most; n > 5 || n == 0 {
+		t.Errorf("%d connections for questions at once", n)
+	}
+	for i := range databases { // one after the other: none of those that are open is asked
+		if have := tryLogin(t, p.transaction, "aq_many", fmt.Sprintf("aq_%d", i), "right"); have != "" {
+			t.Errorf("aq_%d: %s", i, have)
+		}
 	}
 }

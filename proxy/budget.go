@@ -29,6 +29,9 @@ func (p *Proxy) warnOfBudget(ctx context.Context, pc *pgconn.PgConn) {
 	for i := range cfg.Listeners {
 		wanted += cfg.Listeners[i].DefaultPoolSize + cfg.Listeners[i].ReservePoolSize
 	}
+	if cfg.AsksPostgreSQL() {
+		wanted++ // for auth_query
+	}
 	if wanted > places {
 		p.log.Warn("the pools of one database and user may open more servers than PostgreSQL has places for: lower default_pool_size or "+
 			"reserve_pool_size, set max_db_connections, or raise max_connections of PostgreSQL", "pools", wanted, "places", places)

@@ -23,22 +23,8 @@ type clientTLS struct {
 	endpoint   []byte // tls-server-end-point of the certificate, for SCRAM-SHA-256-PLUS
 	required   bool   // plain connections over the network are refused
 	verify     bool   // a certificate of the client's is wanted
-	files      []certificateFile
+	files      []config.Watched
 	unreadable error // why the files could not be loaded when they last changed
-}
-
-// certificateFile is a file and what it was when it was read.
-type certificateFile struct {
-	path string
-	info os.FileInfo // nil: it could not be found
-}
-
-func (f certificateFile) changed() bool {
-	now, err := os.Stat(f.path)
-	if err != nil || f.info == nil {
-		return (err == nil) != (f.info != nil)
-	}
-	return !os.SameFile(now, f.info) || now.ModTime() != f.info.ModTime() || now.Size() != f.info.Size()
 }
 
 // alpn is the name that PostgreSQL's protocol has within TLS (manual 54.2.11).
@@ -56,8 +42,7 @@ func loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
 	t.required = t.verify || cfg.ClientTLSMode == "require"
 	for _, path := range []string{cfg.ClientTLSKeyFile, cfg.ClientTLSCertFile, cfg.ClientTLSCAFile} {
 		if path != "" {
-			info, _ := os.Stat(path) // before it is read, so that no change between the two is missed
-			t.files = append(t.files, certificateFile{path, info})
+			t.files = append(t.files, config.Watch(path))
 		}
 	}
 	switch cfg.ClientTLSProtocols {
@@ -66,6 +51,11 @@ func loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
 	case "tlsv1.3":
 		t.config.MinVersion = tls.VersionTLS13
 	}
+	suites, err := config.CipherSuites(cfg.ClientTLSCiphers)
+	if err != nil {
+		return nil, fmt.Errorf("listener %q: client_tls_ciphers: %w", cfg.Name, err)
+	}
+	t.config.CipherSuites = suites
 	certificate, err := tls.LoadX509KeyPair(cfg.ClientTLSCertFile, cfg.ClientTLSKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: client_tls_cert_file and client_tls_key_file: %w", cfg.Name, err)
@@ -102,38 +92,19 @@ func (t *clientTLS) warn(l *listener) {
 	if leaf := t.config.Certificates[0].Leaf; leaf != nil && time.Until(leaf.NotAfter) < certificateShort {
 		log.Warn("the certificate for clients ends soon, or has ended", "listener", l.name, "not_after", leaf.NotAfter)
 	}
-	if key := t.files[0]; key.info != nil && key.info.Mode()&readableByAnybody != 0 {
-		log.Warn("everybody on this machine can read client_tls_key_file", "listener", l.name, "file", key.path)
+	if key := t.files[0]; key.Info != nil && key.Info.Mode()&readableByAnybody != 0 {
+		log.Warn("everybody on this machine can read client_tls_key_file", "listener", l.name, "file", key.Path)
 	}
 }
 
 // changed reports whether one of the files is another than the one that was read.
 func (t *clientTLS) changed() bool {
 	for _, f := range t.files {
-		if f.changed() {
+		if f.Changed() {
 			return true
 		}
 	}
 	return false
-}
-
-// certificateLook is how often the files are looked at. Certificates are replaced days before they end; a second is for whoever watches.
-const certificateLook = time.Second
-
-// watchCertificates takes up certificates that have been replaced. A goroutine of the cold world.
-func (p *Proxy) watchCertificates() {
-	look := time.NewTicker(certificateLook)
-	defer look.Stop()
-	for {
-		select {
-		case <-look.C:
-			for _, l := range p.listeners {
-				l.renewTLS()
-			}
-		case <-p.life.Done():
-			return
-		}
-	}
 }
 
 // renewTLS reads the files again if they have changed. Until they fit together (the key may follow its certificate a moment later) the

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,13 +23,12 @@ type poolCounters struct {
 
 // countersOf finds or makes the counters of a pool on this loop.
 func (w *worker) countersOf(sp *serverPool) *poolCounters {
-	for len(w.counters) <= sp.index {
-		w.counters = append(w.counters, nil)
+	c := w.counters[sp]
+	if c == nil {
+		c = &poolCounters{serverCloses: make(map[string]uint64)}
+		w.counters[sp] = c
 	}
-	if w.counters[sp.index] == nil {
-		w.counters[sp.index] = &poolCounters{serverCloses: make(map[string]uint64)}
-	}
-	return w.counters[sp.index]
+	return c
 }
 
 // coldCounts are counted by goroutines.
@@ -62,15 +62,16 @@ func (p *Proxy) Snapshot() Snapshot {
 	}
 	p.counts.mu.Unlock()
 	snap.ServerReachable, snap.ServerError = p.reachable.told()
-	pools := p.allPools()
-	for _, sp := range pools {
+	place := make(map[*serverPool]int) // in snap.Pools
+	for i, sp := range p.allPools() {
 		snap.Pools = append(snap.Pools, p.poolNumbers(sp))
+		place[sp] = i
 	}
 	for _, w := range p.workers {
 		snap.Loops = append(snap.Loops, LoopSnapshot{
 			Index: w.index, Connections: w.loop.Connections(), BusyTotal: w.loop.BusyTotal(),
 		})
-		p.addCounters(&snap, w)
+		p.addCounters(&snap, place, w)
 	}
 	for i := range snap.Pools {
 		// Counted a moment apart: never below zero.
@@ -109,17 +110,17 @@ func (p *Proxy) poolNumbers(sp *serverPool) PoolSnapshot {
 	}
 }
 
-// loopCounters is a copy of what one loop has counted.
+// loopCounters is a copy of what one loop has counted for a pool.
 type loopCounters struct {
-	pools  []*poolCounters
-	oldest []time.Duration // age of the oldest transaction, by pool
+	poolCounters
+	oldest time.Duration // age of the oldest transaction
 }
 
-// addCounters asks a loop for its counters and adds them.
-func (p *Proxy) addCounters(snap *Snapshot, w *worker) {
-	answer := make(chan loopCounters, 1)
+// addCounters asks a loop for its counters and adds them to the pools' numbers, whose places in the snapshot are given.
+func (p *Proxy) addCounters(snap *Snapshot, place map[*serverPool]int, w *worker) {
+	answer := make(chan map[*serverPool]*loopCounters, 1)
 	w.loop.Post(func() { answer <- w.copyCounters() })
-	var got loopCounters
+	var got map[*serverPool]*loopCounters
 	select {
 	case got = <-answer:
 	case <-time.After(snapshotMax):
@@ -127,42 +128,30 @@ func (p *Proxy) addCounters(snap *Snapshot, w *worker) {
 	case <-p.life.Done():
 		return
 	}
-	for i, c := range got.pools {
-		if c == nil || i >= len(snap.Pools) {
-			continue
+	for sp, c := range got {
+		if i, known := place[sp]; known {
+			snap.Pools[i].add(&c.poolCounters)
+			snap.Pools[i].OldestTransaction = max(snap.Pools[i].OldestTransaction, c.oldest)
 		}
-		snap.Pools[i].add(c)
-		snap.Pools[i].OldestTransaction = max(snap.Pools[i].OldestTransaction, got.oldest[i])
 	}
 }
 
 // copyCounters runs on the loop.
-func (w *worker) copyCounters() loopCounters {
-	c := loopCounters{pools: make([]*poolCounters, len(w.counters)), oldest: make([]time.Duration, len(w.counters))}
-	for i, from := range w.counters {
-		if from == nil {
-			continue
-		}
-		one := *from
-		one.tally.Errors = clone(from.tally.Errors)
-		one.serverCloses = clone(from.serverCloses)
-		c.pools[i] = &one
+func (w *worker) copyCounters() map[*serverPool]*loopCounters {
+	all := make(map[*serverPool]*loopCounters, len(w.counters))
+	for sp, from := range w.counters {
+		one := &loopCounters{poolCounters: *from}
+		one.tally.Errors = maps.Clone(from.tally.Errors)
+		one.serverCloses = maps.Clone(from.serverCloses)
+		all[sp] = one
 	}
 	for s := w.servers.first; s != nil; s = s.next {
 		if s.client != nil && s.clocks.Transaction > 0 {
-			of := s.client.pool.index // not the server's, which may have been promoted
-			c.oldest[of] = max(c.oldest[of], w.loop.Now()-s.clocks.Transaction)
+			of := all[s.client.pool] // not the server's, which may have been promoted
+			of.oldest = max(of.oldest, w.loop.Now()-s.clocks.Transaction)
 		}
 	}
-	return c
-}
-
-func clone[K comparable](m map[K]uint64) map[K]uint64 {
-	out := make(map[K]uint64, len(m))
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
+	return all
 }
 
 func (ps *PoolSnapshot) add(c *poolCounters) {

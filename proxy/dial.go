@@ -260,6 +260,7 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 		return nil, fmt.Errorf("settings for %s: %w", r.Host, err)
 	}
 	withCredentials(cfg, target.Credentials)
+	cfg.MaxProtocolMessageBodyLen = loginMessageMax
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		d := net.Dialer{KeepAlive: noKeepAlive} // setSocketOptions arms it
 		nc, err := d.DialContext(ctx, network, address)
@@ -270,6 +271,10 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 	}
 	return cfg, nil
 }
+
+// loginMessageMax bounds a message of PostgreSQL's as long as pgconn reads it, and so what it may be made to allocate, in bytes. What is
+// longest is the answer to auth_query.
+const loginMessageMax = 1 << 20
 
 // explicit are said even when empty: otherwise PGPASSWORD or PGSSLROOTCERT of the pooler's own environment would be used.
 var explicit = map[string]bool{"password": true, "passfile": true, "sslrootcert": true, "sslcert": true, "sslkey": true, "application_name": true}

@@ -11,3 +11,10 @@ func (p *Proxy) Verify() error {
 
 // ProbeEvery sets how often PostgreSQL is asked whether it is there, before Start.
 func (p *Proxy) ProbeEvery(interval time.Duration) { p.probeEvery = interval }
+
+// UserFileFault is why a user file that has changed cannot be used; "" if it can.
+func UserFileFault(p *Proxy) string {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	return p.userFile.fault
+}

@@ -198,6 +198,7 @@ func (l *listener) enter(ctx context.Context, c *caller, startup *protocol.Start
 	if !ok {
 		return protocol.ErrNoSuchDatabase(database)
 	}
+	defer p.release(sp)
 	if err := l.takePlace(sp); err != nil {
 		return err
 	}

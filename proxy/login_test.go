@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"fmt"
 	"net"
+	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+	"github.com/hybridbouncer/hybridbouncer/proxy"
 )
 
 // tryLogin starts a login and returns PostgreSQL's words if it is refused; "" if it is not.
@@ -104,5 +106,30 @@ func TestAheadOfTheLogin(t *testing.T) {
 		w.Expect("RowDescription ?column?", "DataRow one", "CommandComplete SELECT 1", "ReadyForQuery I", "RowDescription ?column?", "*",
 			"CommandComplete SELECT 1", "ReadyForQuery I")
 		w.Close()
+	}
+}
+
+// TestUserFileReplaced: a new user file is taken up by itself; one that cannot be used is not, nor one that is gone.
+func TestUserFileReplaced(t *testing.T) {
+	users := filepath.Join(t.TempDir(), "users.txt")
+	write(t, users, "\"postgres\" \"old\"\n")
+	p := start(t, pgtest.Shared(t), "", fmt.Sprintf("[auth]\nuser_file = %q\n", users))
+	stays := pgtest.Login(t, p.transaction, "postgres", "postgres", "old")
+	write(t, users, "\"postgres\" \"newer\"\n")
+	waitFor(t, "the new password", func() bool { return tryLogin(t, p.transaction, "postgres", "postgres", "newer") == "" })
+	if have := tryLogin(t, p.transaction, "postgres", "postgres", "old"); !strings.HasPrefix(have, "28P01") {
+		t.Errorf("the old password: %s", have)
+	}
+	for _, spoil := range []func(){func() { write(t, users, "broken") }, func() { _ = os.Remove(users) }} {
+		spoil()
+		waitFor(t, "the fault", func() bool { return proxy.UserFileFault(p.Proxy) != "" })
+		if have := tryLogin(t, p.transaction, "postgres", "postgres", "newer"); have != "" {
+			t.Errorf("with a file that cannot be used: %s", have)
+		}
+		write(t, users, "\"postgres\" \"newer\"\n# and a comment\n")
+		waitFor(t, "the file to be as it should be", func() bool { return proxy.UserFileFault(p.Proxy) == "" })
+	}
+	if got := one(t, stays, "select 7"); got != "7" {
+		t.Error(got)
 	}
 }

@@ -30,7 +30,7 @@ func (l *listener) full() error {
 	return nil
 }
 
-// takePlace counts a client of a pool in, unless there are enough.
+// takePlace counts a client of a pool in, unless there are enough. From then on until leavePlace it holds the pool.
 func (l *listener) takePlace(sp *serverPool) error {
 	p := l.proxy
 	if p.draining.Load() {
@@ -43,6 +43,7 @@ func (l *listener) takePlace(sp *serverPool) error {
 	if err := p.places.take(sp.key, &r); err != nil {
 		return err
 	}
+	p.hold(sp)
 	n := l.clients.Add(1)
 	if cfg := p.settings.Load().listener(l.name); cfg != nil && n > int64(cfg.MaxClientConn) {
 		l.leavePlace(sp) // another login was faster
@@ -54,6 +55,7 @@ func (l *listener) takePlace(sp *serverPool) error {
 func (l *listener) leavePlace(sp *serverPool) {
 	l.clients.Add(-1)
 	l.proxy.places.leave(sp.key)
+	l.proxy.release(sp)
 }
 
 func (s *places) take(key pool.Key, r *config.Resolved) error {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"maps"
 	"sync/atomic"
 	"time"
 
@@ -10,11 +9,11 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 )
 
-// serverPool is a pool with what the proxy knows of it. It is made at the first login to (listener, database, user) and stays.
+// serverPool is a pool with what the proxy knows of it. It is made at the first login to (listener, database, user), and forgotten when
+// nobody has used it for pool_idle_timeout.
 type serverPool struct {
 	// immutable
 	key      pool.Key
-	index    int // into worker.counters
 	mode     relay.Mode
 	listener *listener
 
@@ -60,14 +59,11 @@ func (sp *serverPool) checkQuery() string { return sp.limits.Load().checkQuery }
 // a server that has just come up.
 const dialsMax = 3
 
-// poolFor finds or makes the pool of a client that has logged in. ok is false when the configuration has no such database.
-// Any goroutine may call it.
+// poolFor finds or makes the pool of a client that has logged in. ok is false when the configuration has no such database. Whoever calls it
+// holds the pool, and has to release it. Any goroutine may.
 func (p *Proxy) poolFor(l *listener, database, user string) (sp *serverPool, ok bool) {
 	key := pool.Key{Listener: l.name, Database: database, User: user}
-	p.mu.Lock()
-	sp = p.pools[key]
-	p.mu.Unlock()
-	if sp != nil {
+	if sp = p.findPool(key); sp != nil {
 		return sp, true
 	}
 	limits, ok := p.settings.Load().resolve(l.name, database, user)
@@ -76,16 +72,62 @@ func (p *Proxy) poolFor(l *listener, database, user string) (sp *serverPool, ok 
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if sp = p.pools[key]; sp != nil {
-		return sp, true
+	made := p.set.Lookup(key)
+	if made == nil { // nobody was faster
+		sp = &serverPool{key: key, mode: l.mode, listener: l}
+		sp.limits.Store(limits)
+		p.setBudgets(limits.resolved, key)
+		made = p.set.Open(key, limits.pool, p.workers[0].clock())
+		made.Owner, sp.pool = sp, made
 	}
-	sp = &serverPool{key: key, index: len(p.pools), mode: l.mode, listener: l}
-	sp.limits.Store(limits)
-	p.setBudgets(limits.resolved, key) // first: a pool with a minimum size opens servers at once
-	sp.pool = p.set.Open(key, limits.pool, p.workers[0].clock())
-	sp.pool.Owner = sp
-	p.pools[key] = sp
-	return sp, true
+	made.Hold()
+	return made.Owner.(*serverPool), true
+}
+
+// findPool finds a pool and holds it; nil if there is none.
+func (p *Proxy) findPool(key pool.Key) *serverPool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	found := p.set.Lookup(key)
+	if found == nil {
+		return nil
+	}
+	found.Hold()
+	return found.Owner.(*serverPool)
+}
+
+// hold keeps a pool, which the caller holds already, for longer than that. Any goroutine.
+func (p *Proxy) hold(sp *serverPool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sp.pool.Hold()
+}
+
+// release takes back what poolFor or hold has done. Any goroutine.
+func (p *Proxy) release(sp *serverPool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sp.pool.Release()
+}
+
+// forget drops what the loops have counted for a pool that is no more.
+func (p *Proxy) forget(sp *serverPool) {
+	for _, w := range p.workers {
+		w.loop.Post(func() { delete(w.counters, sp) })
+	}
+}
+
+// proofsKept is how long what a login has proved is kept although there is no pool for it yet, or no more.
+const proofsKept = time.Minute
+
+// forgetProofs drops what logins to pools that are no more have proved.
+func (p *Proxy) forgetProofs() {
+	type login struct{ database, user string }
+	used := make(map[login]bool)
+	for _, sp := range p.allPools() {
+		used[login{sp.key.Database, sp.key.User}] = true
+	}
+	p.verifier.Forget(proofsKept, func(database, user string) bool { return used[login{database, user}] })
 }
 
 // setBudgets tells the pools what they share. The caller holds mu.
@@ -98,9 +140,9 @@ func (p *Proxy) setBudgets(r config.Resolved, key pool.Key) {
 func (p *Proxy) allPools() []*serverPool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := make([]*serverPool, len(p.pools))
-	for sp := range maps.Values(p.pools) {
-		all[sp.index] = sp
+	all := make([]*serverPool, 0, len(p.set.Pools()))
+	for _, one := range p.set.Pools() {
+		all = append(all, one.Owner.(*serverPool))
 	}
 	return all
 }
@@ -150,7 +192,7 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 		pool: pool.Limits{
 			Size: r.PoolSize, MinSize: r.MinPoolSize, Reserve: r.ReservePoolSize, ReserveTimeout: r.ReservePoolTimeout,
 			WaitTimeout: r.QueryWaitTimeout, WaitNotify: l.QueryWaitNotify,
-			Lifetime: r.ServerLifetime, IdleTimeout: l.ServerIdleTimeout,
+			Lifetime: r.ServerLifetime, IdleTimeout: l.ServerIdleTimeout, PoolIdleTimeout: l.PoolIdleTimeout,
 			LoginRetry: s.cfg.Server.LoginRetry, CheckDelay: checkDelay,
 			RoundRobin: l.ServerRoundRobin, DialsMax: dialsMax,
 		},

@@ -15,7 +15,8 @@ import (
 // A client that is about to make something which only a connection can hold (a temporary table, a session's advisory lock, LISTEN) is
 // promoted for good: the server is its own until it leaves or says DISCARD ALL.
 
-// sessionPool is the pool that a transaction pool's links are promoted to; nil when there is none. The loop's thread.
+// sessionPool is the pool that a transaction pool's links are promoted to; nil when there is none. Whoever calls it has to release it. The
+// loop's thread.
 func (p *Proxy) sessionPool(sp *serverPool) *serverPool {
 	limits := sp.limits.Load()
 	if limits.promoteTo == "" {
@@ -53,6 +54,7 @@ func (w *worker) tickPromotion(s *Server, now, long time.Duration) {
 	if to == nil {
 		return
 	}
+	defer w.proxy.release(to)
 	var promoted bool
 	w.pools(func() {
 		promoted = c.pool.pool.Promote(s.ps, to.pool, nil, now)
@@ -75,6 +77,7 @@ func (w *worker) promote(c *Client) (ready bool) {
 		c.relay.Session.Promotes = false
 		return true
 	}
+	defer w.proxy.release(to)
 	wt := w.newWaiter(c)
 	w.pools(func() {
 		ready = c.pool.pool.Promote(s.ps, to.pool, wt, w.loop.Now())

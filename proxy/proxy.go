@@ -41,12 +41,14 @@ type Proxy struct {
 	statements *prepared.Table
 
 	// guarded by mu; see the package comment
-	mu    sync.Mutex
-	set   *pool.Set
-	pools map[pool.Key]*serverPool
+	mu  sync.Mutex
+	set *pool.Set // each Pool's Owner is a *serverPool
 
 	// replaced by Reload as a whole
 	settings atomic.Pointer[settings]
+
+	reloading sync.Mutex // one reload at a time, whoever has called for it
+	userFile  userFile
 
 	// cold world
 	listeners   []*listener
@@ -99,7 +101,7 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	}
 	p := &Proxy{
 		log: log, env: env,
-		set: pool.NewSet(env.Seed), pools: make(map[pool.Key]*serverPool),
+		set:        pool.NewSet(env.Seed),
 		statements: prepared.NewTable(statementBytesMax),
 		probeEvery: probeEvery,
 	}
@@ -114,7 +116,7 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	p.cancelSlots = make(slots, cancelSlotsMax)
 	p.loginSlots = make(slots, cmp.Or(cfg.Auth.LoginSlots, max(1, runtime.GOMAXPROCS(0)/2)))
 	p.cancels.clients = make(map[uint32]*Client)
-	p.authQueries = authQueries{proxy: p, servers: make(map[authTarget]*authServer)}
+	p.authQueries = authQueries{proxy: p, places: make(slots, authServersMax), servers: make(map[authTarget]*authServer)}
 	p.counts.refusals = make(map[string]uint64)
 	p.settings.Store(newSettings(cfg))
 	var err error
@@ -163,7 +165,7 @@ func (p *Proxy) Start() error {
 	p.workers[0].loop.Post(p.workers[0].startJanitor)
 	p.goroutines.Go(p.watchLoops)
 	p.goroutines.Go(p.watchReachability)
-	p.goroutines.Go(p.watchCertificates)
+	p.goroutines.Go(p.watchFiles)
 	return nil
 }
 

@@ -105,10 +105,10 @@ func (p *Proxy) watchReachability() {
 func (p *Proxy) unsure() (asked []serverAddress) {
 	open := make(map[serverAddress]bool)
 	p.mu.Lock()
-	for _, sp := range p.pools {
-		busy := sp.pool.Open() - sp.pool.Count(pool.ServerNew) - sp.pool.Count(pool.ServerClosing)
+	for _, one := range p.set.Pools() {
+		busy := one.Open() - one.Count(pool.ServerNew) - one.Count(pool.ServerClosing)
 		if busy > 0 {
-			open[addressIn(&sp.limits.Load().resolved)] = true
+			open[addressIn(&one.Owner.(*serverPool).limits.Load().resolved)] = true
 		}
 	}
 	p.mu.Unlock()

@@ -8,6 +8,9 @@ import (
 // Reload puts a new, validated configuration in force and tells what that changes, and when: at once, for new logins, or only after a
 // restart. On an error the old one stays in force as a whole. Clients and servers are kept.
 func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	users := config.Watch(cfg.Auth.UserFile)
 	policy, err := p.authOf(cfg)
 	if err != nil {
 		return nil, err
@@ -19,6 +22,7 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	if err := p.verifier.Replace(policy); err != nil {
 		return nil, err
 	}
+	p.userFile = userFile{read: users}
 	old := p.settings.Load()
 	changes := config.Diff(old.cfg, cfg)
 	next := newSettings(cfg)
@@ -101,6 +105,7 @@ func (p *Proxy) authOf(cfg *config.Config) (policy auth.Policy, err error) {
 }
 
 func (p *Proxy) newVerifier(cfg *config.Config) (*auth.Verifier, error) {
+	p.userFile = userFile{read: config.Watch(cfg.Auth.UserFile)}
 	policy, err := p.authOf(cfg)
 	if err != nil {
 		return nil, err

@@ -56,6 +56,7 @@ func (m *Simulation) Adopt(key pool.Key, application string, parameters map[stri
 	if !ok {
 		return nil, errors.New("no database " + key.Database)
 	}
+	defer p.release(sp)
 	startup := protocol.Startup{Params: []protocol.Param{{Name: "application_name", Value: application}}}
 	base, err := startupSettings(&startup, settingsOf(parameters))
 	if err != nil {
@@ -102,9 +103,9 @@ func (m *Simulation) Linked(c *Client) bool { return c.state == clientActive }
 func (m *Simulation) Busy(key pool.Key) (open, busy int) {
 	m.proxy.mu.Lock()
 	defer m.proxy.mu.Unlock()
-	sp := m.proxy.pools[key]
-	if sp == nil {
+	p := m.proxy.set.Lookup(key)
+	if p == nil {
 		return 0, 0
 	}
-	return sp.pool.Open(), sp.pool.Open() - sp.pool.Count(pool.ServerIdle)
+	return p.Open(), p.Open() - p.Count(pool.ServerIdle)
 }

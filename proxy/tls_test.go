@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/lib/pq"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
@@ -92,14 +94,90 @@ func dialTCP(t *testing.T, address string) net.Conn {
 	return nc
 }
 
-// TestSSLModes: each sslmode of the real psql against each of ours.
+// What a client of TestSSLModes comes to.
+const plain, secure, refused = "plain", "secure", "refused"
+
+// sslModeDrivers log in, ask for 41 + 1, and tell how they are connected.
+var sslModeDrivers = map[string]func(t *testing.T, dsn string) (how string, err error){
+	"psql": func(t *testing.T, dsn string) (string, error) {
+		out, err := psql(t, dsn, `\conninfo`, "select 41 + 1")
+		switch {
+		case err != nil:
+			return refused, fmt.Errorf("%w: %s", err, out)
+		case !strings.Contains(out, "42"):
+			t.Error(out)
+		case strings.Contains(out, "SSL connection (protocol: TLSv1.3"):
+			return secure, nil
+		}
+		return plain, nil
+	},
+	"pgx": func(t *testing.T, dsn string) (string, error) {
+		c, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			return refused, err
+		}
+		defer c.Close(context.WithoutCancel(t.Context()))
+		if n := 0; c.QueryRow(t.Context(), "select 41 + 1").Scan(&n) != nil || n != 42 {
+			t.Errorf("pgx has read %d", n)
+		}
+		if _, is := c.PgConn().Conn().(*tls.Conn); is {
+			return secure, nil
+		}
+		return plain, nil
+	},
+	"pq": func(t *testing.T, dsn string) (string, error) {
+		connector, err := pq.NewConnector(dsn)
+		if err != nil {
+			return refused, err
+		}
+		watched := &firstBytes{}
+		connector.Dialer(watched)
+		db := sql.OpenDB(connector)
+		defer db.Close()
+		n := 0
+		if err := db.QueryRowContext(t.Context(), "select 41 + 1").Scan(&n); err != nil || n != 42 {
+			return refused, err
+		}
+		if watched.last == 'S' {
+			return secure, nil
+		}
+		return plain, nil
+	},
+}
+
+// firstBytes dials, and notes the first byte that the other side has said on the last connection: S where it agrees to TLS.
+type firstBytes struct{ last byte }
+
+func (f *firstBytes) Dial(network, address string) (net.Conn, error) {
+	nc, err := net.Dial(network, address)
+	f.last = 0
+	return &firstByte{Conn: nc, of: f}, err
+}
+
+func (f *firstBytes) DialTimeout(network, address string, _ time.Duration) (net.Conn, error) {
+	return f.Dial(network, address)
+}
+
+type firstByte struct {
+	net.Conn
+	of *firstBytes
+}
+
+func (f *firstByte) Read(b []byte) (int, error) {
+	n, err := f.Conn.Read(b)
+	if n > 0 && f.of.last == 0 {
+		f.of.last = b[0]
+	}
+	return n, err
+}
+
+// TestSSLModes: each sslmode of real drivers against each of ours.
 func TestSSLModes(t *testing.T) {
-	const plain, secure, refused = "plain", "secure", "refused"
-	// What psql gets to see, by its own sslmode.
+	// What the client gets to see, by its own sslmode.
 	modes := []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 	for _, test := range []struct {
 		pooler      string
-		certificate bool // psql shows one
+		certificate bool // the client shows one
 		want        [6]string
 	}{
 		{"disable", false, [6]string{plain, plain, plain, refused, refused, refused}},
@@ -121,18 +199,10 @@ func TestSSLModes(t *testing.T) {
 					cert, key := id.authority.Issue(t, id.folder, "postgres")
 					dsn += fmt.Sprintf(" sslcert=%s sslkey=%s", cert, key)
 				}
-				out, err := psql(t, dsn, `\conninfo`, "select 41 + 1")
-				got := plain
-				switch {
-				case err != nil:
-					got = refused
-				case !strings.Contains(out, "42"):
-					t.Errorf("%s: %s", mode, out)
-				case strings.Contains(out, "SSL connection (protocol: TLSv1.3"):
-					got = secure
-				}
-				if got != test.want[i] {
-					t.Errorf("psql sslmode=%s: %s, want %s\n%s", mode, got, test.want[i], out)
+				for driver, connect := range sslModeDrivers {
+					if got, err := connect(t, dsn); got != test.want[i] {
+						t.Errorf("%s sslmode=%s: %s, want %s (%v)", driver, mode, got, test.want[i], err)
+					}
 				}
 			}
 		})
@@ -206,15 +276,50 @@ func TestTLSVersions(t *testing.T) {
 	}
 }
 
-// TestDirectTLS: a client may begin with TLS at once, as libpq 17 does with sslnegotiation=direct, but has to name the protocol.
+// TestTLSCiphers: client_tls_ciphers holds for TLS 1.2, and takes nothing from TLS 1.3.
+func TestTLSCiphers(t *testing.T) {
+	id := newIdentity(t)
+	const one, other = tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA
+	for ciphers, want := range map[string][2]bool{
+		"default": {true, true}, "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384": {true, false}, "ECDHE-ECDSA-AES128-SHA": {false, true},
+	} {
+		p := start(t, pgtest.Shared(t), id.listener("require")+fmt.Sprintf("client_tls_ciphers = %q\n", ciphers), "")
+		for i, suite := range []uint16{one, other} {
+			cfg := id.client(t)
+			cfg.MaxVersion, cfg.CipherSuites = tls.VersionTLS12, []uint16{suite}
+			nc := tls.Client(dialTCP(t, p.transaction), cfg)
+			if err := nc.Handshake(); (err == nil) != want[i] {
+				t.Errorf("%s: %s: %v", ciphers, tls.CipherSuiteName(suite), err)
+			}
+		}
+		if nc := tls.Client(dialTCP(t, p.transaction), id.client(t)); nc.Handshake() != nil || nc.ConnectionState().Version != tls.VersionTLS13 {
+			t.Errorf("%s: no TLS 1.3", ciphers)
+		}
+	}
+}
+
+// TestDirectTLS: a client may begin with TLS at once, as libpq 17 does with sslnegotiation=direct, but has to name the protocol. Its first
+// message may be short or long.
 func TestDirectTLS(t *testing.T) {
 	id := newIdentity(t)
 	p := start(t, pgtest.Shared(t), id.listener("require"), "")
-	w := pgtest.NewWire(t, tls.Client(dialTCP(t, p.transaction), id.client(t)))
-	w.Startup(map[string]string{"user": "postgres", "database": "postgres"})
-	w.Authenticate("postgres", "")
-	if got := one(t, w, "select 7"); got != "7" {
-		t.Fatal(got)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, curve := range []tls.CurveID{tls.CurveP256, tls.X25519MLKEM768} {
+			cfg := id.client(t)
+			cfg.MaxVersion, cfg.CurvePreferences = version, []tls.CurveID{curve, tls.CurveP384}
+			w := pgtest.NewWire(t, tls.Client(dialTCP(t, p.transaction), cfg))
+			w.Startup(map[string]string{"user": "postgres", "database": "postgres"})
+			w.Authenticate("postgres", "")
+			if got := one(t, w, "select 7"); got != "7" {
+				t.Fatal(got)
+			}
+		}
+	}
+	_, port, _ := net.SplitHostPort(p.transaction)
+	how, err := sslModeDrivers["pgx"](t, fmt.Sprintf("host=localhost port=%s user=postgres dbname=postgres sslmode=verify-full sslrootcert=%s "+
+		"sslnegotiation=direct", port, id.authority.File)) // lib/pq does not name the protocol, and psql 15 does not know it
+	if err != nil || how != secure {
+		t.Errorf("%s, %v", how, err)
 	}
 	for _, names := range [][]string{nil, {"http/1.1"}} {
 		cfg := id.client(t)

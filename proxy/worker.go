@@ -21,8 +21,8 @@ type worker struct {
 	servers  serverList
 	actions  []pool.Action // what the pools asked for and has not been carried out
 	acting   bool
-	waiters  []*pool.Waiter  // recycled
-	counters []*poolCounters // by serverPool.index
+	waiters  []*pool.Waiter // recycled
+	counters map[*serverPool]*poolCounters
 	ticker   *eventloop.Ticker
 	quiet    int // ticks in a row that found nothing to watch
 	draining bool
@@ -42,7 +42,9 @@ const (
 )
 
 func newWorker(p *Proxy, index int) (*worker, error) {
-	w := &worker{proxy: p, index: index, quiet: -1, desk: relay.Desk{Table: p.statements}}
+	w := &worker{
+		proxy: p, index: index, quiet: -1, desk: relay.Desk{Table: p.statements}, counters: make(map[*serverPool]*poolCounters),
+	}
 	options := eventloop.Options{OnPanic: p.contained, OneByOne: !p.settings.Load().cfg.IOUring}
 	if p.env.NewKernel != nil {
 		options.Kernel = p.env.NewKernel(index)
@@ -67,6 +69,7 @@ func (w *worker) startJanitor() {
 		})
 		w.act()
 	}).Start()
+	w.loop.Every(proofsKept, func(time.Duration) { w.proxy.forgetProofs() }).Start()
 }
 
 // pools calls into package pool, under the lock that guards it, and takes over what the pools want done; the caller calls act afterwards.
@@ -122,6 +125,8 @@ func (w *worker) carryOut(a pool.Action) {
 		w.onServer(a.Server, func(on *worker, s *Server) { on.closeServer(s, a.Reason.String()) })
 	case pool.ActCheck:
 		w.onServer(a.Server, func(on *worker, s *Server) { on.checkServer(s) })
+	case pool.ActForget:
+		w.proxy.forget(a.Pool.Owner.(*serverPool))
 	case pool.ActMoved:
 		w.onServer(a.Server, func(_ *worker, s *Server) { s.moved(a.Pool) })
 	case pool.ActExpire, pool.ActFail, pool.ActNotify, pool.ActPromoted:

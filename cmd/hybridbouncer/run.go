@@ -35,13 +35,14 @@ type service struct {
 	path    string // configuration file; "" for none
 	logTo   io.Writer
 
-	config *config.Config // in force
-	login  loginFile
-	level  slog.LevelVar
-	log    *slog.Logger
-	queue  *logQueue // behind log; nil before openLog
-	proxy  *proxy.Proxy
-	admin  *admin.Endpoint // nil without admin.listen
+	config  *config.Config // in force
+	secrets secretFiles
+	login   loginFile
+	level   slog.LevelVar
+	log     *slog.Logger
+	queue   *logQueue // behind log; nil before openLog
+	proxy   *proxy.Proxy
+	admin   *admin.Endpoint // nil without admin.listen
 }
 
 // run starts everything, calls started, waits for signals, and stops everything in reverse. It returns when nothing runs any more.
@@ -64,15 +65,23 @@ func (s *service) run(started func(s *service)) error {
 		s.queue.flush()
 		started(s)
 	}
-	for sig := range received {
-		if sig == syscall.SIGHUP {
+	look := time.NewTicker(secretsLook)
+	defer look.Stop()
+	for {
+		select {
+		case sig := <-received:
+			if sig != syscall.SIGHUP {
+				s.drain(sig, received)
+				return nil
+			}
 			s.reload()
-			continue
+		case <-look.C:
+			if s.secrets.changed() {
+				s.log.Info("a file with a password has changed: the configuration is read again")
+				s.reload()
+			}
 		}
-		s.drain(sig, received)
-		return nil
 	}
-	return nil
 }
 
 // start goes from the configuration to listening sockets. On an error nothing keeps running.
@@ -85,6 +94,7 @@ func (s *service) start() (err error) {
 	if s.config, err = s.process.load(s.path); err != nil {
 		return err
 	}
+	s.secrets.read = s.config.SecretFiles()
 	if err = s.login.apply(s.config); err != nil {
 		return err
 	}
@@ -166,7 +176,7 @@ func (s *service) reload() {
 		return
 	}
 	changes := config.Diff(s.config, next)
-	s.config = merged
+	s.config, s.secrets.read = merged, next.SecretFiles()
 	// The lines about the change itself are shown by the more talkative of both levels.
 	s.level.Set(min(s.level.Level(), logLevel(merged.Log.Level)))
 	defer s.level.Set(logLevel(merged.Log.Level))

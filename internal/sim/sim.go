@@ -108,6 +108,7 @@ func (r *run) configuration() *config.Config {
 	l.QueryWaitNotify = w.between(50*time.Millisecond, 2*time.Second)
 	l.ServerLifetime = w.between(50*time.Millisecond, 5*time.Second)
 	l.ServerIdleTimeout = w.between(50*time.Millisecond, 5*time.Second)
+	l.PoolIdleTimeout = w.between(50*time.Millisecond, 2*time.Second)
 	l.ServerCheckDelay = w.between(10*time.Millisecond, time.Second)
 	l.ServerRoundRobin = w.chance(2)
 	cfg.Listeners = []config.Listener{l}

@@ -230,7 +230,11 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 	default:
 		return "ReadyForQuery that no request of the client calls for"
 	}
-	s.TxStatus = f.Data[headerBytes]
+	switch s.TxStatus = f.Data[headerBytes]; s.TxStatus {
+	case StatusIdle, StatusActive, StatusFailed:
+	default:
+		return "ReadyForQuery of an unknown status"
+	}
 	if s.watched != nil && s.TxStatus == StatusIdle && !injected {
 		s.watched.transactionEnded(s)
 	}
