@@ -132,7 +132,7 @@ func TestAuthQueryConnections(t *testing.T) {
 	if err := c.Exec("create role aq_many login password 'right'"); err != nil {
 		t.Fatal(err)
 	}
-	const databases = 12
+	const databases = 7
 	for i := range databases {
 		if err := c.Exec(fmt.Sprintf("create database aq_%d", i)); err != nil {
 			t.Fatal(err)

@@ -240,8 +240,8 @@ func tlsClient(nc net.Conn, id *identity, t *testing.T) net.Conn { return tls.Cl
 
 // TestMadeUpDatabases: what clients make up is forgotten: pools of databases that do not exist, and their numbers; what is used stays.
 func TestMadeUpDatabases(t *testing.T) {
-	p := start(t, pgtest.Shared(t), "pool_idle_timeout = \"300ms\"\nmax_client_conn = 200\n", "")
-	stays := p.login(t, p.transaction)
+	p := start(t, pgtest.Shared(t), "pool_idle_timeout = \"300ms\"\nserver_idle_timeout = \"100ms\"\nmax_client_conn = 200\n", "")
+	stays := p.login(t, p.transaction) // and has no server soon
 	before := len(p.Snapshot().Pools)
 	var all sync.WaitGroup
 	for i := range 100 {

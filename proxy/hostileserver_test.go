@@ -161,6 +161,9 @@ func TestHostileServers(t *testing.T) {
 		more += evil.at(name)
 	}
 	c := pgtest.Shared(t)
+	if err := c.Exec(bystanderRole); err != nil {
+		t.Fatal(err)
+	}
 	p := launch(t, c, configuration(t, serverAt(c)+"sslmode = 'disable'\nserver_connect_timeout = '3s'\n", "", more))
 	good := newBystander(t, p.transaction, "quick")
 	before := heap()

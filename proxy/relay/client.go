@@ -227,6 +227,7 @@ func (s *Server) sent(messageType byte, kind owedKind) {
 			s.unflushed = 0
 		case protocol.ClientCopyDone, protocol.ClientCopyFail:
 			s.owed.markEnded() // the server has not said yet whether it is in a COPY
+			s.endedCopy(messageType)
 		}
 	case kind == owedSync:
 		s.skipping = false
@@ -274,11 +275,20 @@ func (s *Server) sentInCopy(messageType byte) {
 	case protocol.ClientCopyDone, protocol.ClientCopyFail:
 		if s.copying == copyIn {
 			s.copying = copyInDone
+			s.endedCopy(messageType)
 		}
 	case protocol.ClientSync:
 		s.syncInCopy = true
 	default:
 		s.doubt = true
+	}
+}
+
+// endedCopy: the answer to the Execute of a COPY comes only now, and unless it is an error the server sits on it until it is told to send,
+// whatever Flush came before.
+func (s *Server) endedCopy(messageType byte) {
+	if messageType == protocol.ClientCopyDone && s.batchOpen && s.owed.n > 0 && s.owed.at(s.owed.n-1)&^owedMarks == owedExecute {
+		s.unflushed = max(s.unflushed, 1)
 	}
 }
 
