@@ -194,7 +194,7 @@ func TestHostileServers(t *testing.T) {
 
 // TestServerMessageCap: PostgreSQL says how long a message of its login is, and gets no memory for it before it has sent it.
 func TestServerMessageCap(t *testing.T) {
-	evil := newImpostor(t, map[string][]string{"long": {"R\x7f\xff\xff\xff\x00\x00\x00\x00"}})
+	evil := newImpostor(t, map[string][]string{"long": {"R\x3f\xff\xff\x00\x00\x00\x00\x00"}})
 	p := start(t, pgtest.Shared(t), "", evil.at("long"))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
