@@ -46,6 +46,7 @@ func Load(path string, environ []string) (*Config, error) {
 		c.Warnings = append(c.Warnings, "auth.user is ignored: auth.user_file holds the users")
 	}
 	c.warnOfReadable()
+	c.warnOfTrust()
 	faults = append(faults, c.Validate()...)
 	if len(faults) > 0 {
 		return nil, faults.sorted()

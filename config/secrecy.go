@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
+	"strings"
 )
 
 // readableByAnybody is the permission of a file that everybody on the machine may read.
@@ -30,4 +32,24 @@ func (c *Config) warnOfReadable() {
 			c.Warnings = append(c.Warnings, fmt.Sprintf("everybody on this machine can read %s: chmod o-r %s", file.what, file.name))
 		}
 	}
+}
+
+// warnOfTrust warns of addresses at which anybody is let in as anybody, and that not this machine alone can reach.
+func (c *Config) warnOfTrust() {
+	if c.Auth.Type != "trust" {
+		return
+	}
+	for i := range c.Listeners {
+		for _, address := range c.Listeners[i].Listen {
+			if host, _, err := splitAddress(address); err == nil && !local(host) {
+				c.Warnings = append(c.Warnings, fmt.Sprintf("auth type trust lets everybody in who can reach %s, as any user", address))
+			}
+		}
+	}
+}
+
+// local reports whether a host, or the directory of a socket, is of this machine alone.
+func local(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasPrefix(host, "/") || err == nil && a.IsLoopback()
 }

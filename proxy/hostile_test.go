@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -35,10 +36,32 @@ func hostileTarget(t *testing.T, listener string) *pooler {
 // SCRAM message, it is logged in.
 const stages = 5
 
-// behave goes through the stages up to one. It reports false if the pooler has turned away by then.
-func behave(t *testing.T, address string, stage int) (net.Conn, bool) {
+// victim is who is attacked: an address, and with within not nil by messages that come over TLS.
+type victim struct {
+	address string
+	within  *tls.Config
+}
+
+// dial opens a connection, and turns to TLS if need be.
+func (v victim) dial(t *testing.T) *pgtest.Wire {
 	t.Helper()
-	w := pgtest.Dial(t, address)
+	if v.within == nil {
+		return pgtest.Dial(t, v.address)
+	}
+	nc := dialTCP(t, v.address)
+	if _, err := nc.Write(sslRequest); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(nc, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return pgtest.NewWire(t, tls.Client(nc, v.within))
+}
+
+// behave goes through the stages up to one. It reports false if the pooler has turned away by then.
+func (v victim) behave(t *testing.T, stage int) (net.Conn, bool) {
+	t.Helper()
+	w := v.dial(t)
 	nc := w.Socket()
 	if stage == 1 {
 		w.Raw(sslRequest)
@@ -66,9 +89,9 @@ func behave(t *testing.T, address string, stage int) (net.Conn, bool) {
 }
 
 // attack sends bytes, and waits until the pooler has turned away.
-func attack(t *testing.T, address string, stage int, b []byte) {
+func (v victim) attack(t *testing.T, stage int, b []byte) {
 	t.Helper()
-	nc, ok := behave(t, address, stage)
+	nc, ok := v.behave(t, stage)
 	defer nc.Close()
 	if !ok {
 		return
@@ -146,12 +169,18 @@ func mutated(rnd *rand.Rand, b []byte) []byte {
 }
 
 // TestHostileLogins: malformed, truncated, oversized, misplaced and endless messages at each stage of a login and behind it, with TLS on
-// offer and without. Nothing breaks, nothing grows, and a client beside them works on.
+// offer, over it, and without. Nothing breaks, nothing grows, and a client beside them works on.
 func TestHostileLogins(t *testing.T) {
 	id := newIdentity(t)
-	for name, listener := range map[string]string{"plain": "", "TLS": id.listener("allow")} {
+	for name, c := range map[string]struct {
+		listener string
+		within   *tls.Config
+	}{
+		"plain": {"", nil}, "TLS": {id.listener("allow"), nil}, "within TLS": {id.listener("allow"), id.client(t)},
+	} {
 		t.Run(name, func(t *testing.T) {
-			p := hostileTarget(t, listener)
+			p := hostileTarget(t, c.listener)
+			v := victim{p.transaction, c.within}
 			good := pgtest.Login(t, p.session, "postgres", "postgres", "secret")
 			attacks := crafted(t)
 			rnd := rand.New(rand.NewPCG(3, 4))
@@ -165,7 +194,7 @@ func TestHostileLogins(t *testing.T) {
 			for range 8 {
 				all.Go(func() {
 					for i := next.Add(1) - 1; int(i) < len(attacks)*stages; i = next.Add(1) - 1 {
-						attack(t, p.transaction, int(i)%stages, attacks[int(i)/stages])
+						v.attack(t, int(i)%stages, attacks[int(i)/stages])
 					}
 				})
 			}
@@ -240,7 +269,7 @@ func FuzzLogin(f *testing.F) {
 	}
 	f.Cleanup(func() { _ = good.Close(context.Background()) })
 	f.Fuzz(func(t *testing.T, stage uint8, b []byte) {
-		attack(t, p.transaction, int(stage)%stages, b)
+		victim{p.transaction, nil}.attack(t, int(stage)%stages, b)
 		if n := p.Snapshot().Panics; n > 0 {
 			t.Fatalf("%d panics", n)
 		}
@@ -248,4 +277,31 @@ func FuzzLogin(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestSecondStartup: nobody becomes another by a second startup packet in the middle of his login (CVE-2026-107350 of PgBouncer).
+func TestSecondStartup(t *testing.T) {
+	p := hostileTarget(t, "")
+	startup := pgtest.Encode(t, &pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "somebody"}})
+	for stage := 2; stage < stages; stage++ {
+		nc, ok := victim{p.transaction, nil}.behave(t, stage)
+		if !ok {
+			t.Fatalf("stage %d was not reached", stage)
+		}
+		w := pgtest.NewWire(t, nc)
+		w.Raw(startup)
+		for {
+			m, err := w.TryReceive()
+			if err != nil {
+				t.Fatalf("stage %d: %v", stage, err)
+			}
+			if e, is := m.(*pgproto3.ErrorResponse); is {
+				if e.Code != "08P01" {
+					t.Errorf("stage %d: %s %s", stage, e.Code, e.Message)
+				}
+				break
+			}
+		}
+		w.ExpectClosed()
+	}
 }

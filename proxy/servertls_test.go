@@ -82,6 +82,30 @@ func TestServerSSLModes(t *testing.T) {
 	}
 }
 
+// TestServerAuthorityReplaced: the file of authorities is read at each login to PostgreSQL.
+func TestServerAuthorityReplaced(t *testing.T) {
+	c, stranger := secureCluster(t), newIdentity(t)
+	authority := filepath.Join(t.TempDir(), "ca.crt")
+	link := func(to string) { // as Kubernetes replaces a file
+		t.Helper()
+		next := authority + ".next"
+		if err := os.Symlink(to, next); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, authority); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link(stranger.authority.File)
+	server := serverAt(c) + fmt.Sprintf("sslmode = 'verify-full'\nsslrootcert = %q\nserver_login_retry = '200ms'\n", authority)
+	p := launch(t, c, configuration(t, server, "", ""))
+	if have := tryLogin(t, p.transaction, "postgres", "postgres", ""); !strings.HasPrefix(have, "08006") {
+		t.Errorf("with another authority: %q", have)
+	}
+	link(c.CAFile)
+	waitFor(t, "a login", func() bool { return tryLogin(t, p.transaction, "postgres", "postgres", "") == "" })
+}
+
 // TestServerName: verify-full is for the name that was asked for; verify-ca is not.
 func TestServerName(t *testing.T) {
 	c := secureCluster(t)
