@@ -6,8 +6,9 @@
 // requests (listener.go, login.go, dial.go, cancel.go). Hot: event loops, one worker each, on which every method of Client, Server
 // and worker runs (client.go, server.go, link.go). A socket passes from cold to hot once and for all, with Take and Adopt.
 //
-// Locks: Proxy.mu guards the pools and is the only lock on the way of a query, uncontended with one loop. All calls into package
-// pool happen on a loop, so that there is one clock. cancelTable.mu and welcome.mu are taken by themselves, never together with mu.
+// Locks: Proxy.mu guards the pools and is the only lock on the way of a query, uncontended with one loop. Calls into package pool
+// happen on a loop, so that there is one clock; those by which a login finds and holds its pool do not. cancelTable.mu and welcome.mu
+// are taken by themselves, never together with mu.
 //
 // Start reading at client.go: OnRead is the walk of a query.
 package proxy
