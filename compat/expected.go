@@ -24,8 +24,8 @@ const (
 	// newer: see startup_minor_known.
 	newer = "the pooler speaks 3.2 with its clients whatever the server speaks with it, long cancel keys too: both are its own"
 	// late: see startup_param_bad.
-	late = "a login waits for no server, so what PostgreSQL says of a startup parameter comes with the first statement, and a hint"
-	walsender  = "replication connections cannot share a server and have no transactions: only the session port has them"
+	late      = "a login waits for no server, so what PostgreSQL says of a startup parameter comes with the first statement, and a hint"
+	walsender = "replication connections cannot share a server and have no transactions: only the session port has them"
 )
 
 // ExpectedDifferences is the list of all that differs, with the reasons. What is not here is a fault.
@@ -121,7 +121,6 @@ var ExpectedDifferences = []Expected{
 	},
 	{Script: "startup_replication", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
 	{Script: "startup_replication_database", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
-
 }
 
 // tolerated takes out of a difference what may be so in any script, on the transaction port: of a message with two faults another one is
