@@ -9,7 +9,8 @@ type Facts struct {
 	InCopy          bool
 	MidMessage      bool // half a message is on its way, in either direction
 	Unread          bool // bytes of the server's have not been looked at
-	Doubt           bool
+	Doubt           bool // its stream can no longer be trusted
+	Lost            bool // it has said that it ends
 	CancelsInFlight int
 	Dirty           bool // must be cleaned before anybody else gets it
 }
@@ -39,6 +40,8 @@ func (p *Pool) Checkin(s *Server, f Facts, now time.Duration) Outcome {
 	switch {
 	case s.state == ServerClosing:
 		return Outcome{Kind: Closing, Reason: CloseDoubt}
+	case f.Lost:
+		return p.refuse(s, CloseLost, now)
 	case f.Doubt:
 		return p.refuse(s, CloseDoubt, now)
 	case f.MidMessage:

@@ -367,6 +367,7 @@ func TestRandomOperations(t *testing.T) {
 func TestGate(t *testing.T) {
 	for reason, f := range map[CloseReason]Facts{
 		CloseDoubt:         {TxStatus: 'I', Doubt: true},
+		CloseLost:          {TxStatus: 'I', Lost: true},
 		CloseMidMessage:    {TxStatus: 'I', MidMessage: true},
 		CloseInCopy:        {TxStatus: 'I', InCopy: true},
 		CloseRepliesOwed:   {TxStatus: 'I', RepliesOwed: 1},

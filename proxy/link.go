@@ -112,6 +112,7 @@ func (w *worker) link(c *Client, s *Server) {
 	c.state = clientActive
 	c.counters.active++
 	c.held = false
+	s.relay.Parts = c.pool.mode != relay.Session
 	s.relay.Link(&c.relay, &c.counters.tally, &w.desk, c.pool.limits.Load().statementsMax)
 	s.clocks = relay.Clocks{Progress: w.loop.Now()}
 	s.parting, s.rolledBack, s.drained = nil, false, 0
@@ -196,7 +197,7 @@ func (s *Server) facts() pool.Facts {
 	return pool.Facts{
 		TxStatus: s.relay.TxStatus, RepliesOwed: s.relay.Owed(), InCopy: s.relay.InCopy(),
 		MidMessage: s.relay.MidMessage() || s.conn.Backlog() > 0 || s.relay.BatchOpen(),
-		Unread:     s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.relay.SaidFatal() || s.relay.Confused(),
+		Unread:     s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.relay.Confused(), Lost: s.relay.SaidFatal() || s.relay.Leaving(),
 		CancelsInFlight: s.cancels, Dirty: s.dirty && s.resetQuery() != "",
 	}
 }
@@ -264,7 +265,11 @@ func (w *worker) abandon(c *Client) {
 // rest is called whenever a server without a client may have come to rest: after its client left, or when a statement of the proxy's
 // own is through.
 func (w *worker) rest(s *Server) {
-	if s.relay.SaidFatal() || s.drained > drainBytesMax {
+	switch {
+	case s.relay.SaidFatal() || s.relay.Leaving():
+		w.closeServer(s, pool.CloseLost.String())
+		return
+	case s.drained > drainBytesMax:
 		w.closeServer(s, pool.CloseClientGone.String())
 		return
 	}

@@ -112,6 +112,7 @@ type Server struct {
 	syncInCopy bool
 	doubt      bool // see Doubtful
 	saidFatal  bool // see SaidFatal
+	leaving    bool // see Leaving
 	confused   bool // see Confused
 	abandoned  bool // the client is gone: replies are dropped until nothing is owed
 	// unflushed counts the replies owed to messages that neither Sync, Flush nor Query followed: the server may sit on them.
@@ -141,6 +142,8 @@ type Server struct {
 	// StatementsMax is how many statements it may hold.
 	StatementsMax int
 
+	// Parts: the two are parted as soon as the server is settled, unless it is Kept.
+	Parts bool
 	// Kept: the server is its client's own until it leaves; the caller says so after Promote.
 	Kept    bool
 	watched *SessionState // of the client it is linked to; nil: nobody's, or not Tracked
@@ -260,8 +263,11 @@ func (s *Server) Doubtful() bool { return s.doubt }
 // statement after the Sync fails (XX000, StartTransactionCommand). No other client is to meet that.
 func (s *Server) Confused() bool { return s.confused }
 
-// SaidFatal reports that the server has said why it will close.
+// SaidFatal reports that the server has said why it will close, to its client if it has one.
 func (s *Server) SaidFatal() bool { return s.saidFatal }
+
+// Leaving reports that the server has said why it will close while it owed nothing: its client, which gives it back, is not concerned.
+func (s *Server) Leaving() bool { return s.leaving }
 
 // BatchOpen reports an extended-protocol batch whose Sync has not been sent.
 func (s *Server) BatchOpen() bool { return s.batchOpen }

@@ -90,12 +90,17 @@ func (s *Server) single(rest []byte) (step Step, alone bool) {
 	if !complete {
 		return Step{}, false
 	}
-	if rest[0] != protocol.ServerParameterStatus {
+	ends := rest[0] == protocol.ServerErrorResponse && s.Parts && !s.Kept && s.Settled() && protocol.Fatal(rest[:size])
+	if rest[0] != protocol.ServerParameterStatus && !ends {
 		return Step{}, false
 	}
 	_, err := s.scanner.Next(rest)
 	if err != nil {
 		return s.distrust(err.Error()), true
+	}
+	if ends {
+		s.leaving = true
+		return Step{Verdict: Drop, N: size}, true
 	}
 	return Step{Verdict: Report, N: size, Injected: s.hidden()}, true
 }

@@ -237,6 +237,7 @@ func (p *player) server1(b []byte) {
 
 func (p *player) link() {
 	p.linked = true
+	p.server.Parts = p.mode != Session
 	p.server.Link(&p.client, &p.tally, &p.desk, p.server.StatementsMax)
 }
 
@@ -526,6 +527,8 @@ func serverMessage(w []string) pgproto3.BackendMessage {
 		return &pgproto3.PortalSuspended{}
 	case "ErrorResponse":
 		return &pgproto3.ErrorResponse{Severity: "ERROR", SeverityUnlocalized: "ERROR", Code: w[1], Message: "no", Routine: w[2]}
+	case "FatalError":
+		return &pgproto3.ErrorResponse{Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: w[1], Message: "no"}
 	case "ReadyForQuery":
 		return &pgproto3.ReadyForQuery{TxStatus: w[1][0]}
 	case "CopyInResponse":
