@@ -535,3 +535,36 @@ func TestMinimumWithinTheBudget(t *testing.T) {
 		t.Errorf("%d servers were opened", n)
 	}
 }
+
+// TestWordsOfRefusal: a database that the configuration does not have, a startup parameter that PostgreSQL does not accept, and a
+// transaction where each statement is to be one.
+func TestWordsOfRefusal(t *testing.T) {
+	more := "[[listener]]\nname = \"statement\"\nlisten = [\"127.0.0.1:0\"]\npool_mode = \"statement\"\n[databases.postgres]\n"
+	p := start(t, pgtest.Shared(t), single, more)
+	startup := func(parameters map[string]string) *pgtest.Wire {
+		w := pgtest.Dial(t, p.transaction)
+		parameters["user"] = "postgres"
+		w.Startup(parameters)
+		return w
+	}
+	if e := startup(map[string]string{"database": "elsewhere"}).TryAuthenticate("postgres", ""); e == nil || e.Code != "3D000" || e.Severity != "FATAL" {
+		t.Errorf("an unknown database: %+v", e)
+	}
+	w := startup(map[string]string{"database": "postgres", "DateStyle": "mars"})
+	w.Authenticate("postgres", "")
+	w.Query("select 1")
+	if e := w.ExpectError("22023"); e.Severity != "FATAL" || !strings.Contains(e.Message, "mars") {
+		t.Errorf("a parameter that is refused: %+v", e)
+	}
+	w.ExpectClosed()
+	w = p.login(t, p.Addresses()["statement"][0])
+	if got := one(t, w, "select 'one'"); got != "one" {
+		t.Error(got)
+	}
+	w.Query("begin")
+	w.Expect("CommandComplete BEGIN", "ReadyForQuery T")
+	if e := w.ExpectError("08P01"); e.Severity != "FATAL" || !strings.Contains(e.Message, "statement pooling mode") {
+		t.Errorf("a transaction: %+v", e)
+	}
+	w.ExpectClosed()
+}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -160,6 +161,8 @@ func probeHost(ctx context.Context, host string, port int) error {
 		return err
 	}
 	var answer [1]byte
-	_, err = io.ReadFull(nc, answer[:])
-	return errors.Join(ctx.Err(), err)
+	if _, err = io.ReadFull(nc, answer[:]); ctx.Err() != nil {
+		return fmt.Errorf("%s does not answer within %s", address, probeMax)
+	}
+	return err
 }
