@@ -90,7 +90,9 @@ func (p *Policy) check() error {
 // Login is who wants to come in, and from where.
 type Login struct {
 	User, Database string
-	Origin         Origin
+	// Physical: for a replication connection that belongs to no database, whatever Database says.
+	Physical bool
+	Origin   Origin
 }
 
 // Verifier decides over logins.

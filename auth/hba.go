@@ -97,11 +97,22 @@ func (h *HBA) match(l *Login) (*hbaRule, error) {
 			continue
 		}
 		if r.method == Reject {
-			return nil, protocol.ErrNotAuthorized("pg_hba.conf rejects connection for " + l.described())
+			return nil, protocol.ErrNotAuthorized("pg_hba.conf rejects " + l.kind() + " for " + l.described())
 		}
 		return r, nil
 	}
-	return nil, protocol.ErrNotAuthorized("no pg_hba.conf entry for " + l.described())
+	entry := "no pg_hba.conf entry for "
+	if l.Physical {
+		entry += l.kind() + " from "
+	}
+	return nil, protocol.ErrNotAuthorized(entry + l.described())
+}
+
+func (l *Login) kind() string {
+	if l.Physical {
+		return "replication connection"
+	}
+	return "connection"
 }
 
 // described names a login in PostgreSQL's words.
@@ -112,6 +123,9 @@ func (l *Login) described() string {
 	}
 	if l.Origin.TLS {
 		encryption = "SSL encryption"
+	}
+	if l.Physical {
+		return fmt.Sprintf(`host "%s", user "%s", %s`, host, l.User, encryption)
 	}
 	return fmt.Sprintf(`host "%s", user "%s", database "%s", %s`, host, l.User, l.Database, encryption)
 }
@@ -132,6 +146,10 @@ func (t transport) carries(o *Origin) bool {
 func (r *hbaRule) forDatabase(l *Login) bool {
 	for _, name := range r.databases {
 		switch {
+		case l.Physical:
+			if name.is("replication") {
+				return true // and no other word fits, not even all (manual 21.1)
+			}
 		case name.is("all"), name.is("sameuser") && l.Database == l.User, name.text == l.Database && !name.reserved():
 			return true
 		}
@@ -139,8 +157,7 @@ func (r *hbaRule) forDatabase(l *Login) bool {
 	return false
 }
 
-// reserved: written without quotes, such a word is not the name of a database. replication fits connections for replication alone, which
-// no pooler lends.
+// reserved: written without quotes, such a word is not the name of a database. replication fits physical replication alone.
 func (t token) reserved() bool { return t.is("sameuser") || t.is("replication") }
 
 func (r *hbaRule) forUser(l *Login) bool {

@@ -131,14 +131,17 @@ host   sameuser   all            127.0.0.1/32  trust
 host   all        "no,one"       samehost      reject
 host   postgres   eve            127.0.0.0 255.0.0.0 reject
 host   "sameuser" +nobody        all           trust
+host   replication alice         all           trust
+local  "replication",postgres all              trust
+host   bob,replication no,one    all           reject
 host   all        bob,eve        samenet       trust
 `
 	text := strings.ReplaceAll(file, "+nobody", "nobody")
-	c := pgtest.New(t, pgtest.Options{HBA: text})
+	c := pgtest.New(t, pgtest.Options{HBA: text, Settings: map[string]string{"max_wal_senders": "90"}})
 	users := []string{"alice", "bob", "eve", "no,one", "nobody"}
-	databases := []string{"postgres", "bob", "alice", "sameuser", "a b"}
+	databases := []string{"postgres", "bob", "alice", "sameuser", "a b", "replication"}
 	for _, u := range users {
-		if err := c.Exec(fmt.Sprintf("create role %q login", u)); err != nil {
+		if err := c.Exec(fmt.Sprintf("create role %q login replication", u)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -157,19 +160,26 @@ host   all        bob,eve        samenet       trust
 			o = from("")
 		}
 		for _, u := range users {
-			for _, d := range databases {
-				pc, theirs := pgconn.Connect(context.Background(), fmt.Sprintf("host=%s port=%d user='%s' dbname='%s' sslmode=disable", host, c.Port, u, d))
-				if theirs == nil {
-					_ = pc.Close(context.Background())
-				}
-				_, err := h.match(&Login{User: u, Database: d, Origin: o})
+			for i := range 3 * len(databases) {
+				d, replication := databases[i/3], [...]string{"false", "database", "true"}[i%3]
+				theirs := connect(fmt.Sprintf("host=%s port=%d user='%s' dbname='%s' sslmode=disable replication=%s", host, c.Port, u, d, replication))
+				_, err := h.match(&Login{User: u, Database: d, Physical: replication == "true", Origin: o})
 				var pe *pgconn.PgError
 				switch {
 				case theirs == nil && err == nil:
 				case theirs == nil, err == nil, !errors.As(theirs, &pe), pe.Code != "28000", pe.Error() != "FATAL: "+err.Error():
-					t.Errorf("%s %s %s: PostgreSQL says %v, we say %v", host, u, d, theirs, err)
+					t.Errorf("%s %s %s replication=%s: PostgreSQL says %v, we say %v", host, u, d, replication, theirs, err)
 				}
 			}
 		}
 	}
+}
+
+// connect is what PostgreSQL says to a login.
+func connect(dsn string) error {
+	pc, err := pgconn.Connect(context.Background(), dsn)
+	if err == nil {
+		_ = pc.Close(context.Background())
+	}
+	return err
 }

@@ -119,8 +119,18 @@ var ExpectedDifferences = []Expected{
 		Script: "startup_replication_database", Port: "transaction", Why: walsender,
 		Diff: []string{`- *`, `+ client< ErrorResponse FATAL FATAL 0A000...`},
 	},
-	{Script: "startup_replication", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
-	{Script: "startup_replication_database", Port: "session", Pending: true, Why: "passing replication through is still to be built"},
+	{
+		Script: "startup_replication_parameters", Port: "transaction", Why: walsender,
+		Diff: []string{`- *`, `+ client< ErrorResponse FATAL FATAL 0A000...`},
+	},
+	{
+		Script: "startup_replication_bad_parameter", Port: "transaction", Why: walsender,
+		Diff: []string{`- *`, `+ client< ErrorResponse FATAL FATAL 0A000...`},
+	},
+	{
+		Script: "replication_sql", Port: "transaction", Why: walsender,
+		Diff: []string{`- *`, `+ client< ErrorResponse FATAL FATAL 0A000...`},
+	},
 }
 
 // tolerated takes out of a difference what may be so in any script, on the transaction port: of a message with two faults another one is

@@ -33,30 +33,35 @@ func (b *budget) excess() bool { return b.max > 0 && b.open-b.closing > b.max }
 
 // room is how many servers the pool itself may have now: its size, and the reserve while the first waiter has waited for long.
 func (p *Pool) room(now time.Duration) int {
-	if p.limits.Reserve > 0 && p.waiters.first != nil && p.OldestWait(now) >= p.limits.ReserveTimeout {
-		return p.limits.Size + p.limits.Reserve
+	if p.limits.Reserve > 0 {
+		if w := p.waiters.unopened(); w != nil && now-w.EnqueuedAt >= p.limits.ReserveTimeout {
+			return p.limits.Size + p.limits.Reserve
+		}
 	}
 	return p.limits.Size
 }
 
 // excess reports whether the pool has more servers than it may ever have: it, or what it shares, was made smaller.
 func (p *Pool) excess() bool {
-	return p.usable() > p.limits.Size+p.limits.Reserve || p.database.excess() || p.user.excess()
+	return p.open-p.states[ServerClosing].n > p.limits.Size+p.limits.Reserve || p.database.excess() || p.user.excess()
 }
 
 // grow opens servers for the waiters, as far as the budgets, the pause after failed logins and DialsMax allow.
 func (p *Pool) grow(now time.Duration) {
 	p.revive(now)
-	for p.waiters.n > p.states[ServerNew].n+p.states[ServerTested].n && p.open < p.room(now) && p.mayDial(now) {
-		if !p.shared() {
+	for ; p.waiters.n > 0 && p.open < p.room(now); p.letIn(now) {
+		w := p.unserved()
+		if w == nil || !p.mayDial(w, now) || !p.shared() {
 			return
 		}
-		p.dial(now)
+		p.dial(w, now)
 	}
 }
 
-func (p *Pool) mayDial(now time.Duration) bool {
-	return now >= p.retryAt && (p.limits.DialsMax == 0 || p.states[ServerNew].n < p.limits.DialsMax)
+// mayDial reports whether one more login may be under way, for a waiter or, with nil, for nobody yet.
+func (p *Pool) mayDial(w *Waiter, now time.Duration) bool {
+	paused := now < p.retryAt && (w == nil || w.Dedicated == nil)
+	return !paused && (p.limits.DialsMax == 0 || p.states[ServerNew].n < p.limits.DialsMax)
 }
 
 // shared reports whether the budgets of the database and the user have room. If not, the longest idle server of another pool has to go;
@@ -88,9 +93,12 @@ func (p *Pool) relieves(other *Pool) bool {
 	return (!p.database.full() || other.database == p.database) && (!p.user.full() || other.user == p.user)
 }
 
-// dial opens one server; it counts from now on.
-func (p *Pool) dial(now time.Duration) {
+// dial opens one server, for a waiter or, with nil, for nobody yet; it counts from now on.
+func (p *Pool) dial(w *Waiter, now time.Duration) {
 	s := &Server{pool: p, bornAt: now, usedAt: now}
+	if w != nil && w.Dedicated != nil {
+		s.Dedicated, s.opensFor, w.opening = w.Dedicated, w, s
+	}
 	if p.limits.Lifetime > 0 {
 		// Up to a tenth earlier: servers opened together must not end together.
 		s.expireAt = now + p.limits.Lifetime - time.Duration(p.set.rnd.Int64N(int64(p.limits.Lifetime)/10+1))
@@ -116,10 +124,14 @@ func (s *Set) feed(p *Pool, now time.Duration) {
 func (p *Pool) Dialed(s *Server, loop int, now time.Duration) Outcome {
 	p.set.guarded()
 	s.Loop = loop
-	p.pause, p.retryAt, p.lastErr, p.bare = 0, 0, nil, false
+	p.bare = false
 	if s.state == ServerClosing {
 		return Outcome{Kind: Closing, Reason: CloseShutdown}
 	}
+	if s.Dedicated != nil {
+		return p.dedicate(s, now)
+	}
+	p.pause, p.retryAt, p.lastErr = 0, 0, nil
 	if p.stale(s) {
 		return p.refuse(s, CloseStale, now)
 	}
@@ -136,6 +148,10 @@ const pauseFirst = 100 * time.Millisecond
 func (p *Pool) DialFailed(s *Server, err error, now time.Duration) {
 	p.set.guarded()
 	p.bury(s)
+	if s.Dedicated != nil {
+		p.dedicatedFailed(s, err, now)
+		return
+	}
 	p.pause = min(max(2*p.pause, pauseFirst), max(p.limits.LoginRetry, pauseFirst))
 	p.retryAt = now + p.pause - time.Duration(p.set.rnd.Int64N(int64(p.pause)/5+1))
 	p.lastErr = err
@@ -150,7 +166,7 @@ func (p *Pool) DialFailed(s *Server, err error, now time.Duration) {
 func (p *Pool) fail(err error, now time.Duration) {
 	for w := p.waiters.first; w != nil; {
 		next := w.next
-		if w.promotes == nil {
+		if w.promotes == nil && w.Dedicated == nil {
 			p.waiters.remove(w)
 			p.set.act(Action{Kind: ActFail, Pool: p, Waiter: w, Err: err, Waited: now - w.EnqueuedAt})
 		}
@@ -158,5 +174,7 @@ func (p *Pool) fail(err error, now time.Duration) {
 	}
 }
 
-// usable are the servers that may yet serve a waiter.
-func (p *Pool) usable() int { return p.open - p.states[ServerClosing].n }
+// usable are the servers that may yet serve any waiter.
+func (p *Pool) usable() int {
+	return p.open - p.states[ServerClosing].n - p.Dedicated()
+}

@@ -59,6 +59,8 @@ func (p *Pool) Checkin(s *Server, f Facts, now time.Duration) Outcome {
 			s.moveTo(ServerBeingCanceled)
 		}
 		return Outcome{Kind: BeingCanceled}
+	case s.Dedicated != nil:
+		return p.refuse(s, CloseDedicated, now)
 	case p.stale(s):
 		return p.refuse(s, CloseStale, now)
 	case p.expired(s, now):
@@ -80,8 +82,11 @@ func (p *Pool) CancelDone(s *Server, f Facts, now time.Duration) Outcome { retur
 // release hands a clean server straight to the next waiter; without one it is idle.
 func (p *Pool) release(s *Server, now time.Duration) Outcome {
 	s.usedAt = now
-	if w := p.waiters.pick(s.Loop); w != nil {
-		if w.promotes != nil {
+	if w := p.next(now); w != nil {
+		if w.Dedicated != nil {
+			return p.refuse(s, CloseEvicted, now) // it wants the place
+		}
+		if w = p.waiters.pick(w, s.Loop); w.promotes != nil {
 			return p.trade(s, w, now)
 		}
 		p.lend(s, w)

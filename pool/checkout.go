@@ -6,15 +6,18 @@ import "time"
 // an Action, unless Leave comes first.
 func (p *Pool) Checkout(w *Waiter, now time.Duration) *Server {
 	p.set.guarded()
-	w.EnqueuedAt, w.overtaken, w.notified, w.promotes = now, 0, false, nil
-	if p.waiters.n == 0 {
+	w.EnqueuedAt, w.overtaken, w.notified, w.promotes, w.opening = now, 0, false, nil, nil
+	if w.Dedicated == nil {
+		p.wanted = true
+	}
+	if p.waiters.n == 0 && w.Dedicated == nil {
 		if s := p.idle(w, now); s != nil {
 			p.lend(s, w)
 			return s
 		}
 	}
 	p.waiters.push(w)
-	if p.refused(now) {
+	if w.Dedicated == nil && p.refused(now) {
 		p.fail(p.lastErr, now)
 		return nil
 	}
@@ -62,17 +65,24 @@ func (p *Pool) check(s *Server) {
 // revive brings idle servers to the waiters: they are there because they have to be checked first, or because a check hangs.
 func (p *Pool) revive(now time.Duration) {
 	for p.letIn(now); p.waiters.n > 0; p.letIn(now) {
-		if p.waiters.first.promotes != nil {
+		w := p.next(now)
+		switch {
+		case w == nil, w.promotes != nil:
 			return
+		case w.Dedicated != nil:
+			if !p.evict() {
+				return
+			}
+			continue
 		}
-		s := p.idle(p.waiters.first, now)
+		s := p.idle(w, now)
 		switch {
 		case s != nil:
-			w := p.waiters.pick(s.Loop)
+			w = p.waiters.pick(w, s.Loop)
 			p.lend(s, w)
 			p.set.act(Action{Kind: ActGrant, Pool: p, Server: s, Waiter: w})
-		case p.states[ServerIdle].n > 0 && p.waiters.n > p.states[ServerNew].n+p.states[ServerTested].n:
-			p.check(p.choose(p.waiters.first))
+		case p.states[ServerIdle].n > 0 && p.short():
+			p.check(p.choose(w))
 		default:
 			return
 		}
@@ -130,7 +140,7 @@ func (s *Set) Leave(w *Waiter, now time.Duration) bool {
 	p := w.queue.pool
 	p.waiters.remove(w)
 	w.givesUp()
-	p.letIn(now)
+	p.revive(now)
 	return true
 }
 

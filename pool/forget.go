@@ -43,7 +43,7 @@ func (s *Set) forget(now time.Duration) {
 // unused reports whether the pool may be forgotten. One with a minimum size has work to do even if PostgreSQL is down just now, and while a
 // login has failed a moment ago its words are remembered.
 func (p *Pool) unused(now time.Duration) bool {
-	if p.held > 0 || p.open > 0 || p.waiters.n > 0 || p.limits.MinSize > 0 || now < p.retryAt {
+	if p.held > 0 || p.open > 0 || p.waiters.n > 0 || p.wanted && p.limits.MinSize > 0 || now < p.retryAt {
 		p.usedAt = now
 		return false
 	}

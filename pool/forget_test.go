@@ -36,6 +36,7 @@ func TestUnusedPoolIsForgotten(t *testing.T) {
 			return func(now time.Duration) { p.set.Leave(w, now) }
 		}, idle},
 		"with a minimum size": {Limits{Size: 1, MinSize: 1, PoolIdleTimeout: idle}, func(p *Pool) func(time.Duration) {
+			p.Checkout(&Waiter{}, 0)
 			p.DialFailed(p.set.Actions()[0].Server, noSuchDatabase{}, 0)
 			return func(time.Duration) {}
 		}, 0},

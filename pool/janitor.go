@@ -60,8 +60,8 @@ func (p *Pool) shrink(time.Duration) {
 
 // fill opens servers up to the minimum size.
 func (p *Pool) fill(now time.Duration) {
-	for p.open < min(p.limits.MinSize, p.limits.Size) && p.mayDial(now) && !p.database.full() && !p.user.full() {
-		p.dial(now)
+	for p.wanted && p.open < min(p.limits.MinSize, p.limits.Size) && p.mayDial(nil, now) && !p.database.full() && !p.user.full() {
+		p.dial(nil, now)
 	}
 }
 

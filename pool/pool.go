@@ -63,6 +63,7 @@ type Pool struct {
 	hadStale bool
 	promotes bool // its servers may be promoted to another pool
 	takesIn  bool // others promote to it
+	wanted   bool // somebody has asked for a server that is not dedicated: until then there is no minimum
 
 	held   int           // by those who may come for a server
 	usedAt time.Duration // when it was last of any use
@@ -89,7 +90,6 @@ func (s *Set) Open(k Key, l Limits, now time.Duration) *Pool {
 	p.waiters.pool = p
 	s.byKey[k] = p
 	s.pools = append(s.pools, p)
-	p.fill(now)
 	return p
 }
 
@@ -165,6 +165,12 @@ func (p *Pool) Count(st ServerState) int {
 func (p *Pool) Open() int {
 	p.set.guarded()
 	return p.open
+}
+
+// Dedicated is how many of them serve, or will serve, one waiter alone; those that are closing no longer do.
+func (p *Pool) Dedicated() int {
+	p.set.guarded()
+	return p.states[ServerNew].dedicated + p.states[ServerActive].dedicated
 }
 
 // Waiting is the length of the queue.

@@ -27,6 +27,8 @@ type world struct {
 	closing  []*Server
 	queued   map[*Pool][]*Waiter // in the order of their coming
 	moving   map[*Server]*Waiter // waits to be promoted
+	opened   map[any]bool        // of the waiters with a server of their own, those for whom one was opened
+	used     map[any]bool        // of the waiters with a server of their own, those who got it
 	loops    int
 	dbMax    int
 	limits   Limits
@@ -39,7 +41,7 @@ var limits = Limits{
 
 func newWorld(t *rapid.T) *world {
 	w := &world{
-		t: t, set: NewSet(1), holder: map[*Server]*Waiter{}, queued: map[*Pool][]*Waiter{}, moving: map[*Server]*Waiter{},
+		t: t, set: NewSet(1), holder: map[*Server]*Waiter{}, queued: map[*Pool][]*Waiter{}, moving: map[*Server]*Waiter{}, opened: map[any]bool{}, used: map[any]bool{},
 		loops: rapid.IntRange(1, 2).Draw(t, "loops"), dbMax: rapid.SampledFrom([]int{0, 4}).Draw(t, "max_db_connections"),
 	}
 	w.limits = limits
@@ -61,6 +63,12 @@ func (w *world) carryOut() {
 	for _, a := range slices.Clone(w.set.Actions()) {
 		switch a.Kind {
 		case ActDial:
+			if d := a.Server.Dedicated; d != nil {
+				if w.opened[d] {
+					w.t.Fatal("two servers were opened for one waiter")
+				}
+				w.opened[d] = true
+			}
 			w.dialing = append(w.dialing, a.Server)
 		case ActGrant:
 			w.granted(a.Server, a.Waiter)
@@ -98,12 +106,21 @@ func (w *world) carryOut() {
 	}
 }
 
-// granted checks who gets a server: with one loop exactly the first in the queue.
+// granted checks who gets a server: with one loop exactly the first in the queue, but for those who wait for one of their own.
 func (w *world) granted(s *Server, wt *Waiter) {
 	if w.holder[s] != nil {
 		w.t.Fatal("a server that is lent was lent again")
 	}
+	if s.Dedicated != wt.Dedicated {
+		w.t.Fatalf("a waiter that wants %v was granted a server opened for %v", wt.Dedicated, s.Dedicated)
+	}
 	w.dequeue(s.pool, wt, true)
+	if d := s.Dedicated; d != nil {
+		if w.used[d] {
+			w.t.Fatal("a server of a waiter's own was lent twice")
+		}
+		w.used[d] = true
+	}
 	w.holder[s] = wt
 	w.active = append(w.active, s)
 }
@@ -113,9 +130,9 @@ func (w *world) dequeue(p *Pool, wt *Waiter, granted bool) {
 	if i < 0 {
 		w.t.Fatal("a waiter that does not wait was served")
 	}
-	if granted && i > 0 {
-		head := w.queued[p][0]
-		if w.loops == 1 || wt.EnqueuedAt-head.EnqueuedAt > overtakenAge || i > searchMax {
+	head := slices.IndexFunc(w.queued[p], func(head *Waiter) bool { return head.Dedicated == nil })
+	if granted && wt.Dedicated == nil && i > head {
+		if w.loops == 1 || wt.EnqueuedAt-w.queued[p][head].EnqueuedAt > overtakenAge || i > searchMax {
 			w.t.Fatalf("waiter %d of the queue was served first", i)
 		}
 	}
@@ -176,8 +193,11 @@ func (w *world) check() {
 			w.t.Fatalf("%d logins at once", p.Count(ServerNew))
 		}
 		// No lost wake-up: somebody waits, there is room, nothing is on its way, and no pause runs.
-		if p.Waiting() > 0 && p.usable() == 0 && p.Count(ServerClosing) == 0 && w.now >= p.retryAt && !p.database.full() {
+		if wt := p.unserved(); wt != nil && p.open < w.limits.Size && p.Count(ServerClosing) == 0 && p.Count(ServerNew) < w.limits.DialsMax && w.now >= p.retryAt && !p.database.full() {
 			w.t.Fatal("somebody waits for a server that nobody opens")
+		}
+		if p.Waiting() > 0 && p.open == 0 && w.now >= p.retryAt && !p.database.full() {
+			w.t.Fatal("somebody waits for a server that nobody opens, although there is none")
 		}
 	}
 	if w.dbMax > 0 && total > w.dbMax {
@@ -229,6 +249,15 @@ func TestRandomOperations(t *testing.T) {
 				}
 				w.carryOut()
 			},
+			"checkout of its own": func(t *rapid.T) {
+				p := w.pools[1]
+				wt := &Waiter{Loop: rapid.IntRange(0, w.loops-1).Draw(t, "loop"), Dedicated: new(int)}
+				w.queued[p] = append(w.queued[p], wt)
+				if p.Checkout(wt, w.now) != nil {
+					t.Fatal("a server of its own from nowhere")
+				}
+				w.carryOut()
+			},
 			"checkin": func(t *rapid.T) {
 				s := pick(w.active, "server")
 				if s == nil {
@@ -248,8 +277,8 @@ func TestRandomOperations(t *testing.T) {
 					f.Doubt = true
 				}
 				o := s.pool.Checkin(s, f, w.now)
-				if (o.Kind == Idle || o.Kind == Lent) && f != clean {
-					t.Fatalf("%+v passed the gate", f)
+				if (o.Kind == Idle || o.Kind == Lent) && (f != clean || s.Dedicated != nil) {
+					t.Fatalf("%+v of %v passed the gate", f, s.Dedicated)
 				}
 				w.outcome(s, o)
 			},

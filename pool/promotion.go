@@ -13,7 +13,7 @@ import "time"
 func (p *Pool) Promote(s *Server, to *Pool, w *Waiter, now time.Duration) bool {
 	p.set.guarded()
 	p.promotes, to.takesIn = true, true
-	if s.pool != p || s.state != ServerActive || to.database != p.database || to.user != p.user || p.takesIn || to.promotes {
+	if s.pool != p || s.state != ServerActive || s.Dedicated != nil || to.database != p.database || to.user != p.user || p.takesIn || to.promotes {
 		panic("bug: only a lent server can be promoted, and only to a session pool of its database and user")
 	}
 	if to.waiters.n == 0 && to.admit(s, now) {
@@ -70,7 +70,7 @@ func (p *Pool) let(w *Waiter) {
 
 // letIn takes in what those at the head of the queue bring, as far as there is room.
 func (p *Pool) letIn(now time.Duration) {
-	for w := p.waiters.first; w != nil && w.promotes != nil; w = p.waiters.first {
+	for w := p.waiters.unopened(); w != nil && w.promotes != nil; w = p.waiters.unopened() {
 		if !p.admit(w.promotes, now) {
 			return
 		}
@@ -96,8 +96,11 @@ func (s *Server) stays() {
 	}
 }
 
-// givesUp: a waiter that has left its queue no longer wants a place for its server.
+// givesUp: a waiter that leaves its queue no longer wants a place for the server it brings, nor the one that is being opened for it.
 func (w *Waiter) givesUp() {
+	if w.opening != nil {
+		w.opening.opensFor, w.opening = nil, nil
+	}
 	if w.promotes != nil {
 		w.promotes.wants, w.promotes = nil, nil
 	}

@@ -12,11 +12,14 @@ type Server struct {
 	Loop  int // index of the loop that owns the socket
 	// Session is what its parameters are, as far as the owner knows: who wants the same is served by it first.
 	Session protocol.Session
+	// Dedicated is that of the waiter it is opened for; nil: it serves whoever comes. Immutable.
+	Dedicated any
 
 	pool     *Pool
 	state    ServerState
 	borrower *Waiter // for Verify: whom it was lent to; nil for one lent without a queue
 	wants    *Waiter // in the queue of another pool, to be promoted; nil otherwise
+	opensFor *Waiter // in the queue, with Dedicated; nil: lent, or that one has left
 	bornAt   time.Duration
 	usedAt   time.Duration // when it last became idle
 	expireAt time.Duration // lifetime with its jitter; 0: never
@@ -34,6 +37,7 @@ func (s *Server) Pool() *Pool { return s.pool }
 type serverList struct {
 	first, last *Server
 	n           int
+	dedicated   int // of them
 }
 
 func (l *serverList) pushFront(s *Server) {
@@ -45,6 +49,9 @@ func (l *serverList) pushFront(s *Server) {
 	}
 	l.first = s
 	l.n++
+	if s.Dedicated != nil {
+		l.dedicated++
+	}
 }
 
 func (l *serverList) remove(s *Server) {
@@ -60,4 +67,7 @@ func (l *serverList) remove(s *Server) {
 	}
 	s.next, s.prev = nil, nil
 	l.n--
+	if s.Dedicated != nil {
+		l.dedicated--
+	}
 }

@@ -72,16 +72,17 @@ const (
 	CloseIdleTimeout                      // server_idle_timeout
 	CloseStale                            // older than a RECONNECT
 	CloseOverSize                         // the pool was made smaller
-	CloseEvicted                          // another pool needed its place
+	CloseEvicted                          // its place was needed: by another pool, or for a dedicated server
 	CloseLost                             // PostgreSQL closed it
 	CloseClientGone                       // its client left it in a state that cannot be saved
 	CloseShutdown                         // the pooler is going down
+	CloseDedicated                        // the one client that it was opened for has left
 )
 
 // String is the label.
 func (r CloseReason) String() string {
 	return [...]string{
 		"in_transaction", "replies_owed", "in_copy", "mid_message", "unread_bytes", "doubt", "lifetime", "idle_timeout", "stale", "over_size",
-		"evicted", "lost", "client_gone", "shutdown",
+		"evicted", "lost", "client_gone", "shutdown", "dedicated",
 	}[r]
 }

@@ -35,6 +35,9 @@ func (p *Pool) verify() error {
 		walked := 0
 		for sv := p.states[st].first; sv != nil; sv = sv.next {
 			walked++
+			if err := sv.verifyDedicated(); err != nil {
+				return err
+			}
 			if sv.state != st || sv.pool != p {
 				return fmt.Errorf("a server of state %s is in list %s", sv.state, st)
 			}
@@ -50,6 +53,9 @@ func (p *Pool) verify() error {
 	waiting := 0
 	for w := p.waiters.first; w != nil; w = w.next {
 		waiting++
+		if s := w.opening; s != nil && (w.Dedicated == nil || s.opensFor != w || s.state != ServerNew || s.pool != p) {
+			return fmt.Errorf("a waiter's own server is %s and does not know of it", s.state)
+		}
 		if s := w.promotes; s != nil && (s.wants != w || s.state != ServerActive || s.pool == p) {
 			return fmt.Errorf("a waiter brings a server that is %s and does not know of it", s.state)
 		}
@@ -60,11 +66,32 @@ func (p *Pool) verify() error {
 	if waiting != p.waiters.n {
 		return fmt.Errorf("the queue counts %d waiters and has %d", p.waiters.n, waiting)
 	}
-	if on := p.states[ServerTested].n + p.states[ServerNew].n; waiting > on && p.states[ServerIdle].n > 0 {
+	w := p.waiters.unopened()
+	if w == nil {
+		return nil
+	}
+	stuck := p.short()
+	if w.Dedicated != nil {
+		stuck = p.open >= p.limits.Size+p.limits.Reserve && p.states[ServerClosing].n == 0
+	}
+	if stuck && p.states[ServerIdle].n > 0 {
 		return fmt.Errorf("%d wait while %d servers are idle", waiting, p.states[ServerIdle].n)
 	}
-	if w := p.waiters.first; w != nil && w.promotes != nil && p.open < p.limits.Size {
+	if w.promotes != nil && p.open < p.limits.Size {
 		return fmt.Errorf("a server waits for a place although there are %d of %d", p.open, p.limits.Size)
+	}
+	return nil
+}
+
+// verifyDedicated: such a server is never idle, and waits for nobody but the one it is opened for.
+func (s *Server) verifyDedicated() error {
+	switch {
+	case s.Dedicated == nil:
+		return nil
+	case s.state != ServerNew && s.state != ServerActive && s.state != ServerBeingCanceled && s.state != ServerClosing:
+		return fmt.Errorf("a dedicated server is %s", s.state)
+	case s.opensFor != nil && s.opensFor.opening != s:
+		return fmt.Errorf("a dedicated server is opened for a waiter that does not know of it")
 	}
 	return nil
 }

@@ -12,9 +12,12 @@ type Waiter struct {
 	Loop       int // the loop it lives on
 	EnqueuedAt time.Duration
 	Session    protocol.Session // what it wants the server's parameters to be; any server will do
+	// Dedicated, if not nil, asks for a server of its own, which the owner opens with this; see dedicated.go.
+	Dedicated any
 
 	queue      *waiterQueue // nil: not queued
 	promotes   *Server      // it brings a server of its own and wants a place for it; nil: it wants a server
+	opening    *Server      // with Dedicated: its own, being opened; nil: not yet
 	next, prev *Waiter
 	overtaken  int
 	notified   bool
@@ -28,6 +31,7 @@ type waiterQueue struct {
 	pool        *Pool
 	first, last *Waiter
 	n           int
+	dedicated   int // of them
 }
 
 func (q *waiterQueue) push(w *Waiter) {
@@ -39,6 +43,9 @@ func (q *waiterQueue) push(w *Waiter) {
 	}
 	q.last = w
 	q.n++
+	if w.Dedicated != nil {
+		q.dedicated++
+	}
 }
 
 func (q *waiterQueue) remove(w *Waiter) {
@@ -54,6 +61,9 @@ func (q *waiterQueue) remove(w *Waiter) {
 	}
 	w.queue, w.next, w.prev = nil, nil, nil
 	q.n--
+	if w.Dedicated != nil {
+		q.dedicated--
+	}
 }
 
 // How far the queue's order may be bent for the sake of a loop: a server that changes loops costs two wake-ups, so a freed one goes to
@@ -66,16 +76,21 @@ const (
 	searchMax = 64
 )
 
-// pick takes the waiter that a server of the given loop goes to; nil when nobody waits.
-func (q *waiterQueue) pick(loop int) *Waiter {
-	head := q.first
-	if head == nil {
-		return nil
+// unopened is the first waiter whose own server is not being opened.
+func (q *waiterQueue) unopened() *Waiter {
+	w := q.first
+	for w != nil && w.opening != nil {
+		w = w.next
 	}
+	return w
+}
+
+// pick takes the waiter that a server of the given loop goes to: head, whose turn it is, or one behind it.
+func (q *waiterQueue) pick(head *Waiter, loop int) *Waiter {
 	chosen := head
 	if head.Loop != loop && head.overtaken < overtakenMax {
 		for w, i := head.next, 0; w != nil && i < searchMax && w.EnqueuedAt-head.EnqueuedAt <= overtakenAge; w, i = w.next, i+1 {
-			if w.Loop == loop && w.promotes == nil {
+			if w.Loop == loop && w.promotes == nil && w.Dedicated == nil {
 				chosen = w
 				break
 			}

@@ -240,11 +240,20 @@ func ErrResultChanged() *Error {
 	}
 }
 
-// ErrReplication: a replication connection, which no pool can lend.
-func ErrReplication() *Error {
+// ErrReplication: a replication connection on a port whose servers are shared.
+func ErrReplication(listener, mode string) *Error {
 	return &Error{
-		Severity: "FATAL", Code: "0A000", Message: "replication connections are not supported by this pooler",
-		Hint: "Connect to PostgreSQL directly for replication.",
+		Severity: "FATAL", Code: "0A000",
+		Message: fmt.Sprintf("replication connections are not supported by listener %q: its pool_mode is %q", listener, mode),
+		Hint:    "Connect to a listener with pool_mode = \"session\", or to PostgreSQL directly.",
+	}
+}
+
+// ErrReplicationValue is PostgreSQL's answer to a startup parameter "replication" that makes no sense.
+func ErrReplicationValue(value string) *Error {
+	return &Error{
+		Severity: "FATAL", Code: "22023", Message: fmt.Sprintf("invalid value for parameter \"replication\": \"%s\"", value),
+		Hint: "Valid values are: \"false\", 0, \"true\", 1, \"database\".",
 	}
 }
 

@@ -49,8 +49,12 @@ var loginErrors = []errorRow{
 		when: "The configuration names databases, and neither this one nor `*`.",
 	},
 	{
-		constructor: "ErrReplication", sample: ErrReplication(),
-		when: "The startup packet asks for a replication connection.",
+		constructor: "ErrReplication", sample: ErrReplication("transactional", "transaction"), settings: []string{"pool_mode"},
+		when: "The startup packet asks for a replication connection, on a port whose servers are shared.",
+	},
+	{
+		constructor: "ErrReplicationValue", sample: ErrReplicationValue("maybe"),
+		when: "The startup parameter `replication` is neither a boolean nor `database`. PostgreSQL's own words.",
 	},
 	{
 		constructor: "ErrLoginTimeout", sample: ErrLoginTimeout(60 * time.Second), settings: []string{"client_login_timeout"},

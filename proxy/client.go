@@ -44,6 +44,8 @@ type clientInfo struct {
 	// base is what its session began with: RESET goes back to it. On a transaction port with isolation = "off", Own is accepted and unused.
 	base  protocol.Session
 	since time.Time
+	// replication is what its own server is opened with; nil: an ordinary client.
+	replication *replication
 	// home is the index of the loop it is on, for cancel requests: the one field that other goroutines read.
 	home atomic.Int32
 }
@@ -185,7 +187,7 @@ type parting struct {
 
 // part closes a client that has said its last. What it has asked for before is answered first, as on a direct connection.
 func (c *Client) part(why closeReason, err *protocol.Error) {
-	if c.state != clientActive || !c.server.relay.Answering() || c.relay.MidMessage() {
+	if c.state != clientActive || !c.server.relay.Answering() || c.relay.MidMessage() || c.server.relay.Streaming() {
 		c.close(why, err)
 		return
 	}
@@ -285,6 +287,9 @@ func (w *worker) adoptClient(c *Client, src eventloop.Source) {
 	if w.draining {
 		c.close(closeShutdown, protocol.ErrShutdown())
 		return
+	}
+	if c.info.replication != nil {
+		w.queueReplication(c)
 	}
 	if w.proxy.settings.Load().clientIdleTimeouts {
 		w.watch()

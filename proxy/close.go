@@ -64,6 +64,9 @@ func (c *Client) logAttrs() []any {
 		"listener", c.pool.key.Listener, "client", addressText(c.info.address), "database", c.pool.key.Database,
 		"user", c.pool.key.User, "application_name", c.info.application,
 	}
+	if c.info.replication != nil {
+		attrs = append(attrs, "replication", c.info.replication.kind.String())
+	}
 	if c.info.tls != "" {
 		attrs = append(attrs, "tls", c.info.tls)
 	}

@@ -105,7 +105,8 @@ func (p *Proxy) poolNumbers(sp *serverPool) PoolSnapshot {
 		ClientsWaiting: pl.Waiting(), ServersOpening: pl.Count(pool.ServerNew), ServersIdle: pl.Count(pool.ServerIdle),
 		ServersActive: pl.Count(pool.ServerActive), ServersTested: pl.Count(pool.ServerTested),
 		ServersBeingCanceled: pl.Count(pool.ServerBeingCanceled), ServersClosing: pl.Count(pool.ServerClosing),
-		MaxWait: pl.OldestWait(now), ServerConnects: sp.dials.connects.Load(), ServerFailures: sp.dials.failures.Load(),
+		ServersDedicated: pl.Dedicated(),
+		MaxWait:          pl.OldestWait(now), ServerConnects: sp.dials.connects.Load(), ServerFailures: sp.dials.failures.Load(),
 		ErrorsByClass: make(map[string]uint64), ServerCloses: make(map[string]uint64), Promotions: make(map[string]uint64), ClientCloses: make(map[string]uint64),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"strconv"
@@ -31,6 +32,8 @@ type DialTarget struct {
 	Server   config.Server
 	// Credentials serve when Resolved has no password.
 	Credentials auth.Credentials
+	// Replication are the startup parameters of the one client that a walsender is opened for; nil: an ordinary server.
+	Replication map[string]string
 }
 
 // Dialed is a server that has logged in and is ready for queries. Whoever receives it owns the source.
@@ -76,6 +79,9 @@ func (w *worker) startDial(ps *pool.Server) {
 	ps.Loop = w.index
 	p.mu.Unlock()
 	target := p.targetOf(sp)
+	if r, ok := ps.Dedicated.(*replication); ok {
+		s.replication, target.Replication = r, r.parameters
+	}
 	var once sync.Once
 	p.env.Dial(target, func(d Dialed, err error) {
 		once.Do(func() {
@@ -106,7 +112,11 @@ func (w *worker) dialed(s *Server, d Dialed) {
 	s.base = s.settings
 	s.pool.dials.connects.Add(1)
 	p.reachable.note(addressIn(&s.pool.limits.Load().resolved), nil)
-	s.pool.welcome.learn(d.Parameters)
+	if s.replication == nil {
+		s.pool.welcome.learn(d.Parameters)
+	} else {
+		s.reported = d.Parameters
+	}
 	s.relay.Tally = &w.countersOf(s.pool).tally
 	w.servers.add(s)
 	if err := w.loop.Adopt(&s.conn, d.Source, s); err != nil {
@@ -129,9 +139,15 @@ func (w *worker) dialed(s *Server, d Dialed) {
 func (w *worker) dialFailed(s *Server, err error) {
 	p := w.proxy
 	s.pool.dials.failures.Add(1)
-	p.reachable.note(addressIn(&s.pool.limits.Load().resolved), err)
-	p.log.Warn("PostgreSQL could not be reached or refused the login; the pool tries again after a pause (server_login_retry)",
-		"listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", err)
+	text := "PostgreSQL could not be reached or refused the login; the pool tries again after a pause (server_login_retry)"
+	if s.replication != nil {
+		text = "PostgreSQL could not be reached or refused a replication connection, and its client was told so"
+	}
+	var refused *dialError
+	if s.replication == nil || !errors.As(err, &refused) || refused.server == nil {
+		p.reachable.note(addressIn(&s.pool.limits.Load().resolved), err)
+	}
+	p.log.Warn(text, "listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", err)
 	w.pools(func() {
 		s.ps.Pool().DialFailed(s.ps, err, w.loop.Now())
 	})
@@ -171,7 +187,9 @@ func (p *Proxy) connect(ctx context.Context, target DialTarget) (Dialed, error) 
 	if err != nil {
 		return Dialed{}, err
 	}
-	p.warnOfBudget(ctx, pc)
+	if target.Replication == nil {
+		p.warnOfBudget(ctx, pc)
+	}
 	h, err := pc.Hijack()
 	if err != nil {
 		return Dialed{}, errors.Join(err, pc.Close(ctx))
@@ -259,6 +277,7 @@ func dialConfig(target DialTarget) (*pgconn.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("settings for %s: %w", r.Host, err)
 	}
+	maps.Copy(cfg.RuntimeParams, target.Replication)
 	withCredentials(cfg, target.Credentials)
 	cfg.MaxProtocolMessageBodyLen = loginMessageMax
 	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {

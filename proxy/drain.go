@@ -13,7 +13,8 @@ import (
 const drainPoll = 50 * time.Millisecond
 
 // Drain stops accepting, tells idle clients 57P01, lets transactions finish and closes each client as its transaction ends. It returns
-// when no client is left or ctx has ended; Close is still to be called. Sessions count as idle between transactions.
+// when no client is left or ctx has ended; Close is still to be called. Sessions count as idle between transactions, and so does a stream
+// of replication, which has no end of its own.
 func (p *Proxy) Drain(ctx context.Context) error {
 	p.draining.Store(true)
 	for _, l := range p.listeners {
@@ -51,10 +52,14 @@ func (w *worker) drain() {
 			case clientIdle:
 				c.close(closeShutdown, protocol.ErrShutdown())
 			case clientActive:
-				if (c.pool.mode == relay.Session || c.server.relay.Kept) && c.server.relay.Settled() && !c.relay.MidMessage() {
+				if c.server.relay.StreamPauses() || (c.pool.mode == relay.Session || c.server.relay.Kept) && c.server.relay.Settled() && !c.relay.MidMessage() {
 					c.close(closeShutdown, protocol.ErrShutdown())
 				}
-			case clientWaiting, clientClosing:
+			case clientWaiting:
+				if c.info.replication != nil {
+					c.close(closeShutdown, protocol.ErrShutdown()) // its login has not ended yet
+				}
+			case clientClosing:
 			}
 			c = next
 		}

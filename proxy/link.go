@@ -78,6 +78,10 @@ func (w *worker) lostOnTheWay(s *Server, wt *pool.Waiter, err error) {
 		if owner.state == clientWaiting && owner.waiter == wt {
 			owner.waiter = nil
 			owner.state = clientIdle
+			if owner.info.replication != nil {
+				owner.close(closeServerLost, protocol.ErrServerLost())
+				return
+			}
 			owner.conn.ResumeReads()
 		}
 	}
@@ -102,6 +106,10 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 	}
 	c.waiter = nil
 	c.counters.wait.Observe(waited)
+	if s.replication != nil {
+		w.linkReplication(c, s)
+		return
+	}
 	w.link(c, s)
 	c.conn.ResumeReads()
 }
@@ -253,6 +261,10 @@ func (w *worker) abandon(c *Client) {
 	}
 	w.unlink(c, s)
 	send, ok := s.relay.Abandon(&c.relay)
+	if s.replication != nil {
+		w.closeServer(s, pool.CloseDedicated.String())
+		return
+	}
 	if !ok {
 		w.closeServer(s, pool.CloseClientGone.String())
 		return
@@ -342,6 +354,9 @@ func (w *worker) tickServers(now time.Duration) (watched bool) {
 
 func (w *worker) tickLink(s *Server, now time.Duration) {
 	c := s.client
+	if s.replication != nil {
+		return // a stream has no end, and a base backup may take its time
+	}
 	limits := c.pool.limits.Load()
 	if c.waiter != nil {
 		s.clocks.Progress = now // it waits for room in the session pool: it is not idle

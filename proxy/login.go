@@ -11,6 +11,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 )
 
 // newestMinor is the newest minor version of protocol 3 spoken here.
@@ -185,13 +186,15 @@ func (l *listener) enter(ctx context.Context, c *caller, startup *protocol.Start
 	if database == "" {
 		database = user
 	}
-	if err := l.admit(startup); err != nil {
+	kind, err := l.admit(startup)
+	if err != nil {
 		return err
 	}
 	if startup.Minor > newestMinor || len(startup.UnknownOptions) > 0 {
 		c.unsaid = protocol.AppendNegotiateProtocolVersion(c.unsaid, min(startup.Minor, newestMinor), startup.UnknownOptions)
 	}
-	if err := l.authenticate(ctx, c, auth.Login{User: user, Database: database, Origin: originOf(c.socket, c.offer)}); err != nil {
+	who := auth.Login{User: user, Database: database, Physical: kind == protocol.PhysicalReplication, Origin: originOf(c.socket, c.offer)}
+	if err := l.authenticate(ctx, c, who); err != nil {
 		return err
 	}
 	sp, ok := p.poolFor(l, database, user)
@@ -208,7 +211,7 @@ func (l *listener) enter(ctx context.Context, c *caller, startup *protocol.Start
 			l.leavePlace(sp)
 		}
 	}()
-	client, err := l.prepare(ctx, c, sp, startup)
+	client, err := l.prepare(ctx, c, sp, startup, replicationOf(startup, kind))
 	if err != nil {
 		return err
 	}
@@ -222,15 +225,18 @@ func (l *listener) enter(ctx context.Context, c *caller, startup *protocol.Start
 }
 
 // admit refuses what can be refused before anybody has proved who he is.
-func (l *listener) admit(startup *protocol.Startup) error {
-	p := l.proxy
-	if p.draining.Load() {
-		return protocol.ErrShutdown()
+func (l *listener) admit(startup *protocol.Startup) (protocol.Replication, error) {
+	if l.proxy.draining.Load() {
+		return protocol.NoReplication, protocol.ErrShutdown()
 	}
-	if r := startup.Get("replication"); r != "" && r != "false" && r != "off" && r != "no" && r != "0" {
-		return protocol.ErrReplication()
+	kind, err := startup.Replication()
+	if err == nil && kind != protocol.NoReplication && l.mode != relay.Session {
+		err = protocol.ErrReplication(l.name, l.mode.String())
 	}
-	return l.full()
+	if err == nil {
+		err = l.full()
+	}
+	return kind, err
 }
 
 // authenticate carries out the exchange that package auth prescribes. AuthenticationOk is left unsaid until the client is welcomed, as
@@ -277,10 +283,13 @@ func (l *listener) respond(ctx context.Context, e *auth.Exchange, messageType by
 	return e.Respond(messageType, body)
 }
 
-// prepare makes the client and notes what welcomes it. Its cancel key is known from here on.
-func (l *listener) prepare(ctx context.Context, c *caller, sp *serverPool, startup *protocol.Startup) (*Client, error) {
-	p := l.proxy
-	server, err := p.parametersFor(ctx, sp)
+// prepare makes the client and notes what welcomes it. Its cancel key is known from here on. One that wants replication is welcomed when
+// the server is there that is opened for it.
+func (l *listener) prepare(ctx context.Context, c *caller, sp *serverPool, startup *protocol.Startup, r *replication) (*Client, error) {
+	if r != nil {
+		return l.newClient(c, sp, startup, protocol.Session{}, r)
+	}
+	server, err := l.proxy.parametersFor(ctx, sp)
 	if err != nil {
 		return nil, err
 	}
@@ -288,19 +297,36 @@ func (l *listener) prepare(ctx context.Context, c *caller, sp *serverPool, start
 	if err != nil {
 		return nil, err
 	}
-	client := newClient(sp, base)
-	client.info.address, client.info.tls = addressOf(c.socket), tlsVersion(c.socket)
-	client.info.application, client.info.since = startup.Get("application_name"), time.Now()
-	secretBytes := 4
-	if startup.Minor >= 2 {
-		secretBytes = 32 // protocol 3.2 allows up to 256 (manual 54.2.1)
-	}
-	if err := p.cancels.add(client, p.nextID.Add(1), secretBytes); err != nil {
+	client, err := l.newClient(c, sp, startup, base, nil)
+	if err != nil {
 		return nil, err
 	}
 	c.say(server.greeting(base.Reported))
 	c.unsaid = append(protocol.AppendBackendKeyData(c.unsaid, client.info.key), readyIdle...)
 	return client, nil
+}
+
+// newClient makes a client and gives it its cancel key, unless it wants replication.
+func (l *listener) newClient(c *caller, sp *serverPool, startup *protocol.Startup, base protocol.Session, r *replication) (*Client, error) {
+	client := newClient(sp, base)
+	client.info.replication = r
+	client.info.address, client.info.tls = addressOf(c.socket), tlsVersion(c.socket)
+	client.info.application, client.info.since = startup.Get("application_name"), time.Now()
+	if r != nil {
+		return client, nil // its key is made when its server is there
+	}
+	if err := l.proxy.cancels.add(client, l.proxy.nextID.Add(1), secretBytes(startup)); err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+// secretBytes is how long the secret of a client's cancel key is.
+func secretBytes(startup *protocol.Startup) int {
+	if startup.Minor >= 2 {
+		return 32 // protocol 3.2 allows up to 256 (manual 54.2.1)
+	}
+	return 4
 }
 
 // handOver passes the socket to a loop, with what has been read ahead of the login. After it the goroutine holds nothing.
@@ -319,12 +345,19 @@ func (l *listener) handOver(c *caller, client *Client) {
 		return
 	}
 	src.Unread = append(src.Unread, c.ahead()...)
-	p.counts.logins.Add(1)
-	if p.settings.Load().cfg.Log.Connections {
-		p.log.Info("client logged in", client.logAttrs()...)
+	if client.info.replication == nil {
+		p.loggedIn(client)
 	}
 	w := p.workerForClient()
 	w.loop.Post(func() { w.adoptClient(client, src) })
+}
+
+// loggedIn notes the end of a login that has succeeded.
+func (p *Proxy) loggedIn(c *Client) {
+	p.counts.logins.Add(1)
+	if p.settings.Load().cfg.Log.Connections {
+		p.log.Info("client logged in", c.logAttrs()...)
+	}
 }
 
 // turnAway ends a login that failed, with the reason as the client's last word if it can still hear.

@@ -30,7 +30,10 @@ type Server struct {
 	key      protocol.CancelKey
 	address  net.Addr // nil in the simulation
 	tls      *ServerTLS
-	clocks   relay.Clocks
+	// replication: it is a walsender, opened for one client; nil: any client's.
+	replication *replication
+	reported    map[string]string // with replication: its parameters, until its client has been greeted
+	clocks      relay.Clocks
 
 	next, prev *Server // worker.servers
 
@@ -107,6 +110,8 @@ func (s *Server) afterRead() {
 		s.worker.rest(s)
 	case s.relay.Settled() && !c.relay.MidMessage():
 		s.worker.settle(s)
+	case s.worker.draining && s.relay.StreamPauses(): // it has no end of its own
+		c.close(closeShutdown, protocol.ErrShutdown())
 	case c.held && s.relay.Asking(): // the answer to the proxy's own question comes first
 	case s.parting != nil && !s.relay.Answering() && !s.relay.MidMessage(): // what it waits for may never come: a Sync, the end of a COPY
 		c.close(s.parting.why, s.parting.err)
@@ -142,14 +147,21 @@ func (s *Server) rewritten(step relay.Step) {
 func (s *Server) forward(b []byte, received int) {
 	now := s.worker.loop.Now()
 	s.clocks.Progress = now
+	if s.replication == nil {
+		s.startClocks(now)
+	}
+	s.client.counters.received += uint64(received)
+	s.conn.Send(b)
+}
+
+// startClocks starts those that do not run yet. Commands of streaming replication are no queries.
+func (s *Server) startClocks(now time.Duration) {
 	if s.clocks.Query == 0 {
 		s.clocks.Query = now
 	}
 	if s.clocks.Transaction == 0 {
 		s.clocks.Transaction = now
 	}
-	s.client.counters.received += uint64(received)
-	s.conn.Send(b)
 }
 
 // reply sends a server's bytes to the client. finished counts the ReadyForQuery among them.
@@ -160,7 +172,7 @@ func (s *Server) reply(b []byte, finished int) {
 	}
 	now := s.worker.loop.Now()
 	s.clocks.Progress = now
-	if finished > 0 {
+	if finished > 0 && s.replication == nil {
 		s.measure(c.counters, finished, now)
 	}
 	c.counters.sent += uint64(len(b))

@@ -47,6 +47,7 @@ type PoolSnapshot struct {
 
 	ServersOpening, ServersIdle, ServersActive, ServersTested int
 	ServersBeingCanceled, ServersClosing                      int
+	ServersDedicated                                          int // of those opening and active: for one replication client alone
 
 	MaxWait           time.Duration // age of the oldest waiter; 0 when none waits
 	OldestTransaction time.Duration // age of the oldest open transaction

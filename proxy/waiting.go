@@ -99,12 +99,12 @@ func serverLoginError(err error) *protocol.Error {
 	return protocol.ErrServerUnreachable("")
 }
 
-// refuse answers a client that has waited in vain. Where nothing is pipelined behind the refused batch the client stays; otherwise, and
-// for FATAL errors and during a shutdown, it is closed: the rest of its pipeline never reaches a server.
+// refuse answers a client that has waited in vain. Where nothing is pipelined behind the refused batch the client stays; otherwise, for
+// FATAL errors, during a shutdown and in the middle of a login, it is closed: the rest of its pipeline never reaches a server.
 func (w *worker) refuse(c *Client, why closeReason, err *protocol.Error) {
 	c.state = clientIdle
 	c.idleSince = w.loop.Now()
-	if err.Fatal() || w.draining || c.conn.Unread() {
+	if err.Fatal() || w.draining || c.conn.Unread() || c.info.replication != nil {
 		c.close(why, err)
 		return
 	}

@@ -273,9 +273,12 @@ func (s *Server) sentInCopy(messageType byte) {
 	switch messageType {
 	case protocol.ClientCopyData, protocol.ClientFlush:
 	case protocol.ClientCopyDone, protocol.ClientCopyFail:
-		if s.copying == copyIn {
+		switch {
+		case s.copying == copyIn:
 			s.copying = copyInDone
 			s.endedCopy(messageType)
+		case messageType == protocol.ClientCopyDone:
+			s.copying = copyOut
 		}
 	case protocol.ClientSync:
 		s.syncInCopy = true

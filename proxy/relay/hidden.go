@@ -127,12 +127,12 @@ var (
 
 // Abandon is called once when the client of a server is gone. It tells what to send so that the server comes to rest by itself; from
 // then on all it says is dropped, until Settled or, inside a transaction, until Quiet: then the caller rolls back.
-// ok is false when the server cannot be saved: half a message of the client's is on its way, or its stream is in doubt.
+// ok is false when the server cannot be saved: half a message of the client's is on its way, its stream is in doubt, or it has no end.
 func (s *Server) Abandon(c *Client) (send []byte, ok bool) {
-	if c.MidMessage() || s.copying == copyBoth {
+	if c.MidMessage() {
 		s.doubt = true // whatever it is sent is taken for the rest of what it waits for
 	}
-	if s.doubt {
+	if s.doubt || s.copying == copyBoth {
 		return nil, false
 	}
 	s.abandoned = true

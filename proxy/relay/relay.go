@@ -227,7 +227,7 @@ const (
 	copyIn               // from the client, until its CopyDone or CopyFail
 	copyInDone           // the client has ended it, CommandComplete or an error is to come
 	copyOut              // to the client
-	copyBoth             // both ways (replication)
+	copyBoth             // both ways (replication), until the client's CopyDone; then it is copyOut
 )
 
 // Settled reports whether the server is between transactions with nothing outstanding: every reply has come, no batch is open, no
@@ -249,6 +249,12 @@ func (s *Server) Owed() int { return s.owed.Len() }
 
 // InCopy reports whether a COPY is in progress.
 func (s *Server) InCopy() bool { return s.copying != copyNone }
+
+// Streaming reports that COPY data flows both ways: a stream of replication, which has no end of its own.
+func (s *Server) Streaming() bool { return s.copying == copyBoth }
+
+// StreamPauses reports that a stream is between two of its messages, so that its client can be told something else.
+func (s *Server) StreamPauses() bool { return s.Streaming() && !s.Torn() }
 
 // MidMessage reports whether only part of a message of the server has arrived.
 func (s *Server) MidMessage() bool { return s.scanner.MidMessage() }

@@ -535,6 +535,8 @@ func serverMessage(w []string) pgproto3.BackendMessage {
 		return &pgproto3.CopyInResponse{}
 	case "CopyOutResponse":
 		return &pgproto3.CopyOutResponse{}
+	case "CopyBothResponse":
+		return &pgproto3.CopyBothResponse{}
 	case "CopyData":
 		return &pgproto3.CopyData{Data: []byte("1\n")}
 	case "CopyDone":
