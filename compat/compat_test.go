@@ -24,8 +24,9 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// ports are the pooler's, as the table of expected differences calls them.
-var ports = []string{"transaction", "session"}
+// ports are the pooler's, as the table of expected differences calls them; deferring is a transaction port with defer_begin, of which the
+// same is expected.
+var ports = []string{"transaction", "session", deferring}
 
 // pools makes every transaction of a client run on another server than the one before: what needs the same one must fail, or be made
 // to work.
@@ -42,8 +43,9 @@ func newTargets(t *testing.T) (targets map[string]Target, version int) {
 	noError(t, err)
 	text := fmt.Sprintf("[server]\nhost = %q\nport = %d\napplication_name = \"\"\n[auth]\ntype = \"trust\"\n", c.Host, c.Port)
 	for _, port := range ports {
-		text += fmt.Sprintf("[[listener]]\nname = %q\nlisten = [\"127.0.0.1:0\"]\npool_mode = %q\n%s", port, port, pools)
+		text += fmt.Sprintf("[[listener]]\nname = %q\nlisten = [\"127.0.0.1:0\"]\npool_mode = %q\n%s", port, strings.Replace(port, deferring, "transaction", 1), pools)
 	}
+	text = strings.Replace(text, "name = \""+deferring+"\"\n", "name = \""+deferring+"\"\ndefer_begin = true\n", 1)
 	path := filepath.Join(t.TempDir(), "config.toml")
 	noError(t, os.WriteFile(path, []byte(text), 0o600))
 	cfg, err := config.Load(path, nil)

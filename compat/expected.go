@@ -157,8 +157,13 @@ func otherFault(its, ports string) bool {
 	return strings.Contains(ports, fault+"25P02 ") || strings.Contains(ports, fault+"26000 ") && strings.Contains(its, fault+"08P01 ")
 }
 
+const deferring = "deferring"
+
 // expectedOf is the entry for a port and a script in front of a major version of PostgreSQL; without one it expects no difference.
 func expectedOf(script, port string, version int) Expected {
+	if port == deferring {
+		port = "transaction"
+	}
 	for _, e := range ExpectedDifferences {
 		if e.Script == script && (e.Port == port || e.Port == "both") && version >= e.Since && (e.Until == 0 || version < e.Until) {
 			return e

@@ -145,7 +145,7 @@ func drawScript(t *rapid.T) string {
 }
 
 // generatedOn are the ports that made-up scripts are played on.
-var generatedOn = flag.String("ports", "session transaction", "ports that made-up scripts are played on")
+var generatedOn = flag.String("ports", "session transaction deferring", "ports that made-up scripts are played on")
 
 // TestGenerated plays scripts made up at random. -rapid.checks=100000 plays more of them, -rapid.seed=N those of a failure again.
 func TestGenerated(t *testing.T) {

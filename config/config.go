@@ -138,6 +138,8 @@ type Listener struct {
 	PromoteTo       string        `toml:"promote_to"`
 	LongTransaction time.Duration `toml:"long_transaction"`
 
+	DeferBegin bool `toml:"defer_begin"`
+
 	// MaxPreparedStatements is how many statements a server of a transaction pool holds; 0: they are not tracked.
 	MaxPreparedStatements int `toml:"max_prepared_statements"`
 }

@@ -209,6 +209,11 @@ var listenerKeys = []Key{
 		field: of(func(l *Listener) any { return &l.LongTransaction }),
 	},
 	{
+		Name: "defer_begin", When: NewLogins,
+		Doc:   "Answer a BEGIN that comes alone without a server, and send it ahead of the first statement: a client that begins a transaction and then thinks holds no server meanwhile. now() and the transaction's start in pg_stat_activity are then the time of that statement; time-outs count from BEGIN. A BEGIN that could fail (SERIALIZABLE, READ WRITE) is sent at once. Only in transaction mode.",
+		field: of(func(l *Listener) any { return &l.DeferBegin }),
+	},
+	{
 		Name: "max_prepared_statements", When: NewLogins, Unit: "statements",
 		Zero:  "messages pass as they are: a statement is there only in the transaction that prepares it",
 		Doc:   "Statements each server holds for the clients of a transaction or statement pool. Those used least recently are closed and prepared again when needed; clients do not notice. No effect in session mode.",

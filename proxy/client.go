@@ -28,6 +28,7 @@ type Client struct {
 	info       *clientInfo
 
 	idleSince time.Duration
+	begun     time.Duration // with relay.Deferred: when it began its transaction
 	state     clientState
 	torn      bool // the last it got is part of a message whose rest is lost: it can be told nothing any more
 	held      bool // reads are paused until the server has said something
@@ -62,6 +63,9 @@ func newClient(sp *serverPool, base protocol.Session) *Client {
 	c.relay.Session.Tracked = c.isolation != isolationOff
 	c.relay.Session.Promotes = c.relay.Session.Tracked && sp.limits.Load().promoteTo != ""
 	c.setSettings(base.Reported)
+	if sp.limits.Load().defersBegin {
+		c.relay.Defer()
+	}
 	return c
 }
 
@@ -117,10 +121,12 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 			c.conn.PauseReads() // until the server has answered more
 			return total - len(b)
 		case relay.Drop:
+		case relay.Answer:
+			c.answer(step.Tag)
 		case relay.AnswerReady:
-			c.conn.Send(readyIdle)
+			c.sendReady()
 		case relay.EndRefusal:
-			c.conn.Send(readyIdle)
+			c.sendReady()
 			if len(b) > step.N || c.conn.Unread() {
 				c.close(closePipelinedBehindError, protocol.ErrProtocol(pipelinedBehind))
 			}
@@ -336,8 +342,11 @@ func (w *worker) tickClients(now time.Duration) (watched bool) {
 	w.walk(func() {
 		for c := w.clients.first; c != nil; {
 			next := c.next
-			limit := c.pool.limits.Load().clientIdle
-			if limit > 0 && c.idleFor(now) >= limit {
+			limits := c.pool.limits.Load()
+			limit := limits.clientIdle
+			if c.state == clientIdle && c.relay.Deferred() {
+				c.tickDeferred(now, &limits.link)
+			} else if limit > 0 && c.idleFor(now) >= limit {
 				c.close(closeClientIdle, protocol.ErrClientIdle("client_idle_timeout", limit))
 			}
 			c = next

@@ -132,6 +132,9 @@ func (w *worker) link(c *Client, s *Server) {
 	if c.settings != s.settings || c.relay.Own != s.own || reset {
 		w.applySettings(c, s, reset)
 	}
+	if c.relay.Deferred() {
+		w.begin(c, s)
+	}
 }
 
 // inject sends a statement of the proxy's own; its replies are dropped.

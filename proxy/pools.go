@@ -43,6 +43,8 @@ type poolSettings struct {
 
 	// statementsMax is max_prepared_statements; 0 where they are not tracked.
 	statementsMax int
+
+	defersBegin bool
 }
 
 // resetQuery is what cleans a dirty server; empty: nobody wants it clean.
@@ -150,13 +152,13 @@ func (p *Proxy) allPools() []*serverPool {
 // settings is a configuration made ready for the hot path. Immutable; Reload replaces it as a whole.
 type settings struct {
 	cfg                *config.Config
-	clientIdleTimeouts bool // some pool has a client_idle_timeout
+	clientIdleTimeouts bool // some pool has time-outs for clients without a server
 }
 
 func newSettings(cfg *config.Config) *settings {
 	s := &settings{cfg: cfg}
 	for i := range cfg.Listeners {
-		s.clientIdleTimeouts = s.clientIdleTimeouts || cfg.Listeners[i].ClientIdleTimeout > 0
+		s.clientIdleTimeouts = s.clientIdleTimeouts || cfg.Listeners[i].ClientIdleTimeout > 0 || defersBegin(&cfg.Listeners[i])
 	}
 	for _, u := range cfg.Users {
 		s.clientIdleTimeouts = s.clientIdleTimeouts || u.ClientIdleTimeout > 0
@@ -208,6 +210,7 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 		promoteTo:       s.cfg.PromotionTarget(l),
 
 		statementsMax: statementsMax(l),
+		defersBegin:   defersBegin(l),
 	}, true
 }
 

@@ -190,7 +190,7 @@ func (s *Server) measure(counters *poolCounters, finished int, now time.Duration
 	}
 	if s.relay.TxStatus == relay.StatusIdle {
 		counters.transact.Observe(now - s.clocks.Transaction)
-		s.clocks.Transaction = 0
+		s.clocks.Transaction, s.clocks.Deferred = 0, 0
 		if s.relay.Owed() > 0 {
 			s.clocks.Transaction = now
 		}

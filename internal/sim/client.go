@@ -143,14 +143,18 @@ func (c *client) common() string {
 func (c *client) batch() {
 	w := c.run.world
 	token := fmt.Sprintf("/*%s*/", c.name)
+	bounds := token // of a transaction
+	if c.run.defers {
+		bounds = ""
+	}
 	if c.tx && w.chance(3) {
 		c.tx = false
-		c.query(token + []string{"commit", "rollback"}[w.rnd.IntN(2)])
+		c.query(bounds + []string{"commit", "rollback"}[w.rnd.IntN(2)])
 		return
 	}
 	if !c.tx && !c.run.statements && w.chance(5) {
 		c.tx = true
-		c.query(token + "begin")
+		c.query(bounds + "begin")
 		return
 	}
 	switch w.rnd.IntN(10) {

@@ -21,6 +21,9 @@ type oracle struct {
 	heard   int       // replies since base
 	cancels int       // requests made, ever
 	refused bool      // the pooler has refused a batch
+	defers  bool      // a BEGIN alone reaches no server
+	begun   bool      // at base a transaction has begun, and nothing in it has reached a server
+	vain    bool      // since base something was refused
 	partial []byte
 	seen    []byte // types of all replies, for the reader of a failure
 	ready   int    // ReadyForQuery seen
@@ -96,9 +99,26 @@ func (o *oracle) pass(actual []byte) {
 	o.copying = actual[0] == 'G'
 	if actual[0] == 'Z' {
 		o.ready++
+		o.begun, o.vain = o.unserved(), false
 		o.base, o.sent, o.heard = o.session, slices.Clone(o.sent[o.next:]), 0
 		o.next, o.out, o.at = 0, nil, 0
 	}
+}
+
+// unserved: the transaction of the client, if it is in one, may be unknown to any server.
+func (o *oracle) unserved() bool {
+	if !o.defers || o.session.tx == 'I' {
+		return false
+	}
+	if o.base.tx == 'I' {
+		return o.next == 1 && o.sent[0].kind() == 'Q' && o.sent[0].text() == "begin"
+	}
+	for _, m := range o.sent[:o.next] {
+		if m.kind() != 'S' && m.kind() != 'H' && !o.vain && o.cancels == 0 {
+			return false
+		}
+	}
+	return o.begun
 }
 
 // pooler knows the last words that are the pooler's own.
@@ -113,7 +133,7 @@ func (o *oracle) pooler(actual []byte, faults bool) bool {
 	case canceledCode:
 		o.fatal = o.cancels > 0
 	case "53300":
-		o.fatal = o.heard == 0 && o.base.tx == 'I'
+		o.fatal = o.heard == 0 && (o.base.tx == 'I' || o.begun)
 	case "08006", "57P01":
 		o.fatal = faults && e.Detail == ""
 	}
@@ -167,14 +187,15 @@ func (o *oracle) aborted(actual []byte) bool {
 func (o *oracle) refuse(actual []byte) bool {
 	e := protocol.ParseError(actual[5:])
 	waited := e.Code == "53300" || o.cancels > 0 && bytes.Equal(actual, canceledFailure())
-	if !waited || o.heard != 0 || o.base.tx != 'I' {
+	if !waited || o.heard != 0 || o.base.tx != 'I' && !o.begun {
 		return false
 	}
 	for i, m := range o.sent {
 		switch m.kind() {
 		case 'Q', 'P', 'B', 'D', 'E', 'C':
 			o.session, o.next, o.at = o.base, i+1, 0
-			o.out = []message{actual}
+			o.out, o.vain = []message{actual}, true
+			o.session.abort(actual)
 			if m.kind() == 'Q' {
 				o.out = o.session.ready(o.out)
 			} else {

@@ -34,13 +34,19 @@ var planted = []struct {
 		{"pool/checkin.go", "case f.RepliesOwed != 0:", "case f.RepliesOwed > 1:"},
 	}},
 	{"a waiter is forgotten", []edit{
-		{"pool/checkin.go", "if w := p.waiters.pick(s.Loop); w != nil {", "if w := p.waiters.pick(s.Loop); w != nil && p.open > 1 {"},
+		{"pool/checkin.go", "if w := p.next(now); w != nil {", "if w := p.next(now); w != nil && p.open > 1 {"},
 	}},
 	{"the budget is off by one", []edit{
-		{"pool/budget.go", "p.open < p.room(now) &&", "p.open <= p.room(now) &&"},
+		{"pool/budget.go", "&& p.open < p.room(now);", "&& p.open <= p.room(now);"},
 	}},
 	{"CopyDone does not end a COPY", []edit{
-		{"proxy/relay/client.go", "case protocol.ClientCopyDone, protocol.ClientCopyFail:\n\t\tif s.copying == copyIn {", "case protocol.ClientCopyFail:\n\t\tif s.copying == copyIn {"},
+		{"proxy/relay/client.go", "case protocol.ClientCopyDone, protocol.ClientCopyFail:\n\t\tswitch {", "case protocol.ClientCopyFail:\n\t\tswitch {"},
+	}},
+	{"a deferred BEGIN is not sent", []edit{
+		{"proxy/link.go", "if c.relay.Deferred() {", "if false {"},
+	}},
+	{"a deferred transaction goes on after a refusal", []edit{
+		{"proxy/relay/refuse.go", "c.deferred.failed = c.Deferred()", ""},
 	}},
 	{"CopyDone ahead of CopyInResponse is not noted", []edit{
 		{"proxy/relay/client.go", "s.owed.markEnded()", ""},
@@ -64,7 +70,7 @@ var planted = []struct {
 		{"proxy/link.go", "s.dirty, s.lastID = c.pool.mode == relay.Session, c.info.id", "s.dirty, s.lastID = false, c.info.id"},
 	}},
 	{"the newest waiter is served first", []edit{
-		{"pool/waiter.go", "head := q.first\n", "head := q.last\n"},
+		{"pool/waiter.go", "chosen := head\n", "chosen := q.last\n"},
 	}},
 	{"a waiter is not told that its time is over", []edit{
 		{"proxy/waiting.go", "w.failWaiter(a, closeQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))", ""},

@@ -421,6 +421,8 @@ func (s *session) run(sql string, simple bool) (replies []message, fault []byte)
 	case strings.HasPrefix(plain, "reset "):
 		s.reset(strings.TrimPrefix(plain, "reset "))
 		return []message{complete("RESET")}, nil
+	case strings.HasPrefix(plain, "rollback to "):
+		return nil, failure("3B001", "savepoint does not exist")
 	case plain == "deallocate all":
 		s.deallocate()
 		return []message{complete("DEALLOCATE ALL")}, nil

@@ -38,6 +38,7 @@ type run struct {
 	sessions      bool // pool_mode = "session"
 	tracks        bool // settings that no server reports stay with their client
 	prepares      bool // so do prepared statements
+	defers        bool // defer_begin is on, and clients say BEGIN and COMMIT plainly
 }
 
 // pulse is how often the loops turn when nothing happens.
@@ -66,7 +67,7 @@ func Run(seed uint64, steps int, out io.Writer) error {
 // prepare chooses a configuration and makes the clients.
 func (r *run) prepare(seed uint64) error {
 	rnd := r.world.rnd
-	cfg := r.configuration()
+	cfg := r.configuration(seed)
 	env := proxy.Environment{
 		NewKernel: func(int) eventloop.Kernel { return &kernel{world: r.world} },
 		Dial:      r.dial, Cancel: r.cancel, Seed: seed + 1,
@@ -88,7 +89,7 @@ func (r *run) prepare(seed uint64) error {
 	return nil
 }
 
-func (r *run) configuration() *config.Config {
+func (r *run) configuration(seed uint64) *config.Config {
 	w := r.world
 	cfg := config.Default()
 	cfg.Loops = 1 + w.rnd.IntN(2)
@@ -114,6 +115,8 @@ func (r *run) configuration() *config.Config {
 	cfg.Listeners = []config.Listener{l}
 	r.cancels = w.chance(2)
 	r.faults = w.chance(4)
+	r.defers = seed/2%2 == 0 && l.PoolMode == "transaction"
+	cfg.Listeners[0].DeferBegin = r.defers
 	return cfg
 }
 
@@ -178,6 +181,7 @@ func (r *run) enter(i int) error {
 	}
 	c.batches = 1 + r.world.rnd.IntN(12)
 	c.oracle = newOracle(c.app)
+	c.oracle.defers = r.defers
 	if r.sessions {
 		c.oracle.session.base = settingsOf("") // RESET is PostgreSQL's business there, which had the startup parameters by SET
 		c.oracle.base = c.oracle.session

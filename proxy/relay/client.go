@@ -77,6 +77,11 @@ const unlinkedWhole = 8 << 10
 // unlinked judges a message of a client that has no server. Most need one; those that PostgreSQL would answer with nothing, or with
 // ReadyForQuery alone, do not.
 func (c *Client) unlinked(b []byte) Step {
+	if c.defers && b[0] == protocol.ClientQuery {
+		if step, judged := c.deferring(b); judged {
+			return step
+		}
+	}
 	switch b[0] {
 	case protocol.ClientQuery, protocol.ClientParse, protocol.ClientBind, protocol.ClientDescribe, protocol.ClientExecute,
 		protocol.ClientClose, protocol.ClientFunctionCall:

@@ -85,7 +85,7 @@ func (s *Server) fromServerHidden(b []byte) Step {
 				return single
 			}
 		}
-		injected := s.owed.front()&owedInjected != 0 && s.owed.front().endsWithReady()
+		injected := s.owed.front()&owedInjected != 0 && s.owed.front().endsWithReady() && s.owed.front()&^owedMarks != owedFailing
 		if rest[0] == protocol.ServerErrorResponse && injected && step.N > 0 && !s.scanner.MidMessage() {
 			break // comes out alone, as Refused
 		}

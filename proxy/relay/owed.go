@@ -14,6 +14,7 @@ const (
 	owedExecute           // ... CommandComplete, EmptyQueryResponse or PortalSuspended
 	owedClose             // CloseComplete
 	owedAsked             // as owedQuery; a row of it is for the proxy itself
+	owedFailing           // as owedQuery; it is meant to fail
 
 	// owedInjected marks a reply to a message of the proxy's own: no client sees it.
 	owedInjected owedKind = 0x80
@@ -33,7 +34,7 @@ const (
 // Query in between (invariant 1).
 func (k owedKind) endsWithReady() bool {
 	k &^= owedMarks
-	return k == owedQuery || k == owedFunction || k == owedSync || k == owedAsked
+	return k == owedQuery || k == owedFunction || k == owedSync || k == owedAsked || k == owedFailing
 }
 
 // owedInline is enough for the batches of the usual drivers; longer pipelines use a ring on the heap.

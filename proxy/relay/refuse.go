@@ -19,6 +19,7 @@ func (c *Client) Refuse(b []byte) bool {
 	default:
 		c.skip = skipToSync
 	}
+	c.deferred.failed = c.Deferred()
 	return !c.pipelinesBehind(b)
 }
 

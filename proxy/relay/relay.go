@@ -58,6 +58,8 @@ type Client struct {
 	scanner  protocol.Scanner
 	dropping bool // the rest of the message in progress is not forwarded
 	skip     skip
+	defers   bool // see Defer
+	deferred deferral
 
 	// Session is what its statements do to its session.
 	Session SessionState

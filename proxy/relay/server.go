@@ -187,7 +187,7 @@ func (s *Server) answered(front, due owedKind, messageType byte) (wrong string) 
 	switch {
 	case front == due:
 		s.popped()
-	case (front == owedQuery || front == owedAsked) && due == owedExecute:
+	case (front == owedQuery || front == owedAsked || front == owedFailing) && due == owedExecute:
 	case s.doubt:
 	default:
 		return "message type " + itoa(int(messageType)) + " that no request of the client calls for"

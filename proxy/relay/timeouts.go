@@ -12,6 +12,7 @@ type Limits struct {
 // Clocks are the instants a link remembers, in time since the process started.
 type Clocks struct {
 	Transaction time.Duration // the first message of the transaction went to the server
+	Deferred    time.Duration // how long the transaction had lasted before it had a server; no instant
 	Query       time.Duration // the oldest unanswered request went to the server
 	Progress    time.Duration // bytes last passed in either direction
 	Unasked     time.Duration // when Expired last found that the server has nothing to answer
@@ -38,7 +39,7 @@ func (s *Server) Expired(now time.Duration, clocks *Clocks, limits *Limits, part
 	if s.abandoned || s.Settled() && !midMessage && !partial {
 		return NoTimeout
 	}
-	if limits.Transaction > 0 && clocks.Transaction > 0 && now-clocks.Transaction >= limits.Transaction {
+	if limits.Transaction > 0 && clocks.Transaction > 0 && now-clocks.Transaction+clocks.Deferred >= limits.Transaction {
 		return TransactionTimeout
 	}
 	if s.Answering() && !(midMessage && s.owed.Len() == 1) { // it is not asked before the message is whole

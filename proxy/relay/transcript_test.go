@@ -104,6 +104,9 @@ func play(t *testing.T, text string, cut func([]byte) int) string {
 			p.link()
 		case "gone":
 			p.abandon()
+		case "defer":
+			p.client.Defer()
+			continue
 		case "names":
 			p.names = true
 			continue
@@ -172,10 +175,12 @@ func (p *player) runClient() {
 		case Rewrite:
 			p.toServer = append(p.toServer, p.desk.ToServer...)
 			p.toClient = append(p.toClient, p.desk.ToClient...)
+		case Answer:
+			p.event("answer " + step.Tag.String() + " and ReadyForQuery " + string(p.client.TxStatus()))
 		case AnswerReady:
-			p.event("answer ReadyForQuery I")
+			p.event("answer ReadyForQuery " + string(p.client.TxStatus()))
 		case EndRefusal:
-			p.event("end of refusal")
+			p.event("end of refusal, " + string(p.client.TxStatus()))
 			p.dropped = append(p.dropped, p.fromClient[:step.N]...)
 		case Leave:
 			p.event("client leaves")
@@ -239,6 +244,11 @@ func (p *player) link() {
 	p.linked = true
 	p.server.Parts = p.mode != Session
 	p.server.Link(&p.client, &p.tally, &p.desk, p.server.StatementsMax)
+	if p.client.Deferred() {
+		sql := p.server.Begin(&p.client)
+		p.event("begins by " + sql)
+		p.toServer = append(p.toServer, encodeClient(p.t, "Query "+strconv.Quote(sql))...)
+	}
 }
 
 func (p *player) abandon() {
@@ -320,7 +330,7 @@ func (p *player) state() string {
 }
 
 func kindName(k owedKind) string {
-	name := [...]string{"nothing", "query", "function", "sync", "parse", "bind", "describe", "execute", "close"}[k&^owedMarks]
+	name := [...]string{"nothing", "query", "function", "sync", "parse", "bind", "describe", "execute", "close", "asked", "failing"}[k&^owedMarks]
 	if k&owedInjected != 0 {
 		name += "(injected)"
 	}

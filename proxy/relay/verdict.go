@@ -24,7 +24,9 @@ const (
 	// Promote: what comes next makes something that only a connection can hold. The server has to become the client's own, then come
 	// again with the same bytes. N is 0. FromClient only.
 	Promote
-	// AnswerReady: drop the bytes and answer ReadyForQuery (idle) ourselves. FromClient only.
+	// Answer: drop the bytes and answer CommandComplete with Tag, and ReadyForQuery, ourselves. FromClient only.
+	Answer
+	// AnswerReady: drop the bytes and answer ReadyForQuery ourselves, with Client.TxStatus. FromClient only.
 	AnswerReady
 	// EndRefusal: as AnswerReady, at the end of a refused batch. If the client has sent more behind it, it was pipelining and may
 	// rest on what was refused: it must be closed instead. FromClient only.
@@ -49,7 +51,7 @@ const (
 // String is the word used in transcripts.
 func (v Verdict) String() string {
 	return [...]string{
-		"more", "forward", "drop", "rewrite", "checkout", "hold", "promote", "answer-ready", "end-refusal", "leave", "violate", "report", "refused",
+		"more", "forward", "drop", "rewrite", "checkout", "hold", "promote", "answer", "answer-ready", "end-refusal", "leave", "violate", "report", "refused",
 		"told", "distrust",
 	}[v]
 }
@@ -59,6 +61,7 @@ func (v Verdict) String() string {
 type Step struct {
 	Verdict  Verdict
 	Injected bool // Report: caused by the proxy itself
+	Tag      Tag  // Answer
 	N        int
 	// Finished counts the ReadyForQuery to the client among the bytes.
 	Finished int

@@ -1,0 +1,106 @@
+package relay
+
+import "github.com/hybridbouncer/hybridbouncer/protocol"
+
+// A BEGIN that comes alone is answered without a server (defer_begin): a client that begins a transaction and then thinks holds none. The
+// BEGIN goes ahead of the next message that needs a server, by Server.Begin. What ends the transaction before there was one needs none
+// either.
+//
+// Only a BEGIN that no server would refuse is answered like that. The server is taken to be in a transaction as soon as it has been sent:
+// what is decided before its reply has come is decided rightly.
+
+// deferral is a transaction that has begun for the client, and for no server yet.
+type deferral struct {
+	begin protocol.Begin // 0: none
+	// failed: the client has been told an error in it, because there was no server to be had.
+	failed bool
+}
+
+// Tag says which command the proxy answers itself.
+type Tag uint8
+
+// The tags.
+const (
+	TagBegin Tag = iota
+	TagStart
+	TagCommit
+	TagRollback
+)
+
+// String is the tag as CommandComplete has it.
+func (t Tag) String() string {
+	return [...]string{"BEGIN", "START TRANSACTION", "COMMIT", "ROLLBACK"}[t]
+}
+
+// Defer lets the client's BEGIN wait for the first statement.
+func (c *Client) Defer() { c.defers = true }
+
+// Deferred reports that the client is in a transaction that no server knows of.
+func (c *Client) Deferred() bool { return c.deferred.begin != 0 }
+
+// TxStatus is the transaction status of a client that has no server.
+func (c *Client) TxStatus() byte {
+	switch {
+	case c.deferred.failed:
+		return StatusFailed
+	case c.Deferred():
+		return StatusActive
+	}
+	return StatusIdle
+}
+
+// deferring judges a Query of a client that has no server. judged is false when it needs one.
+func (c *Client) deferring(b []byte) (step Step, judged bool) {
+	size, complete := protocol.Whole(b)
+	if size > headerBytes+protocol.TransactionTextMax || size < headerBytes {
+		return Step{}, false
+	}
+	if !complete {
+		return Step{Verdict: More}, true
+	}
+	text, was := b[headerBytes:size], c.deferred
+	step = Step{Verdict: Answer}
+	if was.begin == 0 {
+		begin, starts, ok := protocol.ParseBegin(text)
+		if !ok {
+			return Step{}, false
+		}
+		if c.deferred.begin = begin; starts {
+			step.Tag = TagStart
+		}
+	} else {
+		commits, ok := protocol.ParseEnd(text)
+		if !ok {
+			return Step{}, false
+		}
+		step.Tag = TagRollback
+		if commits && !was.failed {
+			step.Tag = TagCommit
+		}
+		c.deferred = deferral{}
+	}
+	step = c.checked(b, step)
+	if c.own != nil {
+		c.own.dropUnnamed() // as any Query does
+	}
+	return step, true
+}
+
+// Begin notes that the transaction of a client that has been linked begins on the server, and tells what to send for it.
+func (s *Server) Begin(c *Client) (sql string) {
+	sql = c.deferred.begin.Text()
+	kind := owedQuery
+	s.TxStatus = StatusActive
+	if c.deferred.failed {
+		sql += failing
+		kind = owedFailing
+		s.TxStatus = StatusFailed
+	}
+	c.deferred = deferral{}
+	s.begin(kind | owedInjected)
+	s.unnamed.of = nil
+	return sql
+}
+
+// failing makes a transaction fail: there is no such savepoint.
+const failing = "; ROLLBACK TO SAVEPOINT hybridbouncer_waited_in_vain"
