@@ -204,7 +204,7 @@ var authKeys = []Key{
 	{
 		Name: "login_slots", Max: 1024, When: Restart, Unit: "logins",
 		Zero:  "half the processors",
-		Doc:   "Logins that may compute at once (passwords, keys). A storm of logins then leaves processors to running queries.",
+		Doc:   "Logins that may compute at once (passwords, keys, the signatures of TLS handshakes). A storm of logins then leaves processors to running queries.",
 		field: of(func(a *Auth) any { return &a.LoginSlots }),
 	},
 	{

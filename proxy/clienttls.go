@@ -31,7 +31,7 @@ type clientTLS struct {
 const alpn = "postgresql"
 
 // loadClientTLS reads the files of a listener. nil: it speaks no TLS.
-func loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
+func (p *Proxy) loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
 	if cfg.ClientTLSMode == "disable" || cfg.ClientTLSMode == "" {
 		return nil, nil
 	}
@@ -60,6 +60,7 @@ func loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: client_tls_cert_file and client_tls_key_file: %w", cfg.Name, err)
 	}
+	certificate.PrivateKey = p.inTurn(certificate.PrivateKey)
 	t.config.Certificates = []tls.Certificate{certificate}
 	t.endpoint = auth.Endpoint(certificate.Leaf)
 	if cfg.ClientTLSCAFile != "" {
@@ -118,7 +119,7 @@ func (l *listener) renewTLS() {
 	if cfg == nil {
 		return
 	}
-	next, err := loadClientTLS(cfg)
+	next, err := p.loadClientTLS(cfg)
 	if err != nil {
 		if old.unreadable == nil || old.unreadable.Error() != err.Error() {
 			old.unreadable = err

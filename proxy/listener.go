@@ -44,7 +44,7 @@ func listen(p *Proxy, cfg *config.Listener) (*listener, error) {
 		return nil, fmt.Errorf("listener %q: unknown pool_mode %q: use session, transaction or statement", cfg.Name, cfg.PoolMode)
 	}
 	l := &listener{proxy: p, name: cfg.Name, mode: mode}
-	secure, err := loadClientTLS(cfg)
+	secure, err := p.loadClientTLS(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func (p *Proxy) loadTLS(cfg *config.Config) (map[*listener]*clientTLS, error) {
 			if cfg.Listeners[i].Name != l.name {
 				continue
 			}
-			t, err := loadClientTLS(&cfg.Listeners[i])
+			t, err := p.loadClientTLS(&cfg.Listeners[i])
 			if err != nil {
 				return nil, err
 			}
