@@ -30,6 +30,7 @@ func TestOwnedByThread(t *testing.T) {
 		"Ticker.Start":         func() { ticker.Start() },
 		"Ticker.Stop":          func() { ticker.Stop() },
 		"Conn.Backlog":         func() { r.Backlog() },
+		"Conn.Unsent":          func() { r.Unsent() },
 		"Conn.Kept":            func() { r.Kept() },
 		"Conn.KeptBytes":       func() { r.KeptBytes(func([]byte) {}) },
 		"Conn.ReadsPaused":     func() { r.ReadsPaused() },

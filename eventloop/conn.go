@@ -98,6 +98,13 @@ func (c *Conn) Backlog() int {
 	return len(c.out)
 }
 
+// Unsent is Backlog once the socket has been offered all that was sent.
+func (c *Conn) Unsent() int {
+	c.loop.owned("Conn.Unsent")
+	c.unpost()
+	return len(c.out)
+}
+
 // Kept is how many bytes were delivered and not consumed.
 func (c *Conn) Kept() int {
 	c.loop.owned("Conn.Kept")
@@ -509,8 +516,7 @@ func (c *Conn) CloseAfterDrain(limit time.Duration) {
 	if c.loop == nil {
 		return
 	}
-	c.unpost()
-	if c.state&broken != 0 || c.state&ended != 0 && len(c.out) == 0 {
+	if c.Unsent() == 0 && c.state&ended != 0 || c.state&broken != 0 {
 		c.Close()
 		return
 	}

@@ -245,7 +245,7 @@ func (c *Client) close(why closeReason, err *protocol.Error) {
 		w.scratch = err.AsFatal().Append(w.scratch[:0])
 		c.conn.Send(w.scratch)
 	}
-	if err != nil || c.conn.Backlog() > 0 { // it may be half-closed, and read on
+	if err != nil || c.conn.Unsent() > 0 { // it may be half-closed, and read on
 		c.conn.CloseAfterDrain(lastWordsMax)
 	} else {
 		c.conn.Close()
