@@ -93,6 +93,8 @@ type Assignment struct {
 	// Exact: when the statement succeeds the parameter has this value (of type text, and not null, if it is bound), or is Reset.
 	// Otherwise the server has to be asked.
 	Exact bool
+	// Maybe: even when the statement succeeds it may have been left alone.
+	Maybe bool
 }
 
 // Dialect is how a server reads the text of a client: what changes the rules by which strings end.

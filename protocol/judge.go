@@ -409,7 +409,9 @@ func (s *statement) Assignments() int { return len(s.assignments) }
 // Assignment is the i-th of them.
 func (s *statement) Assignment(i int) Assignment {
 	a := s.assignments[i]
-	out := Assignment{NameParam: int(a.nameParam), ValueParam: int(a.valueParam), Reset: a.reset, Exact: a.exact, Local: a.local}
+	out := Assignment{
+		NameParam: int(a.nameParam), ValueParam: int(a.valueParam), Reset: a.reset, Exact: a.exact, Maybe: a.maybe, Local: a.local,
+	}
 	if a.named {
 		out.Name = s.text[a.nameFrom:a.nameTo]
 	}

@@ -1,5 +1,7 @@
 package protocol
 
+import "strings"
+
 // AppendSettingsDiff builds the SQL that takes a server from have to want: a statement for every parameter of want whose value
 // differs. It appends nothing when nothing differs, and then allocates nothing. Parameters that only have knows are left alone.
 //
@@ -85,16 +87,30 @@ func appendResets(dst []byte, want, have Settings) ([]byte, Settings) {
 
 // AppendQuestion builds the query that asks for the values of parameters, in the order of their names: a column each, NULL where there is
 // none of that name, otherwise the value in hexadecimal digits. So it comes in the database's encoding, as values are kept, and not in
-// the client's.
-func AppendQuestion(dst []byte, names []string) []byte {
+// the client's. doubted: it is not certain that they have been set at all; one that the session has not set is NULL then, and it is no
+// error that it may not be looked at.
+func AppendQuestion(dst []byte, names []string, doubted bool) []byte {
 	dst = append(dst, "SELECT"...)
 	for i, name := range names {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
+		source := doubted && name != "role" && name != "session_authorization" // which pg_settings does not show
+		if source {
+			dst = append(dst, " CASE WHEN coalesce((SELECT source FROM pg_catalog.pg_settings WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) "...)
+			dst = appendLiteral(dst, name)
+			dst = append(dst, "), '"...)
+			if strings.Contains(name, ".") {
+				dst = append(dst, "session"...) // likewise, unless an extension has made it
+			}
+			dst = append(dst, "') OPERATOR(pg_catalog.=) 'session' THEN"...)
+		}
 		dst = append(dst, " pg_catalog.encode(pg_catalog.convert_to(pg_catalog.current_setting("...)
 		dst = appendLiteral(dst, name)
 		dst = append(dst, ", true), pg_catalog.getdatabaseencoding()), 'hex')"...)
+		if source {
+			dst = append(dst, " END"...)
+		}
 	}
 	return dst
 }
@@ -144,6 +160,9 @@ func appendSet(dst []byte, name, value string) []byte {
 		dst = append(dst, ", "...)
 		dst = appendLiteral(dst, value)
 		return append(dst, ", false);"...)
+	}
+	if name == "datestyle" && !strings.Contains(value, ",") {
+		dst = append(dst, "RESET datestyle;"...) // half of it is left as it was
 	}
 	dst = appendName(append(dst, "SET "...), name)
 	dst = append(dst, " = "...)

@@ -92,7 +92,7 @@ const (
 type assignment struct {
 	nameFrom, nameTo, valueFrom, valueTo int32
 	nameParam, valueParam                int32
-	named, reset, exact, local           bool
+	named, reset, exact, maybe, local    bool
 }
 
 func (s *statement) beginText() {
@@ -122,7 +122,7 @@ func (s *statement) endStatement() {
 	}
 	if s.setConfig == callImpure {
 		for i := s.firstAssign; i < len(s.assignments); i++ {
-			s.assignments[i].exact = false // a row that is not there, a branch not taken
+			s.assignments[i].exact, s.assignments[i].maybe = false, true // a row that is not there, a branch not taken
 		}
 	}
 	s.beginStatement()

@@ -98,22 +98,65 @@ func (w *worker) cancelClient(c *Client, done func()) {
 		w.act()
 		done()
 	case c.state == clientActive && c.server.relay.Owed() > 0:
-		// The server stays on this loop until canceled: the gate keeps it from being lent.
 		s := c.server
-		s.cancels++
-		w.proxy.env.Cancel(s.cancelTarget(), func() {
-			w.loop.Post(func() { s.canceled(); done() })
-		})
+		switch own, behind := s.relay.RunsOwn(); {
+		case !own:
+			s.cancel(done)
+		case behind:
+			s.cancelsLate = append(s.cancelsLate, done) // what the client has asked for has not begun
+		default:
+			done() // for the client, nothing runs
+		}
 	default:
 		done()
 	}
 }
 
-// canceled: the request has been delivered, or could not be. A server that was kept back for it is free now.
+// cancel has PostgreSQL cancel what the server does. The server stays on this loop until canceled: the gate keeps it from being lent.
+func (s *Server) cancel(done func()) {
+	w := s.worker
+	s.cancels++
+	w.proxy.env.Cancel(s.cancelTarget(), func() {
+		w.loop.Post(func() { s.canceled(); done() })
+	})
+}
+
+// cancelLate carries out the cancel requests that came while a statement of the proxy's own ran; forget: there is nothing left to cancel.
+func (s *Server) cancelLate(forget bool) {
+	late := s.cancelsLate
+	s.cancelsLate = nil
+	for _, done := range late {
+		if forget {
+			done()
+		} else {
+			s.cancel(done)
+		}
+	}
+}
+
+// awaitsCancel holds a client back while a cancel request of its own may still arrive and a statement of the proxy's own is due, which it
+// would hit.
+func (s *Server) awaitsCancel() bool {
+	c := s.client
+	if s.cancels == 0 || c == nil || !c.relay.Session.Pending() || !s.relay.Quiet() {
+		return false
+	}
+	c.held = true
+	c.conn.PauseReads()
+	return true
+}
+
+// canceled: the request has been delivered, or could not be. A server that was kept back for it is free now, and a client goes on.
 func (s *Server) canceled() {
 	w := s.worker
 	s.cancels--
-	if s.cancels > 0 || s.closing || s.client != nil {
+	if s.cancels > 0 || s.closing {
+		return
+	}
+	if c := s.client; c != nil {
+		if c.held {
+			s.afterRead()
+		}
 		return
 	}
 	out := pool.Outcome{Kind: pool.Idle}

@@ -127,6 +127,7 @@ func (w *worker) link(c *Client, s *Server) {
 	c.conn.SetReadMax(0)
 	w.watch()
 	s.relay.Watch(&c.relay, &w.lexer)
+	c.relay.Session.Begun = c.info.base != (protocol.Session{Reported: s.base})
 	reset := c.resets(s)
 	s.dirty, s.lastID = c.pool.mode == relay.Session, c.info.id
 	if c.settings != s.settings || c.relay.Own != s.own || reset {
@@ -161,6 +162,7 @@ func (w *worker) unlink(c *Client, s *Server) {
 	if c.waiter != nil {
 		w.leaveQueue(c)
 	}
+	s.cancelLate(true)
 	c.torn = s.relay.Torn()
 	c.server, s.client = nil, nil
 	s.relay.Unwatch()
@@ -184,12 +186,15 @@ func (w *worker) settle(s *Server) {
 	if s.conn.Unread() {
 		return // it says more: come again when that has been read
 	}
+	if s.awaitsCancel() {
+		return // come again when that has been delivered
+	}
 	if c.relay.Session.Pending() && !w.resolve(c, s, ends) {
 		return // the server has been asked, and is settled again when it has answered
 	}
 	keeps := c.pool.mode == relay.Session || s.relay.Kept || c.waiter != nil
 	if keeps && !ends {
-		c.goOn()
+		w.stay(c, s)
 		return
 	}
 	w.unlink(c, s)
@@ -201,6 +206,14 @@ func (w *worker) settle(s *Server) {
 		c.close(parting.why, parting.err)
 	}
 	w.act()
+}
+
+// stay lets a client go on that keeps its server, with what a RESET should have given it back.
+func (w *worker) stay(c *Client, s *Server) {
+	if c.waiter == nil && c.relay.Session.Tracked && (c.relay.Own != s.own || c.settings != s.settings) && !s.applying {
+		w.applySettings(c, s, false)
+	}
+	c.goOn()
 }
 
 // facts are what the gate wants to know of a server.

@@ -38,6 +38,7 @@ type Server struct {
 	next, prev *Server // worker.servers
 
 	cancels     int           // cancel requests on their way to it
+	cancelsLate []func()      // cancel requests for what waits behind a statement of the proxy's own; each is called when it is done with
 	deadline    time.Duration // of draining, checking, cleaning or closing; 0: none
 	drained     int           // bytes dropped since its client left
 	parting     *parting      // its client sends no more, and is closed when its replies are out; nil otherwise
@@ -103,6 +104,9 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 func (s *Server) afterRead() {
 	c := s.client
 	if c != nil && c.relay.Session.Pending() && s.parting == nil && s.relay.TxStatus == relay.StatusActive && s.relay.Quiet() {
+		if s.awaitsCancel() {
+			return
+		}
 		s.worker.repair(c, s)
 	}
 	switch {
@@ -129,6 +133,7 @@ func (s *Server) afterRead() {
 func (s *Server) dropped() {
 	if s.applying && !s.relay.Hidden() {
 		s.applied()
+		s.cancelLate(false)
 	}
 }
 
@@ -277,6 +282,7 @@ func (s *Server) gone(err error) {
 		return
 	}
 	s.conn.Close()
+	s.cancelLate(true)
 	if c != nil && c.waiter != nil {
 		w.leaveQueue(c)
 	}

@@ -116,13 +116,14 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 		for _, change := range out.Changes {
 			c.follow(s, change)
 		}
+		c.begunAgain(s, out.Changes)
 	}
-	c.begunAgain(s, out.Changes)
 	if len(names) == 0 {
 		return true
 	}
 	s.asked = names
-	w.sql = protocol.AppendQuestion(w.sql[:0], names)
+	maybe := slices.ContainsFunc(out.Changes, func(change relay.Change) bool { return change.Maybe })
+	w.sql = protocol.AppendQuestion(w.sql[:0], names, maybe || out.Ask || out.AskAll)
 	s.relay.Ask()
 	s.sendQuery(string(w.sql))
 	c.held = true // what it sends next runs with what it has then
@@ -130,20 +131,25 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	return false
 }
 
-// doubtful are the parameters whose values only the server knows, sorted.
+// doubtful are the parameters whose values only the server knows, sorted. A custom one that has been reset is what the role or the database
+// says, or empty; only its session can tell.
 func (c *Client) doubtful(s *Server, out *relay.Outcome) []string {
 	var names []string
-	all := out.AskAll
+	all, custom := out.AskAll, false
 	for _, change := range out.Changes {
 		switch {
 		case change.Name == "":
-			all = all || out.Ask
-		case out.Ask, !change.Exact:
+			all, custom = all || out.Ask, true
+		case out.Ask, !change.Exact, change.Reset && c.asksWhenReset(change.Name):
 			names = append(names, change.Name)
 		}
 	}
-	if all {
-		known := func(name, _ string) { names = append(names, name) }
+	if all || custom {
+		known := func(name, _ string) {
+			if all || c.asksWhenReset(name) {
+				names = append(names, name)
+			}
+		}
 		c.relay.Own.Each(known)
 		s.own.Each(known)
 	}
@@ -153,6 +159,12 @@ func (c *Client) doubtful(s *Server, out *relay.Outcome) []string {
 		_, reported := s.settings.Get(name)
 		return reported // the server says so of its own accord
 	})
+}
+
+// asksWhenReset reports that RESET of a parameter makes it something that is not known here.
+func (c *Client) asksWhenReset(name string) bool {
+	_, begun := c.info.base.Own.Get(name)
+	return !begun && strings.Contains(name, ".")
 }
 
 // follow carries out a change that is certain.
@@ -167,9 +179,7 @@ func (c *Client) follow(s *Server, change relay.Change) {
 		c.relay.Own, s.own = c.relay.Own.With(change.Name, change.Value), s.own.With(change.Name, change.Value)
 	case hasBase:
 		c.relay.Own, s.own = c.relay.Own.With(change.Name, base), s.own.With(change.Name, unknownValue)
-	case strings.Contains(change.Name, "."):
-		c.relay.Own, s.own = c.relay.Own.With(change.Name, ""), s.own.With(change.Name, "") // not unknown again: empty
-	default:
+	default: // a custom one is asked for
 		c.relay.Own, s.own = c.relay.Own.Without(change.Name), s.own.Without(change.Name)
 	}
 }
@@ -239,24 +249,13 @@ const unknownValue = "\x01unknown"
 
 // resetAll follows RESET ALL or DISCARD ALL. For the client, the session begins anew with its startup parameters.
 func (c *Client) resetAll(s *Server, discard bool) {
-	kept := func(name string) (value string, ok bool) {
-		if strings.Contains(name, ".") {
-			return "", true
-		}
-		if !discard && (name == "role" || name == "session_authorization") {
-			return s.own.Get(name)
-		}
-		return "", false
-	}
 	own, left := c.info.base.Own, protocol.Settings{}
 	own.Each(func(name, _ string) { left = left.With(name, unknownValue) })
-	s.own.Each(func(name, _ string) {
-		value, ok := kept(name)
-		_, begun := c.info.base.Own.Get(name)
-		if ok && (!begun || value != "") {
+	for _, name := range [...]string{"role", "session_authorization"} {
+		if value, ok := s.own.Get(name); ok && !discard {
 			own, left = own.With(name, value), left.With(name, value)
 		}
-	})
+	}
 	c.relay.Own, s.own = own, left
 	if discard {
 		s.relay.Kept = false // nothing is left that only a connection holds
@@ -273,6 +272,9 @@ func (s *Server) answered(row []byte) {
 		}
 		if value == nil {
 			c.relay.Own, s.own = c.relay.Own.Without(names[i]), s.own.Without(names[i])
+			if begun, ok := c.info.base.Own.Get(names[i]); ok {
+				c.relay.Own = c.relay.Own.With(names[i], begun) // it went back to what the server began with
+			}
 			return
 		}
 		text := make([]byte, hex.DecodedLen(len(value)))

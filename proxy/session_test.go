@@ -1,288 +1,13 @@
 package proxy_test
 
 import (
-	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"math/rand/v2"
-	"strings"
-	"sync"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
-
-const (
-	tenants      = 110
-	tenantServer = 5
-)
-
-var (
-	tenantSeed  = flag.Uint64("tenantseed", 7, "what the tenants of TestTenants do")
-	tenantSteps = flag.Int("tenantsteps", 16, "how much each of them does")
-)
-
-// tenantCluster is a PostgreSQL with a table under row-level security, and a role that is subject to it.
-func tenantCluster(t *testing.T) *pgtest.Cluster {
-	t.Helper()
-	c := pgtest.New(t, pgtest.Options{MaxConnections: 2*tenants + 40})
-	for _, sql := range []string{
-		"create role app login", "create role other", "grant other to app",
-		"create table docs (tenant text, body text)",
-		fmt.Sprintf("insert into docs select 't' || g, 'body ' || g from generate_series(0, %d) g", tenants-1),
-		"alter table docs enable row level security",
-		"create policy own on docs using (tenant = current_setting('app.tenant_id', true))",
-		"grant select, insert on docs to app, other",
-	} {
-		if err := c.Exec(sql); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return c
-}
-
-// twin is one client twice: through the pooler, and straight to PostgreSQL. What it does is done to both, and must come out the same.
-type twin struct {
-	ctx            context.Context
-	pooled, direct *pgconn.PgConn
-	addresses      [2]string
-	random         *rand.Rand
-	tenant         int
-	log            []string
-}
-
-func (w *twin) login(startup map[string]string) error {
-	for i, to := range []**pgconn.PgConn{&w.pooled, &w.direct} {
-		cfg, err := pgconn.ParseConfig("postgres://app@" + w.addresses[i] + "/postgres?sslmode=disable")
-		if err != nil {
-			return err
-		}
-		for k, v := range startup {
-			cfg.RuntimeParams[k] = v
-		}
-		if *to, err = pgconn.ConnectConfig(w.ctx, cfg); err != nil {
-			return fmt.Errorf("login %d: %w", i, err)
-		}
-	}
-	return nil
-}
-
-// close ends both without a goodbye, or with one.
-func (w *twin) close() {
-	for _, pc := range []*pgconn.PgConn{w.pooled, w.direct} {
-		if pc == nil {
-			continue
-		}
-		if w.random.IntN(2) == 0 {
-			_ = pc.Conn().Close()
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		_ = pc.Close(ctx)
-		cancel()
-	}
-}
-
-// outcome is all that a client sees of a step.
-func outcome(results []*pgconn.Result, err error, pc *pgconn.PgConn) string {
-	var b strings.Builder
-	for _, r := range results {
-		fmt.Fprintf(&b, "[%s", r.CommandTag)
-		for _, row := range r.Rows {
-			fmt.Fprintf(&b, " %q", row)
-		}
-		b.WriteString("]")
-	}
-	var pe *pgconn.PgError
-	switch {
-	case errors.As(err, &pe):
-		fmt.Fprintf(&b, " %s %s", pe.Code, pe.Message)
-	case err != nil:
-		fmt.Fprintf(&b, " %v", err)
-	}
-	fmt.Fprintf(&b, " %c", pc.TxStatus())
-	for _, name := range []string{"TimeZone", "DateStyle", "application_name", "IntervalStyle", "client_encoding"} {
-		fmt.Fprintf(&b, " %s", pc.ParameterStatus(name))
-	}
-	return b.String()
-}
-
-// both runs a step on either side.
-func (w *twin) both(name string, step func(pc *pgconn.PgConn) ([]*pgconn.Result, error)) error {
-	results, err := step(w.pooled)
-	pooled := outcome(results, err, w.pooled)
-	results, err = step(w.direct)
-	direct := outcome(results, err, w.direct)
-	w.log = append(w.log, fmt.Sprintf("%s -> %s", name, direct))
-	if pooled != direct {
-		return fmt.Errorf("tenant %d: %s\npooled %s\ndirect %s\nafter\n%s", w.tenant, name, pooled, direct,
-			strings.Join(w.log[max(0, len(w.log)-25):], "\n"))
-	}
-	return nil
-}
-
-func (w *twin) simple(sql string) error {
-	return w.both(sql, func(pc *pgconn.PgConn) ([]*pgconn.Result, error) { return pc.Exec(w.ctx, sql).ReadAll() })
-}
-
-func (w *twin) extended(sql string, params ...string) error {
-	values := make([][]byte, len(params))
-	for i, p := range params {
-		values[i] = []byte(p)
-	}
-	return w.both(fmt.Sprintf("%s %q", sql, params), func(pc *pgconn.PgConn) ([]*pgconn.Result, error) {
-		r := pc.ExecParams(w.ctx, sql, values, nil, nil, nil).Read()
-		return []*pgconn.Result{r}, r.Err
-	})
-}
-
-// pipeline sends statements with one Sync behind them.
-func (w *twin) pipeline(statements ...string) error {
-	return w.both(strings.Join(statements, " | "), func(pc *pgconn.PgConn) ([]*pgconn.Result, error) {
-		var batch pgconn.Batch
-		for _, sql := range statements {
-			batch.ExecParams(sql, nil, nil, nil, nil)
-		}
-		return pc.ExecBatch(w.ctx, &batch).ReadAll()
-	})
-}
-
-// named prepares or executes a statement with a name, which may be there already or not.
-func (w *twin) named() error {
-	statements := [...]struct {
-		sql    string
-		params [][]byte
-	}{{"set app.x = 'prepared'", nil}, {"select set_config('app.y', $1, false)", [][]byte{[]byte("bound")}}, {"reset app.x", nil}, {"discard all", nil}}
-	i := w.random.IntN(len(statements))
-	name := fmt.Sprintf("s%d", i)
-	if w.random.IntN(2) == 0 {
-		return w.both("prepare "+statements[i].sql, func(pc *pgconn.PgConn) ([]*pgconn.Result, error) {
-			_, err := pc.Prepare(w.ctx, name, statements[i].sql, nil)
-			return nil, err
-		})
-	}
-	return w.both("execute "+statements[i].sql, func(pc *pgconn.PgConn) ([]*pgconn.Result, error) {
-		r := pc.ExecPrepared(w.ctx, name, statements[i].params, nil, nil).Read()
-		return []*pgconn.Result{r}, r.Err
-	})
-}
-
-const tenantProbe = "select coalesce(current_setting('app.tenant_id', true), ''), coalesce(current_setting('app.x', true), ''), " +
-	"coalesce(current_setting('app.y', true), ''), current_setting('statement_timeout'), current_setting('search_path'), current_user, " +
-	"current_setting('role'), current_setting('timezone'), current_setting('datestyle'), current_setting('enable_seqscan'), " +
-	"current_setting('default_transaction_isolation'), current_setting('application_name'), (select string_agg(body, ',') from docs)"
-
-// any is a random value, spelled as SQL.
-func (w *twin) any() string {
-	return []string{"'1'", "''", "'it''s'", "'tenant \u00e4'", `E'a\\b'`, "7", "word", "'a' \n 'b'", "$$d$$", "DEFAULT"}[w.random.IntN(10)]
-}
-
-// step does something at random.
-func (w *twin) step() error {
-	own := fmt.Sprintf("t%d", w.tenant)
-	name := []string{"app.x", "app.y", "App.X"}[w.random.IntN(3)]
-	simple := [...]string{
-		"set app.tenant_id = '" + own + "'", "set app.tenant_id to " + own, "set local app.tenant_id = '" + own + "'",
-		"set " + name + " = " + w.any(), "set session " + name + " = " + w.any(), "set local " + name + " = " + w.any(), "reset " + name,
-		"select set_config('" + name + "', 'c" + own + "', false)", "select set_config('app.tenant_id', '" + own + "', true)",
-		"select set_config('app.x', 'never', false) where false", "select set_config('app.x', upper('abc'), false), 1",
-		"begin", "begin", "start transaction", "commit", "commit", "rollback", "savepoint a", "rollback to a", "release a", "commit and chain",
-		"select 1/0", "set statement_timeout = 'bad'", "select bad syntax here", "select * from docs", "insert into docs values ('" + own + "x', '')",
-		"set statement_timeout = 20000", "set statement_timeout = '21s'", "reset statement_timeout", "set search_path = a, public",
-		"set search_path to DEFAULT", "set enable_seqscan = off", "set local enable_seqscan = off",
-		"set timezone = 'Europe/Berlin'", "set time zone 'UTC'", "set local timezone = 'Asia/Tokyo'", "reset timezone", "set datestyle = 'sql'",
-		"set application_name = '" + own + "'", "reset application_name", "set role other", "reset role", "set role none", "set local role other",
-		"set session authorization app", "reset session authorization",
-		"set session characteristics as transaction isolation level repeatable read", "reset all", "discard all",
-		"set app.x = 'a'; select 1/0", "set app.x = 'b'; set app.y = 'c'", "begin; set app.x = 'd'; commit; set app.y = 'e'",
-		"begin; set app.x = 'f'; rollback; set app.y = 'g'", "commit; set app.x = 'h'", "rollback; set app.x = 'i'", "set app.x = 'j'; commit",
-		"set app.x = 'k'; rollback", "set app.x = 'l'; begin", "reset all; set app.x = 'm'", "", ";", "/* set app.x = 1 */ select 1",
-	}
-	switch n := w.random.IntN(20); {
-	case n < 10:
-		return w.simple(simple[w.random.IntN(len(simple))])
-	case n < 13:
-		sql := simple[w.random.IntN(len(simple))]
-		if strings.Contains(strings.TrimSuffix(sql, ";"), ";") {
-			sql = "select 2"
-		}
-		return w.extended(sql)
-	case n == 13:
-		return w.extended("select set_config($1, $2, false)", "app.y", own)
-	case n == 14:
-		return w.extended("select set_config('app.tenant_id', $1, $2)", own, []string{"true", "false"}[w.random.IntN(2)])
-	case n == 15:
-		return w.pipeline("begin", "set app.x = 'p'", "set app.y = 'q'", []string{"commit", "rollback", "select 1/0"}[w.random.IntN(3)])
-	case n == 16:
-		return w.pipeline("set app.x = 'r'", "select 1/0", "set app.y = 's'")
-	case n == 17:
-		return w.named()
-	}
-	return w.simple(tenantProbe)
-}
-
-// run is one client's life: it comes and goes, in mid-transaction too.
-func (w *twin) run() (err error) {
-	defer func() { w.close() }()
-	startups := []map[string]string{
-		{"application_name": "plain"},
-		{"application_name": "mine"},
-		{"datestyle": "SQL", "application_name": "dated"},
-		{"options": "-c app.x=started -c statement_timeout=9s", "timezone": "Asia/Tokyo", "application_name": "optional"},
-	}
-	if err := w.login(startups[w.random.IntN(len(startups))]); err != nil {
-		return err
-	}
-	for range *tenantSteps {
-		if w.random.IntN(30) == 0 {
-			w.close()
-			if err := w.login(startups[w.random.IntN(len(startups))]); err != nil {
-				return err
-			}
-			w.log = []string{"new login"}
-		}
-		if err := w.step(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// TestTenants: clients of a transaction pool, each a tenant, see at each moment what they would see on connections of their own, and no
-// row of another tenant.
-func TestTenants(t *testing.T) {
-	for _, isolation := range []string{"tracked", "strict"} {
-		t.Run(isolation, func(t *testing.T) {
-			p := start(t, tenantCluster(t), fmt.Sprintf("max_client_conn = 1000\ndefault_pool_size = %d\nisolation = %q", tenantServer, isolation), "")
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
-			defer cancel()
-			var all sync.WaitGroup
-			faults := make(chan error, tenants)
-			for i := range tenants {
-				all.Go(func() {
-					w := &twin{
-						ctx: ctx, addresses: [2]string{p.transaction, p.postgres.Address()}, random: rand.New(rand.NewPCG(uint64(i), *tenantSeed)), tenant: i,
-					}
-					if err := w.run(); err != nil {
-						faults <- err
-						cancel()
-					}
-				})
-			}
-			all.Wait()
-			close(faults)
-			n := 0
-			for err := range faults {
-				if n++; n <= 3 && !errors.Is(err, context.Canceled) {
-					t.Error(err)
-				}
-			}
-		})
-	}
-}
 
 // succession is two clients that get the same server, one after the other.
 func succession(t *testing.T, isolation string) (first, second *pgtest.Wire) {
@@ -373,5 +98,153 @@ func TestEncodingFollows(t *testing.T) {
 	run(t, first, "set app.name = '\x83\x5c'; set app.other = 'x'") // the second byte is a backslash
 	if have := one(t, second, "select coalesce(current_setting('app.other', true), '')"); have != "" {
 		t.Errorf("the next client sees %q", have)
+	}
+}
+
+// enter logs in with startup parameters.
+func (p *pooler) enter(t *testing.T, address string, parameters map[string]string) *pgtest.Wire {
+	t.Helper()
+	w := pgtest.Dial(t, address)
+	parameters["user"], parameters["database"] = "postgres", "postgres"
+	w.Startup(parameters)
+	w.Authenticate("postgres", "")
+	return w
+}
+
+// TestResetGoesBack: RESET gives a client what its session began with: its startup parameters, what the role says, or nothing.
+func TestResetGoesBack(t *testing.T) {
+	c := pgtest.New(t, pgtest.Options{})
+	if err := c.Exec("alter role postgres set app.role = 'of the role'"); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, c, "default_pool_size = 1\n", "")
+	w := p.enter(t, p.transaction, map[string]string{"options": "-c app.begun=begun", "timezone": "Asia/Tokyo", "datestyle": "SQL"})
+	other := p.login(t, p.transaction)
+	const look = "select concat_ws('|', current_setting('app.begun', true), current_setting('app.role', true), current_setting('app.new', true), " +
+		"current_setting('timezone'), current_setting('datestyle'))"
+	const begun = "begun|of the role||Asia/Tokyo|SQL, MDY"
+	run(t, other, "set datestyle = 'iso, ymd'")
+	if got := one(t, w, "show datestyle"); got != "SQL, MDY" {
+		t.Errorf("half of a date style was left by another: %s", got)
+	}
+	for _, reset := range [][]string{
+		{"reset app.begun; reset app.role; reset app.new; reset timezone; set datestyle to default"},
+		{"reset all"},
+		{"discard all"},
+		{"begin", "reset all", "commit"},
+		{"begin; reset all", "savepoint a", "set app.begun = 'x'", "rollback to a", "commit"},
+	} {
+		for _, holds := range []bool{false, true} {
+			run(t, w, "set app.begun = 'a'; set app.role = 'b'; set app.new = 'c'; set timezone = 'UTC'; set datestyle = 'german, dmy'")
+			if got := one(t, w, look); got != "a|b|c|UTC|German, DMY" {
+				t.Fatalf("set: %s", got)
+			}
+			if holds {
+				run(t, w, "create temp table if not exists held (i int)") // from here on it keeps its server
+			}
+			for _, sql := range reset {
+				run(t, w, sql)
+			}
+			if got := one(t, w, look); got != begun {
+				t.Errorf("%s, holding %v: %s", reset, holds, got)
+			}
+			run(t, w, "discard all")
+			run(t, other, "set app.role = 'x'; set timezone = 'UTC'; set datestyle = 'iso, ymd'")
+			if got := one(t, w, look); got != begun {
+				t.Errorf("%s, on the server of another: %s", reset, got)
+			}
+			if w.Parameters["DateStyle"] != "SQL, MDY" || w.Parameters["TimeZone"] != "Asia/Tokyo" {
+				t.Errorf("%s: told %v", reset, w.Parameters)
+			}
+		}
+	}
+}
+
+// TestResetInPipeline: what is pipelined behind a RESET waits until the client has what its session began with.
+func TestResetInPipeline(t *testing.T) {
+	p := start(t, pgtest.Shared(t), "default_pool_size = 1\n", "")
+	w := p.enter(t, p.transaction, map[string]string{"options": "-c app.begun=begun", "timezone": "Asia/Tokyo"})
+	for _, transaction := range []bool{false, true} {
+		if transaction {
+			run(t, w, "begin")
+		}
+		run(t, w, "set app.begun = 'a'; set timezone = 'UTC'")
+		w.Send(&pgproto3.Query{String: "reset all"}, &pgproto3.Query{String: "select current_setting('app.begun')"}, &pgproto3.Query{String: "show timezone"})
+		var got []string
+		for _, m := range w.ReceiveReadies(3) {
+			if row, ok := m.(*pgproto3.DataRow); ok {
+				got = append(got, string(row.Values[0]))
+			}
+		}
+		if fmt.Sprint(got) != "[begun Asia/Tokyo]" {
+			t.Errorf("in a transaction %v: %v", transaction, got)
+		}
+	}
+}
+
+// TestResetThatFails leaves a parameter as it was set, also where that is what the server began with.
+func TestResetThatFails(t *testing.T) {
+	p := start(t, pgtest.Shared(t), "default_pool_size = 1\n", "")
+	w := p.enter(t, p.transaction, map[string]string{"datestyle": "SQL, DMY"})
+	run(t, w, "set datestyle = 'ISO, MDY'")
+	w.Send(&pgproto3.Query{String: "begin"}, &pgproto3.Query{String: "discard all"}, &pgproto3.Query{String: "rollback"})
+	w.ReceiveReadies(3)
+	if got := one(t, w, "show datestyle"); got != "ISO, MDY" || w.Parameters["DateStyle"] != got {
+		t.Errorf("%s, told %v", got, w.Parameters)
+	}
+}
+
+// TestSetBehindReset: what is set behind a RESET holds, also where that is what the server began with.
+func TestSetBehindReset(t *testing.T) {
+	p := start(t, pgtest.Shared(t), "default_pool_size = 1\n", "")
+	w := p.enter(t, p.transaction, map[string]string{"datestyle": "SQL, DMY"})
+	const set, local = "set datestyle = 'ISO, MDY'", "set local datestyle = 'ISO, MDY'"
+	for _, behind := range [][]string{{"reset all", set}, {"reset all; " + set}, {"reset all", local}} {
+		run(t, w, "begin")
+		for _, sql := range behind {
+			run(t, w, sql)
+		}
+		if got := one(t, w, "show datestyle"); got != "ISO, MDY" || w.Parameters["DateStyle"] != got {
+			t.Errorf("%q: %s, told %v", behind, got, w.Parameters)
+		}
+		run(t, w, "rollback")
+		if got := one(t, w, "show datestyle"); got != "SQL, DMY" || w.Parameters["DateStyle"] != got {
+			t.Errorf("%q, rolled back: %s, told %v", behind, got, w.Parameters)
+		}
+	}
+}
+
+// TestForbiddenParameter: one that the client may not set, and has not, is not set for it on its next server.
+func TestForbiddenParameter(t *testing.T) {
+	c := pgtest.New(t, pgtest.Options{})
+	if err := c.Exec("create role plain login"); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, c, "default_pool_size = 1\n", "")
+	first, second := pgtest.Login(t, p.transaction, "plain", "postgres", ""), pgtest.Login(t, p.transaction, "plain", "postgres", "")
+	for _, sql := range []string{
+		"select set_config('log_statement', 'all', false) where false", "with x as (select set_config('log_statement', 'all', false)) select * from x",
+		"begin; savepoint a; set log_statement = 'all'", "rollback to a; commit", "select set_config('hba_file', 'x', false) where false", "set log_statement = 'all'",
+	} {
+		run(t, first, sql)
+		if first.TxStatus != 'I' {
+			continue
+		}
+		run(t, second, "set app.x = 'x'")
+		if got := one(t, first, "select 'still here'"); got != "still here" {
+			t.Errorf("%s: %q", sql, got)
+		}
+		run(t, second, "reset app.x")
+	}
+}
+
+// TestKeptAndAsked: a client that keeps its server goes on when the server has been asked what it set.
+func TestKeptAndAsked(t *testing.T) {
+	p := start(t, pgtest.Shared(t), "default_pool_size = 1\n", "")
+	w := p.login(t, p.transaction)
+	run(t, w, "create temp table mine (i int)")
+	run(t, w, "select set_config('app.x', upper('asked'), false)")
+	if got := one(t, w, "select current_setting('app.x')"); got != "ASKED" {
+		t.Error(got)
 	}
 }

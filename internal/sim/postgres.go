@@ -393,7 +393,7 @@ func (s *session) run(sql string, simple bool) (replies []message, fault []byte)
 	switch {
 	case plain == "select 1/0":
 		return nil, failure("22012", "division by zero")
-	case strings.HasPrefix(plain, "select pg_catalog.encode("):
+	case strings.Contains(plain, "pg_catalog.getdatabaseencoding()"):
 		return s.values(sql), nil
 	case strings.HasPrefix(plain, "select "):
 		return s.row(sql, literal(sql), "SELECT 1", simple), nil
@@ -455,13 +455,17 @@ func (s *session) reset(name string) {
 	}
 }
 
-// values answers the pooler's question for the values of settings.
+// values answers the pooler's question for the values of settings: of those that the session has set, if it asks for their source.
 func (s *session) values(sql string) []message {
 	var row pgproto3.DataRow
 	for _, rest := range strings.Split(sql, "current_setting(")[1:] {
 		value := s.settings.app
 		if literal(rest) == "lock_timeout" {
 			value = s.settings.lockTimeout
+			if strings.Contains(sql, "pg_settings") && value == s.base.lockTimeout {
+				row.Values = append(row.Values, nil)
+				continue
+			}
 		}
 		row.Values = append(row.Values, []byte(hex.EncodeToString([]byte(value))))
 	}

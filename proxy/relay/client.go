@@ -131,7 +131,7 @@ func violation(messageType byte) Step {
 // passes is false when the message is not passed over: step then stands alone.
 func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
-	if s.owed.n >= OwedMax {
+	if s.owed.n >= OwedMax || c.Session.rests(s) {
 		return Step{Verdict: Hold}, false
 	}
 	c.Session.read = false

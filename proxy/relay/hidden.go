@@ -45,6 +45,12 @@ func (s *Server) Asking() bool { return s.owed.front()&^owedMarks == owedAsked }
 // Hidden reports that what the server says next answers the proxy itself.
 func (s *Server) Hidden() bool { return s.hidden() }
 
+// RunsOwn reports that the server carries out a statement of the proxy's own, and whether something of the client's is to follow.
+func (s *Server) RunsOwn() (own, behind bool) {
+	front := s.owed.front()
+	return front&owedInjected != 0 && front.endsWithReady(), s.owed.n > 1
+}
+
 // toldMax is the longest row that is taken as an answer; a server that says more is distrusted.
 const toldMax = 48 << 10
 

@@ -243,8 +243,8 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 	if s.watched != nil && s.TxStatus == StatusIdle && !injected {
 		s.watched.transactionEnded(s)
 	}
-	if pending != nil && s.TxStatus == StatusIdle && s.owed.n > 0 {
-		pending.ended()
+	if pending != nil {
+		pending.ready(s.TxStatus, s.owed.n > 0)
 	}
 	s.copying, s.syncInCopy = copyNone, false
 	return ""

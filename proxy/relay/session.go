@@ -22,6 +22,10 @@ type SessionState struct {
 	// Promotes: a statement that makes something which only a connection can hold is judged Promote before it is sent.
 	Promotes bool
 
+	// Begun: its session did not begin as a server's does. What RESET gives back is then not what the server goes back to, and the caller
+	// has to set it anew before the next message.
+	Begun bool
+
 	read     bool // the lexer has read the text of the message that comes next
 	pending  *pending
 	local    *local             // what decides the meaning of its texts until its transaction ends; nil: nothing of its own
@@ -35,6 +39,8 @@ type Change struct {
 	Value string // when Exact and not Reset
 	Reset bool
 	Exact bool
+	// Maybe: it may have been left alone, although its statement succeeded.
+	Maybe bool
 	// Discard: DISCARD ALL, which resets who the session acts as too.
 	Discard bool
 	local   bool // until the transaction ends
@@ -62,18 +68,6 @@ type effect struct {
 type boundChange struct {
 	Change
 	nameParam, valueParam int
-}
-
-// pending is what is noted since the last transaction that ended.
-type pending struct {
-	effects protocol.Effects
-	changes []Change
-	unsure  bool
-	ends    int    // transactions that have ended since
-	undone  bool   // the last of them by ROLLBACK
-	told    int    // changes that NewChanges has told of
-	awaits  bool   // an effect is bound and not executed yet
-	portal  string // to which
 }
 
 // leftovers are the effects that stay with a server.
@@ -344,19 +338,6 @@ func isPlain(b []byte) bool {
 	return true
 }
 
-// executed notes that the portal with the effect runs.
-func (p *pending) executed(frame []byte) {
-	if !p.awaits {
-		return
-	}
-	portal, _, ok := bytes.Cut(frame[headerBytes:], zero)
-	if ok && string(portal) == p.portal {
-		p.awaits = false
-	} else {
-		p.unsure = true
-	}
-}
-
 // effectOf copies what a Lexer has found.
 func effectOf(l *protocol.Lexer, e protocol.Effects) effect {
 	found := effect{effects: e}
@@ -366,7 +347,7 @@ func effectOf(l *protocol.Lexer, e protocol.Effects) effect {
 	for i := range l.Assignments() {
 		a := l.Assignment(i)
 		found.changes = append(found.changes, boundChange{
-			Change:    Change{Name: string(a.Name), Value: string(a.Value), Reset: a.Reset, Exact: a.Exact, local: a.Local},
+			Change:    Change{Name: string(a.Name), Value: string(a.Value), Reset: a.Reset, Exact: a.Exact, Maybe: a.Maybe, local: a.Local},
 			nameParam: a.NameParam, valueParam: a.ValueParam,
 		})
 	}
@@ -392,22 +373,6 @@ func (n *SessionState) note(e effect, s *Server) *pending {
 	return p
 }
 
-// add notes a change. Who the session acts as is asked for: setting one sets the other.
-func (p *pending) add(c Change) {
-	if len(p.changes) >= changesMax {
-		p.effects |= protocol.Unreadable
-		return
-	}
-	if c.Name == "session_authorization" {
-		c.Exact = false
-		p.changes = append(p.changes, Change{Name: "role"})
-	}
-	p.changes = append(p.changes, c)
-}
-
-// changesMax bounds the parameters set in one transaction.
-const changesMax = 256
-
 // outstanding reports that more is owed than what belongs to the message just sent: the outcome of that may decide about this one.
 func (s *Server) outstanding() bool {
 	for i := range s.owed.n - 1 {
@@ -420,33 +385,17 @@ func (s *Server) outstanding() bool {
 	return false
 }
 
-// failed notes an error: what was noted has come to nothing, or will; or it was committed before.
-func (p *pending) failed() {
-	p.unsure, p.told = true, len(p.changes)
-}
-
-// completed notes the tag of a command while something is pending.
-func (p *pending) completed(frame []byte) {
-	tag := protocol.CommandTag(frame)
-	switch string(tag) {
-	case "COMMIT", "PREPARE TRANSACTION":
-		p.ends++
-		p.undone = false
-	case "ROLLBACK":
-		p.ends++
-		p.undone = true
-	default:
-		if size, complete := protocol.Whole(frame); !complete && size > 0 {
-			p.unsure = true // its tag is cut
+// rests reports that what comes next may rest on what a RESET gives back: see Begun.
+func (n *SessionState) rests(s *Server) bool {
+	if !n.Begun || n.pending == nil || s.owed.n == 0 || s.batchOpen || s.passive() {
+		return false
+	}
+	for i := range n.pending.changes {
+		if n.pending.changes[i].Reset {
+			return true
 		}
 	}
-}
-
-// ended notes that a transaction is over while more is on its way: a ROLLBACK of that does not take back what this one did.
-func (p *pending) ended() {
-	if p.ends == 0 {
-		p.ends = 1
-	}
+	return false
 }
 
 // pending is what its client has noted and the reply due now may be about; nil: nothing.
@@ -470,28 +419,16 @@ func (n *SessionState) NewChanges() []Change {
 	return changes
 }
 
-// Resetting reports that a parameter has been reset, perhaps, since the last transaction that ended.
+// Resetting reports that a parameter has been reset, perhaps, since the last transaction that ended or the last call of NewChanges.
 func (n *SessionState) Resetting(name string) bool {
 	if n.pending == nil {
 		return false
 	}
-	for _, c := range n.pending.changes {
-		if c.Reset && (c.Name == "" || strings.EqualFold(c.Name, name)) {
-			return true
+	reset := false
+	for _, c := range n.pending.changes[n.pending.told:] {
+		if c.Name == "" || strings.EqualFold(c.Name, name) {
+			reset = c.Reset
 		}
 	}
-	return false
-}
-
-// Resolve tells what the statements did, when the server is settled: no transaction is open, no reply is outstanding.
-func (n *SessionState) Resolve() Outcome {
-	p := n.pending
-	n.pending = nil
-	out := Outcome{Leftovers: p.effects&leftovers != 0, AskAll: p.effects&(protocol.Opaque|protocol.Unreadable) != 0}
-	p.unsure = p.unsure || p.awaits || p.ends > 1
-	if p.ends == 1 && p.undone && !p.unsure {
-		return out
-	}
-	out.Changes, out.Ask = p.changes, p.unsure
-	return out
+	return reset
 }

@@ -97,7 +97,33 @@ var sessions = []struct {
 	want      string
 }{
 	{"autocommit", []exchange{{query("set app.x = 'a'"), "C:SET Z:I"}}, "app.x = a; "},
-	{"failed", []exchange{{query("set app.x = 'a'"), "E Z:I"}}, "app.x = a; ask; "},
+	{"failed", []exchange{{query("set app.x = 'a'"), "E Z:I"}}, ""},
+	{"failed behind another", []exchange{{query("set app.x = 'a'; select 1/0"), "C:SET E Z:I"}}, ""},
+	{"failed behind a commit", []exchange{{query("set app.x = 'a'; commit; select 1/0"), "C:SET C:COMMIT E Z:I"}}, "app.x = a; ask; "},
+	{
+		"failed in a transaction",
+		[]exchange{
+			{query("begin"), "C:BEGIN Z:T"}, {query("set app.x = 'a'"), "C:SET Z:T"}, {query("select 1/0"), "E Z:E"}, {query("commit"), "C:ROLLBACK Z:I"},
+		},
+		"",
+	},
+	{
+		"failed, and saved by a savepoint",
+		[]exchange{
+			{query("begin"), "C:BEGIN Z:T"},
+			{query("set app.x = 'a'"), "C:SET Z:T"},
+			{query("savepoint a"), "C:SAVEPOINT Z:T"},
+			{query("select 1/0"), "E Z:E"},
+			{query("rollback to a"), "C:ROLLBACK Z:T"},
+			{query("commit"), "C:COMMIT Z:I"},
+		},
+		"app.x = a; ask; ",
+	},
+	{
+		"committed, then failed in a pipeline",
+		[]exchange{{append(query("set app.x = 'a'"), query("select 1/0")...), "C:SET Z:I E Z:I"}},
+		"app.x = a; ask; ",
+	},
 	{"two in one text", []exchange{{query("set app.x = 'a'; reset all; set app.y = 'b'"), "C:SET C:RESET C:SET Z:I"}}, "app.x = a;  reset; app.y = b; "},
 	{"committed", []exchange{{query("begin"), "C:BEGIN Z:T"}, {query("set app.x = 'a'"), "C:SET Z:T"}, {query("commit"), "C:COMMIT Z:I"}}, "app.x = a; "},
 	{"rolled back", []exchange{{query("begin"), "C:BEGIN Z:T"}, {query("set app.x = 'a'"), "C:SET Z:T"}, {query("rollback"), "C:ROLLBACK Z:I"}}, ""},
