@@ -29,6 +29,8 @@ func commands() []command {
 	return []command{
 		{"sidebyside", "pgbench, idle memory and logins against several poolers in turn", runSideBySide},
 		{"scenario", "the load test of both ports: streaming clients, embedding workers, /health/db", runScenario},
+		{"wrongport", "what workers with long transactions cost the quick clients of the transaction port", runWrongPort},
+		{"leak", "a thousand tenants whose scripts through the pooler must answer as on direct connections", runLeak},
 		{"idle", "10,000 idle clients on one process", runIdle},
 		{"memory", "a result of 2 GiB that is not read and a query of 1 GiB: what that needs", runMemory},
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // settings of a pooler that is started for a run. Every product gets the same ones, written in its own language.
@@ -24,6 +25,16 @@ type settings struct {
 	admin         bool   // wants the HTTP endpoint, if the product has one
 	loops         int    // event loops of hybridbouncer; 0: as it decides
 	certificate   *certificate
+	queryWait     time.Duration // query_wait_timeout; 0: 30 s
+	listener      string        // further lines of each [[listener]] of hybridbouncer
+}
+
+// waitSeconds is query_wait_timeout.
+func (s settings) waitSeconds() int {
+	if s.queryWait == 0 {
+		return 30
+	}
+	return int(s.queryWait.Seconds())
 }
 
 // certificate, if there is one, makes a pooler insist on TLS with its clients.
@@ -157,10 +168,10 @@ reserve_pool_size = %d
 max_client_conn = %d
 max_prepared_statements = 200
 ignore_startup_parameters = extra_float_digits
-query_wait_timeout = 30
+query_wait_timeout = %d
 log_connections = 0
 log_disconnections = 0
-`, s.server.host, s.server.port, port, s.authType, filepath.Join(folder, "userlist.txt"), mode, size, reserve, s.maxClientConn)
+`, s.server.host, s.server.port, port, s.authType, filepath.Join(folder, "userlist.txt"), mode, size, reserve, s.maxClientConn, s.waitSeconds())
 	if s.certificate != nil {
 		ini += fmt.Sprintf("client_tls_sslmode = require\nclient_tls_cert_file = %[1]s/server.crt\nclient_tls_key_file = %[1]s/server.key\n", folder)
 	}
@@ -308,8 +319,8 @@ pool_mode = %q
 default_pool_size = %d
 reserve_pool_size = %d
 max_client_conn = %d
-query_wait_timeout = "30s"
-`, name, address(port), mode, size, reserve, s.maxClientConn)
+query_wait_timeout = "%ds"
+%s`, name, address(port), mode, size, reserve, s.maxClientConn, s.waitSeconds(), s.listener)
 	if s.certificate != nil {
 		text += "client_tls_sslmode = \"require\"\nclient_tls_cert_file = \"server.crt\"\nclient_tls_key_file = \"server.key\"\n"
 	}

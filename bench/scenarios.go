@@ -27,6 +27,7 @@ type scenario struct {
 	rest                               float64
 	queryDue                           time.Duration
 	wrongPort                          bool // the workers come to the transaction port
+	localTenant                        bool // they set their tenant in the transaction: that works behind any pooler
 	server                             *postgres
 	tally                              *tally
 	transactionTarget, sessionTarget   *target
@@ -123,15 +124,20 @@ func (s *scenario) pooler(ctx context.Context) (p *pooler, version product, stop
 	if err != nil {
 		return nil, product{}, nil, err
 	}
-	p, err = list[0].start(ctx, settings{
-		server: s.server, authType: "scram-sha-256", poolSize: s.poolSize, reserveSize: s.reserveSize, sessionSize: s.sessionSize,
-		maxClientConn: s.streams + s.workers, password: applicationPassword, admin: true, loops: s.loops,
-	})
+	p, err = list[0].start(ctx, s.settings())
 	if err != nil {
 		cleanUp()
 		return nil, product{}, nil, err
 	}
 	return p, list[0], func() { p.stop(); cleanUp() }, nil
+}
+
+// settings are those of the poolers that are started for the load test.
+func (s *scenario) settings() settings {
+	return settings{
+		server: s.server, authType: "scram-sha-256", poolSize: s.poolSize, reserveSize: s.reserveSize, sessionSize: s.sessionSize,
+		maxClientConn: s.streams + s.workers, password: applicationPassword, admin: true, loops: s.loops,
+	}
 }
 
 // run lets everything happen at once for the length of the scenario. Clients that are in the middle of something when it ends

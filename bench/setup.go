@@ -22,7 +22,9 @@ type setup struct {
 	given                    listFlag
 	loops                    int
 	floor                    bool
-	tls                      bool // between clients and poolers
+	tls                      bool   // between clients and poolers
+	isolations               string // of our pooler, each a product of its own; "": as it is by default
+	before                   string // a commit of ours to compare with; "": none
 }
 
 // listFlag is a flag that may be given several times.
@@ -50,6 +52,8 @@ func (s *setup) addFlags(flags *flag.FlagSet) {
 	flags.Var(&s.given, "pooler", "`name=port:pid` of a pooler that runs on 127.0.0.1 in front of -server; more processes as port:pid,pid; may be given again")
 	flags.BoolVar(&s.floor, "floor", false, "measure a bare relay in C too (bench/floor; simple protocol only): what the system calls alone cost")
 	flags.BoolVar(&s.tls, "tls", false, "clients speak TLS to the poolers (those that are started here get a certificate; servers stay plain)")
+	flags.StringVar(&s.isolations, "isolation", "", "isolations of our pooler to compare: some of tracked,strict,off; default: as it comes")
+	flags.StringVar(&s.before, "before", "", "`commit` of this repository: our pooler as it was then is compared too")
 	flags.IntVar(&s.loops, "loops", 0, "event loops of our pooler; 0: as it decides")
 }
 
@@ -93,6 +97,15 @@ func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), e
 		removes = append(removes, remove)
 		list = append(list, floor)
 	}
+	if s.before != "" {
+		older, remove, err := olderProduct(ctx, s.before)
+		if err != nil {
+			cleanUp()
+			return nil, nil, err
+		}
+		removes = append(removes, remove)
+		list = append(list, older)
+	}
 	if s.hybridbouncer != none {
 		ours, remove, err := hybridbouncerProduct(ctx, s.hybridbouncer)
 		if err != nil {
@@ -100,7 +113,7 @@ func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), e
 			return nil, nil, err
 		}
 		removes = append(removes, remove)
-		list = append(list, ours)
+		list = append(list, s.variants(ours)...)
 	}
 	if len(list) == 0 {
 		return nil, nil, errors.New("nothing to measure: name a pooler with -pgbouncer, -hybridbouncer or -pooler")

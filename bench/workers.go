@@ -46,6 +46,14 @@ func (s *scenario) embed(ctx context.Context, tenant string, length time.Duratio
 		return err
 	}
 	defer func() { err = errors.Join(err, session.Close(ctx)) }()
+	if s.localTenant {
+		s.tally.workerWait(time.Since(start))
+		if err := s.longTransaction(ctx, session, tenant, length); err != nil {
+			return err
+		}
+		s.tally.job()
+		return nil
+	}
 	var left string
 	if err := session.QueryRow(ctx, "SELECT coalesce(current_setting('app.tenant_id', true), '')").Scan(&left); err != nil {
 		return err
@@ -72,6 +80,11 @@ func (s *scenario) longTransaction(ctx context.Context, session *pgx.Conn, tenan
 	work, err := session.Begin(ctx)
 	if err != nil {
 		return err
+	}
+	if s.localTenant {
+		if _, err := work.Exec(ctx, "SELECT set_config('app.tenant_id', $1, true)", tenant); err != nil {
+			return err
+		}
 	}
 	for range steps {
 		if err := s.checkTenant(ctx, session, tenant); err != nil {

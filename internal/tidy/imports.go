@@ -20,6 +20,7 @@ var edges = map[string][]string{
 	"protocol":          {},
 	"eventloop":         {},
 	"bench":             {"*"},
+	"internal/leak":     {}, // it would serve to test any pooler
 	"internal/pgtest":   {"*"},
 	"internal/sim":      {"*"},
 	"internal/tidy":     {},
