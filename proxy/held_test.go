@@ -70,7 +70,7 @@ func TestTenHold(t *testing.T) {
 			if ps := p.pool(t, "session"); ps.ServersActive != room || ps.ClientsWaiting != 0 {
 				t.Fatalf("the session pool has %+v", ps)
 			}
-			refused(t, p, pooled[0], fmt.Sprintf(listener, "1s"), numbered(script[0], 0))
+			refusedForRoom(t, p, pooled[0], fmt.Sprintf(listener, "1s"), numbered(script[0], 0))
 			if _, err := p.Reload(configuration(t, serverAt(c), fmt.Sprintf(listener, "1m"), "")); err != nil {
 				t.Fatal(err)
 			}
@@ -85,7 +85,7 @@ func TestTenHold(t *testing.T) {
 }
 
 // refused: without room, the statement is refused after query_wait_timeout in words that say so, and the client goes on.
-func refused(t *testing.T, p *pooler, w *pgtest.Wire, listener, sql string) {
+func refusedForRoom(t *testing.T, p *pooler, w *pgtest.Wire, listener, sql string) {
 	t.Helper()
 	if _, err := p.Reload(configuration(t, serverAt(p.postgres), listener, "")); err != nil {
 		t.Fatal(err)
