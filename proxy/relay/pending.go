@@ -8,15 +8,16 @@ import (
 
 // pending is what is noted since the last transaction that ended.
 type pending struct {
-	effects protocol.Effects
-	changes []Change
-	unsure  bool
-	broken  bool   // a statement has failed, and its transaction has not ended yet
-	ends    int    // transactions that have ended since
-	undone  bool   // the last of them by ROLLBACK
-	told    int    // changes that NewChanges has told of
-	awaits  bool   // an effect is bound and not executed yet
-	portal  string // to which
+	effects  protocol.Effects
+	changes  []Change
+	unsure   bool
+	broken   bool   // a statement has failed, and its transaction has not ended yet
+	ends     int    // transactions that have ended since
+	undone   bool   // the last of them by ROLLBACK
+	told     int    // changes that NewChanges has told of, or that have failed
+	repaired int    // those that NewChanges has told of
+	awaits   bool   // an effect is bound and not executed yet
+	portal   string // to which
 }
 
 // add notes a change. Who the session acts as is asked for: setting one sets the other.

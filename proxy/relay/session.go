@@ -415,7 +415,7 @@ func (n *SessionState) NewChanges() []Change {
 		return nil
 	}
 	changes := n.pending.changes[n.pending.told:]
-	n.pending.told = len(n.pending.changes)
+	n.pending.told, n.pending.repaired = len(n.pending.changes), len(n.pending.changes)
 	return changes
 }
 
@@ -425,7 +425,7 @@ func (n *SessionState) Resetting(name string) bool {
 		return false
 	}
 	reset := false
-	for _, c := range n.pending.changes[n.pending.told:] {
+	for _, c := range n.pending.changes[n.pending.repaired:] {
 		if c.Name == "" || strings.EqualFold(c.Name, name) {
 			reset = c.Reset
 		}
