@@ -242,7 +242,7 @@ func TestCancel(t *testing.T) {
 func TestTimeouts(t *testing.T) {
 	c := pgtest.Shared(t)
 	t.Run("query_wait_timeout", func(t *testing.T) {
-		p := start(t, c, single+`query_wait_timeout = "300ms"`+"\n", "")
+		p := start(t, c, single+"query_wait_timeout = \"300ms\"\nlong_transaction = 0\n", "")
 		holder, w := p.login(t, p.transaction), p.login(t, p.transaction)
 		run(t, holder, "begin")
 		w.Query("select 1")
@@ -256,6 +256,15 @@ func TestTimeouts(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 		pipelining.ExpectClosed()
+		late := p.login(t, p.transaction) // what it sends behind the refused batch it has sent before it could know
+		late.Send(&pgproto3.Parse{Query: "begin"}, &pgproto3.Bind{}, &pgproto3.Execute{})
+		if e := late.ExpectError("53300"); e.Severity != "ERROR" {
+			t.Errorf("%+v", e)
+		}
+		late.Send(&pgproto3.Sync{}, &pgproto3.Query{String: "create table never ()"})
+		late.Expect("ReadyForQuery I")
+		late.ExpectError("08P01")
+		late.ExpectClosed()
 		run(t, holder, "commit")
 		if got := one(t, w, "select 'still here'"); got != "still here" {
 			t.Error(got)
