@@ -534,3 +534,31 @@ func TestSmallerBudget(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestReserve: the reserve is for those who have waited for reserve_pool_timeout.
+func TestReserve(t *testing.T) {
+	p, _ := lent(t, Limits{Size: 1, Reserve: 1, ReserveTimeout: 2 * time.Second})
+	p.set.Actions()
+	p.Checkout(&Waiter{}, 0)
+	p.set.Tick(time.Second)
+	if a := p.set.Actions(); len(a) != 0 {
+		t.Errorf("after a second: %+v", a)
+	}
+	p.set.Tick(2 * time.Second)
+	if a := p.set.Actions(); len(a) != 1 || a[0].Kind != ActDial {
+		t.Errorf("after two: %+v", a)
+	}
+}
+
+// TestLifetime: a server that has reached its lifetime is not lent any more, though nobody has closed it yet.
+func TestLifetime(t *testing.T) {
+	p, s := lent(t, Limits{Size: 1, Lifetime: time.Minute})
+	p.Checkin(s, clean, 0)
+	p.set.Actions()
+	if p.Checkout(&Waiter{}, time.Minute) != nil {
+		t.Error("lent")
+	}
+	if a := p.set.Actions(); len(a) != 1 || a[0].Kind != ActClose || a[0].Reason != CloseLifetime {
+		t.Errorf("%+v", a)
+	}
+}

@@ -78,8 +78,10 @@ func TestUnreadBytesStayWithTheirClient(t *testing.T) {
 	cfg.Listeners = []config.Listener{l}
 	sim, err := NewSimulation(cfg, slog.New(slog.DiscardHandler), Environment{
 		NewKernel: func(int) eventloop.Kernel { return k },
-		Dial:      func(_ DialTarget, done func(Dialed, error)) { done(Dialed{Source: eventloop.Source{FD: server}, Parameters: parameters}, nil) },
-		Cancel:    func(CancelTarget, func()) {}, Seed: 1,
+		Dial: func(_ DialTarget, done func(Dialed, error)) {
+			done(Dialed{Source: eventloop.Source{FD: server}, Parameters: parameters}, nil)
+		},
+		Cancel: func(CancelTarget, func()) {}, Seed: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
