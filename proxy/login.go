@@ -101,10 +101,9 @@ func (l *listener) startup(ctx context.Context, c *caller) (protocol.Startup, er
 		return l.startupDirect(ctx, c, offer)
 	}
 	startup, err := protocol.ReadStartup(c.in)
-	for range 2 { // SSLRequest, GSSENCRequest
-		if err != nil || startup.Kind != protocol.StartupSSL && startup.Kind != protocol.StartupGSS {
-			break
-		}
+	asked := [...]bool{protocol.StartupLogin: true, protocol.StartupCancel: true}
+	for err == nil && !asked[startup.Kind] { // SSLRequest and GSSENCRequest, each once
+		asked[startup.Kind] = true
 		if len(c.ahead()) > 0 || unread(c.socket) {
 			return startup, protocol.ErrProtocol("received unencrypted data after a request for encryption").
 				WithDetail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")

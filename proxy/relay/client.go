@@ -42,6 +42,9 @@ func (c *Client) run(b []byte, s *Server) Step {
 			continue
 		}
 		if len(b)-run < headerBytes {
+			if _, known := kindOf(b[run]); !known && b[run] != protocol.ClientTerminate && run == 0 {
+				return violation(b[run]) // PostgreSQL does not wait for its length either
+			}
 			break
 		}
 		if s == nil {
@@ -91,7 +94,12 @@ func (c *Client) unlinked(b []byte) Step {
 			return c.checked(b, Step{Verdict: Checkout}) // there is nothing in a Sync: PostgreSQL will say so
 		}
 		return c.checked(b, Step{Verdict: AnswerReady})
-	case protocol.ClientFlush, protocol.ClientCopyData, protocol.ClientCopyDone, protocol.ClientCopyFail:
+	case protocol.ClientFlush:
+		if size, _ := protocol.Whole(b); size > headerBytes {
+			return c.checked(b, Step{Verdict: Checkout}) // nor in a Flush
+		}
+		return c.checked(b, Step{Verdict: Drop})
+	case protocol.ClientCopyData, protocol.ClientCopyDone, protocol.ClientCopyFail:
 		// "The frontend can send CopyData after the server has failed the COPY: the server ignores it" (manual 54.2.6).
 		return c.checked(b, Step{Verdict: Drop})
 	case protocol.ClientTerminate:
@@ -167,6 +175,9 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 	kind, known := kindOf(b[0])
 	if !known {
 		return violation(b[0]), false
+	}
+	if size, _ := protocol.Whole(b); b[0] == protocol.ClientFlush && size > headerBytes && !s.passive() {
+		kind = owedClose // an error, and whatever that makes the server skip
 	}
 	f, err := c.scanner.Next(b)
 	if err != nil {

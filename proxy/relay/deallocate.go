@@ -99,8 +99,8 @@ var closePortal = []byte{protocol.ClientClose, 0, 0, 0, 6, 'P', 0}
 // deallocateComplete is CommandComplete and a ReadyForQuery that lacks its status.
 var deallocateComplete = []byte("C\x00\x00\x00\x0fDEALLOCATE\x00Z\x00\x00\x00\x05")
 
-// deallocated is the name in the text of a DEALLOCATE; ok is false for ALL, and for what is not plain: comments, Unicode escapes, more
-// statements.
+// deallocated is the name in the text of a DEALLOCATE; ok is false for ALL, and for what is not plain: comments, Unicode escapes, a
+// name that is cut, more statements.
 func deallocated(text []byte) (name string, ok bool) {
 	text = bytes.Trim(bytes.TrimSuffix(text, []byte{0}), blanks)
 	text = bytes.TrimRight(bytes.TrimSuffix(text, []byte(";")), blanks)
@@ -123,7 +123,7 @@ func deallocated(text []byte) (name string, ok bool) {
 	if len(text) > 2 && text[0] == '"' && text[len(text)-1] == '"' {
 		inner := text[1 : len(text)-1]
 		name = string(bytes.ReplaceAll(inner, []byte(`""`), []byte(`"`)))
-		return name, bytes.Count(inner, []byte(`"`)) == 2*(len(inner)-len(name)) && isASCII(inner)
+		return name, bytes.Count(inner, []byte(`"`)) == 2*(len(inner)-len(name)) && isASCII(inner) && len(inner) == len(significant(inner))
 	}
 	for i, x := range text {
 		letter := x|0x20 >= 'a' && x|0x20 <= 'z' || x == '_'
@@ -132,7 +132,7 @@ func deallocated(text []byte) (name string, ok bool) {
 		}
 	}
 	name = string(bytes.ToLower(text))
-	return name, name != "" && name != "all"
+	return name, name != "" && name != "all" && len(name) == len(significant(text))
 }
 
 const blanks = " \t\r\n\f"

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
@@ -90,11 +91,15 @@ func (s *Server) heals(rest []byte) bool {
 	if !ok || r.replies != s.owed.n {
 		return false
 	}
-	switch string(protocol.SQLState(rest[:size])) {
-	case "0A000":
+	code := string(protocol.SQLState(rest[:size]))
+	switch {
+	case code == "0A000":
 		return s.unaware(s.notes.at(0), r) && bytes.Contains(rest[:size], revalidated)
-	case "26000": // it was dropped by something that could not be seen, a function for example
+	case code == "26000": // it was dropped by something that could not be seen, a function for example
 		return true
+	case strings.HasPrefix(code, "42"), code == "XX000":
+		// A parameter's type follows from a column whose type is another now, or is gone ("cache lookup failed for type").
+		return s.unaware(s.notes.at(0), r)
 	}
 	return false
 }

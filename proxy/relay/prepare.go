@@ -135,7 +135,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	var own named
 	var e *prepared.Entry
 	if c.own != nil {
-		if own = c.own.names[string(u.name)]; own.statement != nil {
+		if own = c.own.names[string(significant(u.name))]; own.statement != nil {
 			e = s.cache.Use(own.statement)
 		}
 	}
@@ -223,6 +223,9 @@ func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, pa
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }
 
+// significant is the part of a statement's name that PostgreSQL tells it apart by: NAMEDATALEN less one, 63 bytes (commands/prepare.c).
+func significant(name []byte) []byte { return name[:min(len(name), 63)] }
+
 // notOurs makes a name of the client's that looks like one of ours into one that no statement has.
 func notOurs(name []byte) string { return string(name) + " " }
 
@@ -270,12 +273,13 @@ func (c *Client) parse(w *weave, at int, s *Server) (step Step, passes bool) {
 // parseNamed deals with a whole Parse that has a name. What goes to the server in its place is appended to the desk.
 func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 	own := c.statements()
+	key := string(significant(name))
 	if !isParseBody(body) {
 		s.desk.ToServer = append(s.desk.ToServer, f.Data...)
 		s.owe(owedParse)
 		return
 	}
-	if own.names[string(name)].statement != nil {
+	if own.names[key].statement != nil {
 		s.duplicate(name, body)
 		return
 	}
@@ -300,7 +304,6 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 		s.reject(protocol.ErrStatementMemory())
 		return
 	}
-	key := string(name)
 	if !own.remember(key, statement, s.desk.Table) {
 		s.desk.Table.Release(statement)
 		s.reject(protocol.ErrStatementMemory())
@@ -439,7 +442,8 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 	if s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
-	was := own.remove(string(name), s.desk.Table)
+	key := string(significant(name))
+	was := own.remove(key, s.desk.Table)
 	statement := was.statement
 	ours := bytes.HasPrefix(name, []byte(prepared.Prefix))
 	if statement == nil && !ours {
@@ -453,7 +457,7 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 	if statement == nil {
 		s.owe(owedClose | owedOurs) // to close what is not there is no error
 	} else {
-		s.noted(owedClose|owedOurs, note{kind: noteForget, name: string(name), statement: statement, told: was.told})
+		s.noted(owedClose|owedOurs, note{kind: noteForget, name: key, statement: statement, told: was.told})
 	}
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }

@@ -229,7 +229,7 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 	e := l.End()
 	if e&(noted|protocol.AssignsLocally) == 0 {
 		if n.prepared != nil {
-			delete(n.prepared, string(name))
+			delete(n.prepared, string(significant(name)))
 		}
 		return
 	}
@@ -246,7 +246,7 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 		c := &does.changes[i]
 		c.Exact = c.Exact && types.isText(c.valueParam)
 	}
-	n.prepared[string(name)] = &does
+	n.prepared[string(significant(name))] = &does
 }
 
 // preparedMax bounds the prepared statements with effects that are remembered of one client.
@@ -292,7 +292,7 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 		}
 		return
 	}
-	e := n.prepared[string(name)]
+	e := n.prepared[string(significant(name))]
 	if e == nil {
 		return
 	}
