@@ -13,7 +13,7 @@ GOFILES := find . -name '*.go' -not -path '*/testdata/*' -not -path './.*'
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint unit fuzz sim storm soak bench docs test-pgs drivers fmt docker-check
+.PHONY: help run build test lint unit fuzz sim storm soak bench docs test-pgs drivers suites fmt docker-check
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do \
@@ -54,6 +54,9 @@ storm: ## 5000 SCRAM logins at once while 100 clients run queries
 
 drivers: ## real programs of many drivers in front of both ports; writes docs/DRIVERS.md; ONLY="pgx,JDBC" for some
 	@bash scripts/drivers.sh
+
+suites: ## the drivers' own test suites through both ports; writes docs/SUITES.md; ONLY="pgx,asyncpg" for some
+	@bash scripts/suites.sh
 
 soak: ## the integration tests again and again, for SOAKTIME
 	@TAGS=$(TAGS) SOAKTIME=$(SOAKTIME) bash scripts/soak.sh

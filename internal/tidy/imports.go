@@ -26,6 +26,7 @@ var edges = map[string][]string{
 	"internal/tidy":     {},
 	"compat":            {"*"}, // it plays to the whole
 	"compat/drivers":    {"*"},
+	"compat/suites":     {"*"},
 }
 
 // Imports checks STYLE rule 3: only the edges of the table. Tests may also import internal/..., and a package's own path from its
