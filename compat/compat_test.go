@@ -29,12 +29,18 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 var ports = []string{"transaction", "session", deferring}
 
 // pools makes every transaction of a client run on another server than the one before: what needs the same one must fail, or be made
-// to work.
-const pools = "default_pool_size = 3\nmin_pool_size = 3\nserver_round_robin = true\n"
+// to work. The session port has room for all clients of a script, and for the promoted ones of the other.
+var pools = map[string]string{
+	"transaction": "default_pool_size = 3\nmin_pool_size = 3\nserver_round_robin = true\n",
+	"session":     "default_pool_size = 6\nserver_round_robin = true\n",
+}
 
-// newTargets starts a pooler in front of PostgreSQL and makes a database for each target: "direct" and the ports. version is
+// lanes is how many scripts are played at once, each in databases of its own: a script waits more than it computes.
+const lanes = 2
+
+// newLanes starts a pooler in front of PostgreSQL and makes databases for the targets of each lane: "direct" and the ports. version is
 // PostgreSQL's major one.
-func newTargets(t *testing.T) (targets map[string]Target, version int) {
+func newLanes(t *testing.T, n int) (free chan map[string]Target, version int) {
 	t.Helper()
 	c := pgtest.Shared(t)
 	rows, err := c.Query("select current_setting('server_version_num')::int / 10000")
@@ -43,7 +49,8 @@ func newTargets(t *testing.T) (targets map[string]Target, version int) {
 	noError(t, err)
 	text := fmt.Sprintf("[server]\nhost = %q\nport = %d\napplication_name = \"\"\n[auth]\ntype = \"trust\"\n", c.Host, c.Port)
 	for _, port := range ports {
-		text += fmt.Sprintf("[[listener]]\nname = %q\nlisten = [\"127.0.0.1:0\"]\npool_mode = %q\n%s", port, strings.Replace(port, deferring, "transaction", 1), pools)
+		mode := strings.Replace(port, deferring, "transaction", 1)
+		text += fmt.Sprintf("[[listener]]\nname = %q\nlisten = [\"127.0.0.1:0\"]\npool_mode = %q\n%s", port, mode, pools[mode])
 	}
 	text = strings.Replace(text, "name = \""+deferring+"\"\n", "name = \""+deferring+"\"\ndefer_begin = true\n", 1)
 	path := filepath.Join(t.TempDir(), "config.toml")
@@ -62,12 +69,19 @@ func newTargets(t *testing.T) (targets map[string]Target, version int) {
 	for _, port := range ports {
 		addresses[port] = p.Addresses()[port][0]
 	}
-	targets = map[string]Target{}
-	for name, address := range addresses {
-		targets[name] = newTarget(t, c, "compat_"+name, address)
+	free = make(chan map[string]Target, n)
+	for lane := range n {
+		targets := map[string]Target{}
+		for name, address := range addresses {
+			targets[name] = newTarget(t, c, fmt.Sprintf("compat_%d_%s", lane, name), address)
+		}
+		free <- targets
 	}
-	return targets, version
+	return free, version
 }
+
+// setupLimit is how long the setup of a script may wait for the locks of clients that are gone.
+const setupLimit = 6 * playLimit
 
 // newTarget makes a database. All are called alike in what clients see: nothing they are answered names it.
 func newTarget(t *testing.T, c *pgtest.Cluster, database, address string) Target {
@@ -80,7 +94,7 @@ func newTarget(t *testing.T, c *pgtest.Cluster, database, address string) Target
 	return Target{
 		Address: address, Database: database,
 		Exec: func(sql string) error {
-			ctx, cancel := context.WithTimeout(t.Context(), playLimit)
+			ctx, cancel := context.WithTimeout(t.Context(), setupLimit)
 			defer cancel()
 			_, err := server.Exec(ctx, sql).ReadAll()
 			return err
@@ -157,9 +171,12 @@ func TestScripts(t *testing.T) {
 	if len(scripts) < 60 {
 		t.Errorf("only %d scripts", len(scripts))
 	}
-	targets, version := newTargets(t)
+	free, version := newLanes(t, lanes)
 	for _, script := range scripts {
 		t.Run(script.Name, func(t *testing.T) {
+			t.Parallel()
+			targets := <-free
+			defer func() { free <- targets }()
 			var on []string
 			for _, port := range ports {
 				if !expectedOf(script.Name, port, version).Pending || *playPending {

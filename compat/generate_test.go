@@ -18,14 +18,15 @@ import (
 // drawn here is empty.
 const marker = `CopyFail "marker" | Sync | Query ""`
 
-// queries are simple queries, one or several statements, with every way of ending a transaction.
+// queries are simple queries, one or several statements, with every way of ending a transaction. BEGIN with an isolation level is not among
+// them: see testdata/isolation_behind_describe.txt.
 var queries = []string{
 	"select 1", "select", "select n, 'row ' || n from generate_series(1, 3) n", "select 1/0", "selec", "begin", "begin", "commit", "rollback",
 	"savepoint s", "rollback to s", "release s", "insert into t values (1)", "insert into t values (2), (3)", "delete from t",
 	"insert into t values (4); select count(*) from t; select 1/0", "select 1; commit; select 2", "begin; insert into t values (5)",
 	"commit and chain", "rollback and chain", "do $$ begin raise notice 'n'; end $$", "copy t to stdout", "copy nosuch from stdin",
 	"set local application_name to 'local'; show application_name", "select repeat('x', 20000)", "fetch 1 from p", "insert into d values (1)",
-	"declare q cursor for select n from generate_series(1, 3) n", "close q", "lock table t", "begin isolation level serializable",
+	"declare q cursor for select n from generate_series(1, 3) n", "close q", "lock table t", "begin read only",
 }
 
 // statements are what is prepared: the number of parameters, and the text.
@@ -149,7 +150,8 @@ var generatedOn = flag.String("ports", "session transaction deferring", "ports t
 
 // TestGenerated plays scripts made up at random. -rapid.checks=100000 plays more of them, -rapid.seed=N those of a failure again.
 func TestGenerated(t *testing.T) {
-	targets, _ := newTargets(t)
+	free, _ := newLanes(t, 1)
+	targets := <-free
 	t.Cleanup(func() {
 		if log := pgtest.Shared(t).Log(); strings.Contains(log, "was terminated by signal") {
 			at := strings.Index(log, "was terminated by signal")

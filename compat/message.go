@@ -15,9 +15,10 @@ import (
 //
 //	Query "sql" | Parse name "sql" oid... | Bind portal statement value... | Describe S name | Describe P name | Execute portal rows
 //	Close S name | Close P name | Sync | Flush | Terminate | CopyData "text" | CopyDone | CopyFail "why" | FunctionCall oid value...
-//	PasswordMessage "text" | Raw 51 00 00 00 04
+//	PasswordMessage "text" | Raw 51 00 00 00 04 | Startup 3.0 name=value... | SSLRequest | GSSENCRequest | CancelRequest pid secret
 //
-// A value is text, NULL, or \x and hexadecimal digits for the binary format; "result=binary" asks for binary results. In quotes, \n,
+// A value is text, NULL, or \x and hexadecimal digits for the binary format; "result=text,binary" asks for results in these formats, one
+// for each column or one for all ("binary", "text" or a number). In quotes, \n,
 // \t, \", \\ and \x00 mean what they do in Go, and {1000*ab} is ab a thousand times. xN behind a message repeats it.
 func EncodeLine(line string) ([]byte, error) {
 	var out []byte
@@ -46,8 +47,12 @@ func EncodeLine(line string) ([]byte, error) {
 
 // encode is one message.
 func encode(w []string) ([]byte, error) {
-	if w[0] == "Raw" {
+	switch w[0] {
+	case "Raw":
 		return parseHex(strings.Join(w[1:], ""))
+	case "Startup":
+		up, err := parseStartup(w[1:])
+		return startupBytes(up.Version, up.Params), err
 	}
 	m, err := message(w)
 	if err != nil {
@@ -104,6 +109,14 @@ func message(w []string) (pgproto3.FrontendMessage, error) {
 		return &pgproto3.CopyFail{Message: field(1)}, nil
 	case "PasswordMessage":
 		return &pgproto3.PasswordMessage{Password: field(1)}, nil
+	case "SSLRequest":
+		return &pgproto3.SSLRequest{}, nil
+	case "GSSENCRequest":
+		return &pgproto3.GSSEncRequest{}, nil
+	case "CancelRequest":
+		secret, err := parseHex(field(2))
+		pid, _ := strconv.ParseUint("0"+field(1), 10, 32)
+		return &pgproto3.CancelRequest{ProcessID: uint32(pid), SecretKey: secret}, err
 	case "FunctionCall":
 		return functionCall(field(1), w[min(2, len(w)):])
 	}
@@ -112,13 +125,27 @@ func message(w []string) (pgproto3.FrontendMessage, error) {
 
 func bind(portal, statement string, words []string) (pgproto3.FrontendMessage, error) {
 	m := &pgproto3.Bind{DestinationPortal: portal, PreparedStatement: statement}
-	if len(words) > 0 && words[len(words)-1] == "result=binary" {
-		m.ResultFormatCodes = []int16{1}
-		words = words[:len(words)-1]
-	}
 	var err error
+	if last := len(words) - 1; last >= 0 && strings.HasPrefix(words[last], "result=") {
+		if m.ResultFormatCodes, err = formats(strings.TrimPrefix(words[last], "result=")); err != nil {
+			return nil, err
+		}
+		words = words[:last]
+	}
 	m.ParameterFormatCodes, m.Parameters, err = values(words)
 	return m, err
+}
+
+// formats are the codes of result=.
+func formats(list string) (codes []int16, err error) {
+	for word := range strings.SplitSeq(list, ",") {
+		code, err := strconv.ParseInt(strings.NewReplacer("text", "0", "binary", "1").Replace(word), 10, 16)
+		if err != nil {
+			return nil, err
+		}
+		codes = append(codes, int16(code))
+	}
+	return codes, nil
 }
 
 func functionCall(oid string, words []string) (pgproto3.FrontendMessage, error) {
@@ -234,7 +261,11 @@ func startupPacket(up Startup, database string) []byte {
 		}
 		params = append(params, p)
 	}
-	b := binary.BigEndian.AppendUint32(make([]byte, 4), up.Version)
+	return startupBytes(up.Version, params)
+}
+
+func startupBytes(version uint32, params [][2]string) []byte {
+	b := binary.BigEndian.AppendUint32(make([]byte, 4), version)
 	for _, p := range params {
 		b = append(append(append(append(b, p[0]...), 0), p[1]...), 0)
 	}

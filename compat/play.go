@@ -118,20 +118,19 @@ func (p *player) client(name string) (*client, error) {
 		return c, nil
 	}
 	p.until(name, c, "ReadyForQuery", 1)
-	p.sortLogin(name)
 	return c, nil
 }
 
-// sortLogin puts the ParameterStatus of a login into an order of their own: PostgreSQL says them in that of its hash table.
+// sortLogin puts the ParameterStatus of a login, which BackendKeyData ends, into an order of their own: PostgreSQL says them in that of its
+// hash table.
 func (p *player) sortLogin(name string) {
 	lines := p.transcript[name]
-	slices.SortStableFunc(lines, func(a, b string) int {
-		const status = "ParameterStatus"
-		if strings.HasPrefix(a, status) && strings.HasPrefix(b, status) {
-			return strings.Compare(a, b)
-		}
-		return 0
-	})
+	end := len(lines) - 1
+	begin := end
+	for begin > 0 && strings.HasPrefix(lines[begin-1], "ParameterStatus") {
+		begin--
+	}
+	slices.Sort(lines[begin:end])
 }
 
 // send writes in one go, or byte by byte. A broken socket shows when it is read.
@@ -156,19 +155,26 @@ const bytewiseMax = 4 << 10
 func (p *player) until(name string, c *client, what string, times int) {
 	clear(c.seen)
 	for !c.closed && (what == "closed" || c.seen[what] < times) {
-		line := c.read()
+		line := c.read(what == "byte")
 		p.transcript[name] = append(p.transcript[name], line)
 		c.last = line
 		first, _, _ := strings.Cut(line, " ")
 		c.seen[first]++
+		if first == "BackendKeyData" {
+			p.sortLogin(name)
+		}
 	}
 }
 
-// read is the next message as a line. Any end of the connection, a silence of playLimit among them, is the last.
-func (c *client) read() string {
+// read is the next message as a line, or the next byte alone. Any end of the connection, a silence of playLimit among them, is the last.
+func (c *client) read(alone bool) string {
 	_ = c.socket.SetReadDeadline(time.Now().Add(playLimit))
 	var head [5]byte
-	if _, err := io.ReadFull(c.in, head[:]); err != nil {
+	wanted := len(head)
+	if alone {
+		wanted = 1
+	}
+	if _, err := io.ReadFull(c.in, head[:wanted]); err != nil {
 		c.closed = true
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
@@ -177,6 +183,9 @@ func (c *client) read() string {
 			return "closed in the middle of a message"
 		}
 		return "closed"
+	}
+	if alone {
+		return fmt.Sprintf("byte %q", head[0])
 	}
 	length := binary.BigEndian.Uint32(head[1:])
 	if length < 4 || length > 1<<30 {

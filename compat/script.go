@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,10 +13,12 @@ import (
 //
 //	# An English paragraph: what must happen, and why it is worth playing.
 //	setup create table t (n int)          run beforehand, on PostgreSQL itself, in an empty schema of its own
-//	startup 3.2 application_name=x        how the clients log in, instead of 3.0 with user and database only
+//	startup 3.2 application_name=x        how the clients log in, instead of 3.0 with user and database only; "none": they do not, and
+//	                                      what they are sent first is the first that is sent
 //	client> Parse "" "select 1" | Sync    sent in one go
 //	client until ReadyForQuery x2         read until this message has come (so many times since the last until)
 //	client until closed                   read until the other side closes
+//	client until byte                     read a single byte, the answer to a request for encryption
 //	client reset                          break the socket with a RST; "close": with a FIN, without Terminate
 //	other> Query "notify c"               any other name is a further client, which logs in at its first line
 //	cancel client                         a CancelRequest with the client's key; "cancel client wrong": with a wrong secret
@@ -35,7 +38,7 @@ type Startup struct {
 	Version uint32
 	// Params follow user and database. A parameter without a value is left out: it takes a default away.
 	Params [][2]string
-	// Raw replaces the whole packet.
+	// Raw replaces the whole packet; empty but not nil: nothing is sent.
 	Raw []byte
 }
 
@@ -111,7 +114,7 @@ func (s *Script) add(line string) error {
 		return nil
 	case "startup":
 		var err error
-		s.Startup, err = parseStartup(rest)
+		s.Startup, err = startupOf(rest)
 		return err
 	case "running":
 		s.Steps = append(s.Steps, Step{Action: Running, Text: rest})
@@ -152,15 +155,26 @@ func (s *Script) addWait(client string, words []string) error {
 	return nil
 }
 
-// parseStartup reads "3.2 name=value ...", values quoted if need be; or "raw HEX".
-func parseStartup(text string) (Startup, error) {
+// startupOf reads how clients log in: a version and parameters, values quoted if need be; "raw HEX"; or "none".
+func startupOf(text string) (Startup, error) {
 	words, err := splitWords(text)
-	if err != nil || len(words) == 0 {
-		return Startup{}, fmt.Errorf("startup wants a version: %w", err)
+	if err != nil {
+		return Startup{}, err
 	}
-	if words[0] == "raw" {
+	switch {
+	case len(words) > 0 && words[0] == "raw":
 		raw, err := parseHex(strings.Join(words[1:], ""))
 		return Startup{Raw: raw}, err
+	case len(words) == 1 && words[0] == "none":
+		return Startup{Raw: []byte{}}, nil
+	}
+	return parseStartup(words)
+}
+
+// parseStartup reads "3.2 name=value ...".
+func parseStartup(words []string) (Startup, error) {
+	if len(words) == 0 {
+		return Startup{}, errors.New("a startup packet wants a version")
 	}
 	var major, minor uint32
 	if _, err := fmt.Sscanf(words[0], "%d.%d", &major, &minor); err != nil {
