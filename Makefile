@@ -13,7 +13,7 @@ GOFILES := find . -name '*.go' -not -path '*/testdata/*' -not -path './.*'
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint unit fuzz sim storm soak bench docs test-pgs drivers suites fmt docker-check
+.PHONY: help run build test lint unit fuzz sim storm statements soak bench docs test-pgs drivers suites fmt docker-check
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do \
@@ -51,6 +51,10 @@ test-pgs: ## the integration tests in front of PostgreSQL 14 to 18; VERSIONS="14
 
 storm: ## 5000 SCRAM logins at once while 100 clients run queries
 	go test -count=1 -run TestLoginStorm -v ./proxy -args -storm 5000 -storm-queries 100
+
+statements: ## 10,000 distinct prepared statements from 200 clients over 25 servers, with errors, DEALLOCATE and clients that die
+	go test -tags $(TAGS) -count=1 -timeout 30m -run TestStatementsInDisorder -v ./proxy -args -disorder-clients 200 -disorder-servers 25 \
+		-disorder-statements 10000 -disorder-steps 300
 
 drivers: ## real programs of many drivers in front of both ports; writes docs/DRIVERS.md; ONLY="pgx,JDBC" for some
 	@bash scripts/drivers.sh

@@ -50,7 +50,22 @@ func (b *bare) ask(query []byte) error {
 // again nothing is allocated: with a server for everybody, and with a queue.
 func TestNothingAllocatedPerQuery(t *testing.T) {
 	p := start(t, pgtest.Shared(t), "default_pool_size = 2\nreserve_pool_size = 0\n", "")
+	const text = "select $1::int as a, 'b' as b"
+	prepare := pgtest.Encode(t, &pgproto3.Parse{Name: "S_1", Query: text}, &pgproto3.Describe{ObjectType: 'S', Name: "S_1"}, &pgproto3.Sync{})
+	one, portal := [][]byte{{0, 0, 0, 1}}, &pgproto3.Describe{ObjectType: 'P'}
+	bind := &pgproto3.Bind{PreparedStatement: "S_1", ParameterFormatCodes: []int16{1}, Parameters: one, ResultFormatCodes: []int16{1, 0}}
+	setup := map[string][]byte{
+		"pgx": prepare, "JDBC": prepare, "psycopg": pgtest.Encode(t, &pgproto3.Parse{Name: "_pg3_0", Query: text}, &pgproto3.Sync{}),
+		"unnamed, bound again": pgtest.Encode(t, &pgproto3.Parse{Query: text}, &pgproto3.Describe{ObjectType: 'S'}, &pgproto3.Sync{}),
+	}
 	kinds := map[string][]byte{
+		"pgx":  pgtest.Encode(t, bind, portal, &pgproto3.Execute{}, &pgproto3.Sync{}),
+		"JDBC": pgtest.Encode(t, bind, &pgproto3.Execute{}, &pgproto3.Sync{}),
+		"psycopg": pgtest.Encode(t, &pgproto3.Bind{PreparedStatement: "_pg3_0", Parameters: [][]byte{[]byte("1")}}, portal, &pgproto3.Execute{},
+			&pgproto3.Sync{}),
+		"unnamed, bound again": pgtest.Encode(t, &pgproto3.Bind{Parameters: [][]byte{[]byte("1")}}, &pgproto3.Execute{}, &pgproto3.Sync{}),
+		"lib/pq": pgtest.Encode(t, &pgproto3.Parse{Query: text}, &pgproto3.Describe{ObjectType: 'S'}, &pgproto3.Bind{Parameters: [][]byte{[]byte("1")}},
+			portal, &pgproto3.Execute{}, &pgproto3.Sync{}),
 		"simple": pgtest.Encode(t, &pgproto3.Query{String: "select 1"}),
 		"extended": pgtest.Encode(t, &pgproto3.Parse{Query: "select $1::int"}, &pgproto3.Bind{Parameters: [][]byte{[]byte("1")}},
 			&pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{}, &pgproto3.Sync{}),
@@ -59,10 +74,15 @@ func TestNothingAllocatedPerQuery(t *testing.T) {
 	for kind, query := range kinds {
 		for name, clients := range map[string]int{"idle servers": 1, "queue": 6} {
 			t.Run(kind+"/"+name, func(t *testing.T) {
-				const queries = 6000
+				const queries = 3000
 				all := make([]*bare, clients)
 				for i := range all {
 					all[i] = p.bare(t, p.transaction)
+					if first := setup[kind]; first != nil {
+						if err := all[i].ask(first); err != nil {
+							t.Fatal(err)
+						}
+					}
 				}
 				askAll(t, all, query, 200) // buffers and waiters are made with the first ones
 				before := mallocs()

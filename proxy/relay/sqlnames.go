@@ -97,7 +97,7 @@ func mayMention(text []byte) bool {
 
 // lendable is the client's statement that a text mentions.
 func (c *Client) lendable(text []byte) (named, bool) {
-	if c.own == nil || len(c.own.names) == 0 || !mayMention(text) {
+	if c.own == nil || len(c.own.names) == 0 || !mayMention(text) || mayCopy(text) {
 		return named{}, false
 	}
 	name, ok := mentioned(text)
@@ -105,13 +105,11 @@ func (c *Client) lendable(text []byte) (named, bool) {
 		return named{}, false
 	}
 	own := c.own.names[string(name)]
-	// A COPY would take for its data what comes behind it.
-	return own, own.statement != nil && !bytes.HasPrefix(name, []byte(prepared.Prefix)) && !mayCopy(own.statement.Body())
+	return own, own.statement != nil && !bytes.HasPrefix(name, []byte(prepared.Prefix)) && !mayCopy([]byte(own.statement.Body()))
 }
 
-func mayCopy(text string) bool {
-	return hasPrefixFold(bytes.TrimLeft([]byte(text[:min(begunMin, len(text))]), blanks), "copy")
-}
+// mayCopy: a COPY would take for its data what is sent behind it.
+func mayCopy(text []byte) bool { return bytes.Contains(bytes.ToLower(text), []byte("copy")) }
 
 // lendQuery deals with a Query that mentions a statement of the client's: that is prepared before it under the client's name, and closed behind
 // it. deals is false for any other Query.

@@ -189,9 +189,9 @@ func (s *Server) changeUnnamed(kind owedKind, serial uint64, before *unnamed) {
 		x.kind = noteUnnamedAdd
 	}
 	if s.current > 0 || before == nil {
-		x.undo = &undo{}
+		x.undo = nothingToUndo
 		if before != nil {
-			x.undo.restore, x.undo.unnamed = true, *before
+			x.undo = &undo{restore: true, unnamed: *before}
 			if s.savedBytes += len(before.message); s.savedBytes > savedMax {
 				s.savedBytes -= len(before.message)
 				x.undo.unnamed.message = nil
@@ -202,6 +202,9 @@ func (s *Server) changeUnnamed(kind owedKind, serial uint64, before *unnamed) {
 	}
 	s.noted(kind, x)
 }
+
+// nothingToUndo is that of a noteUnnamedAdd. Nobody writes to it.
+var nothingToUndo = &undo{}
 
 // hasUnnamed reports whether the server has the client's unnamed statement, and whether that is certain.
 func (s *Server) hasUnnamed(own *statements) (has, certain bool) {
