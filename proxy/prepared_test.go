@@ -109,10 +109,11 @@ var (
 	scriptTexts = []string{
 		"select 1", "select 'two'", "select $1::int + 10", "select $1::text || 'x', 5", "values (1), (2), (3)", "selct", "select 1/0",
 		"select nope", "begin", "commit", "rollback", "select 6 as six", "", "select 7", "select 'eight'", "deallocate all",
-		"insert into copied values (1)", "select count(*) >= 0 from copied", "savepoint s", "rollback to s",
+		"execute c", "deallocate b", "execute c(2)", "insert into copied values (1)", "select count(*) >= 0 from copied", "savepoint s", "rollback to s",
 	}
 	scriptQueries = []string{
 		"begin", "commit", "rollback", "select 9", "select 1/0", "select 10; select 11", "deallocate all", "discard all", "begin; select 1/0",
+		"execute c", "execute c(1)", "explain execute c", "set local search_path = pg_catalog", "set datestyle = 'SQL'",
 		"deallocate a", "deallocate prepare \"b\" ;", "DEALLOCATE c", "deallocate hb_1",
 	}
 )
@@ -150,7 +151,11 @@ func (g *scriptWriter) message() pgproto3.FrontendMessage {
 	portal := pick(g, []string{"", "", "p"})
 	switch g.rnd.IntN(12) {
 	case 0, 1, 2, 3:
-		return &pgproto3.Parse{Name: pick(g, scriptNames), Query: pick(g, scriptTexts)}
+		p := &pgproto3.Parse{Name: pick(g, scriptNames), Query: pick(g, scriptTexts)}
+		if p.Name == "c" && !strings.HasPrefix(p.Query, "select") {
+			p.Query = "select 7" // PostgreSQL does not survive an EXECUTE of ROLLBACK TO, for one
+		}
+		return p
 	case 4, 5, 6, 7:
 		b := &pgproto3.Bind{DestinationPortal: portal, PreparedStatement: pick(g, scriptNames)}
 		if g.rnd.IntN(4) == 0 {

@@ -34,9 +34,7 @@ func known(name string) bool {
 }
 
 // expectedFailures are cases that cannot pass on a port, or not yet; the driver "*" stands for all.
-var expectedFailures = []struct{ driver, port, name, why string }{
-	{"asyncpg", "transaction", "ddl", "the statement is prepared anew on a server that lacks it, and asyncpg is not told that its columns are others now"},
-}
+var expectedFailures = []struct{ driver, port, name, why string }{}
 
 func expected(driver, port, name string) (why string) {
 	for _, e := range expectedFailures {

@@ -191,7 +191,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 // useUnnamed is use for the unnamed statement.
 func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, passes bool) {
 	has, certain := s.hasUnnamed(c.own)
-	if !certain {
+	if !certain || c.own != nil && c.own.unnamed.mentions && s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
 	if u.kind == owedBind && c.own != nil && c.own.unnamed.told != (prepared.Shape{}) {
@@ -283,13 +283,13 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 		s.duplicate(name, body)
 		return
 	}
-	if s.Kept && !bytes.HasPrefix(name, []byte(prepared.Prefix)) {
+	if s.Kept && !bytes.HasPrefix(name, []byte(prepared.Prefix)) && !s.hasStray(string(name)) {
 		// SQL's PREPARE may have taken the name: PostgreSQL says so if an empty statement cannot have it.
 		s.desk.ToServer = appendHeader(s.desk.ToServer, protocol.ClientParse, len(name)+1+3)
 		s.desk.ToServer = append(append(s.desk.ToServer, name...), 0, 0, 0, 0)
 		s.owe(owedParse | owedInjected)
 	}
-	if !isASCII(name) || s.Kept {
+	if !isASCII(name) || s.Kept && !s.hasStray(string(name)) {
 		// Whether the bytes are characters is for PostgreSQL to say: it hears the name in a Close of nothing.
 		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, string(name))
 		s.owe(owedClose | owedInjected)
@@ -360,14 +360,17 @@ func (s *Server) duplicate(name, body []byte) {
 	if bytes.HasPrefix(name, []byte(prepared.Prefix)) {
 		own = notOurs(name)
 	}
-	out := appendHeader(s.desk.ToServer, protocol.ClientParse, len(own)+1+3)
-	out = append(append(out, own...), 0, 0, 0, 0) // an empty text, no types
-	s.owe(owedParse | owedInjected)
+	out := s.desk.ToServer
+	if !s.hasStray(own) {
+		out = appendHeader(out, protocol.ClientParse, len(own)+1+3)
+		out = append(append(out, own...), 0, 0, 0, 0) // an empty text, no types
+		s.owe(owedParse | owedInjected)
+		s.strays = append(s.strays, own)
+	}
 	out = appendHeader(out, protocol.ClientParse, len(own)+1+len(body))
 	out = append(append(out, own...), 0)
 	s.desk.ToServer = append(out, body...)
 	s.owe(owedParse)
-	s.strays = append(s.strays, own)
 }
 
 // reject makes the server fail in the place of a message that it does not get; the client is told err, unless the server has something else
@@ -390,12 +393,15 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 	if !complete && size <= unnamedMax {
 		return Step{Verdict: More}, false
 	}
+	mentions := mayMention(b[headerBytes+1:])
+	if mentions && s.mustHold(w, at) {
+		return Step{Verdict: Hold}, false
+	}
 	f, err := c.scanner.Next(b)
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	own := c.statements()
-	mentions := mayMention(f.Data[headerBytes+1:])
 	if mentions {
 		w.cut(at, 0, s.desk)
 		c.lendTo(s, f.Data[headerBytes+1:])

@@ -7,7 +7,8 @@
 // called by one event loop only, and FromClient is given the Server it writes to. Nothing here allocates on the way of a query.
 //
 // Prepared statements: statements.go (who has what), prepare.go (a client's messages), notes.go (what is not certain yet), answers.go
-// (replies that no server gave), weave.go (bytes that change on their way).
+// (replies that no server gave), weave.go (bytes that change on their way), shape.go (columns that have changed), scope.go (what a text means),
+// sqlnames.go (names in SQL).
 //
 // Read verdict.go, then client.go (bytes from the client) and server.go (bytes from the server); owed.go is the queue between them.
 package relay

@@ -150,16 +150,21 @@ func (c *Client) lendQuery(w *weave, at int, s *Server) (step Step, passes, deal
 
 // lend prepares a statement under the client's name for it, until the batch ends.
 func (s *Server) lend(own named) {
-	if slices.Contains(s.strays, own.name) {
-		return
+	if s.hasStray(own.name) { // of another text, perhaps
+		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, own.name)
+		s.owe(owedClose | owedInjected)
+	} else {
+		s.strays = append(s.strays, own.name)
 	}
 	body := own.statement.Body()
 	s.desk.ToServer = appendHeader(s.desk.ToServer, protocol.ClientParse, len(own.name)+1+len(body))
 	s.desk.ToServer = append(append(s.desk.ToServer, own.name...), 0)
 	s.desk.ToServer = append(s.desk.ToServer, body...)
 	s.owe(owedParse | owedInjected)
-	s.strays = append(s.strays, own.name)
 }
+
+// hasStray reports that the server has a statement under a client's own name until the batch ends.
+func (s *Server) hasStray(name string) bool { return slices.Contains(s.strays, name) }
 
 // lendTo is called ahead of a message about a statement whose text may mention another of the client's: PostgreSQL looks that up when it
 // parses, describes, binds and executes.
