@@ -134,7 +134,7 @@ type Listener struct {
 	ClientTLSProtocols string `toml:"client_tls_protocols"` // secure, tlsv1.2, tlsv1.3
 	ClientTLSCiphers   string `toml:"client_tls_ciphers"`   // for TLS 1.2; see CipherSuites
 
-	Promotion       string        `toml:"promotion"` // on, off
+	Promotion       string        `toml:"promotion"` // on, off, error
 	PromoteTo       string        `toml:"promote_to"`
 	LongTransaction time.Duration `toml:"long_transaction"`
 

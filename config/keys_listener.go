@@ -192,8 +192,8 @@ var listenerKeys = []Key{
 	},
 	{
 		Name: "promotion", When: Live,
-		Allowed: []string{"on", "off"},
-		Doc:     "Move the server of a long transaction, or of a client that makes a temporary table and the like, from this listener's pool to that of a session listener. Quick queries do not wait behind it, and what only a connection can hold works. Only in transaction mode; for session state isolation must not be off.",
+		Allowed: []string{"on", "off", "error"},
+		Doc:     "Move the server of a long transaction, or of a client that makes a temporary table and the like, from this listener's pool to that of a session listener. Quick queries do not wait behind it, and what only a connection can hold works. error: refuse statements that make such things (0A000), and move nothing. Only in transaction mode; for session state isolation must not be off, but for error.",
 		field:   of(func(l *Listener) any { return &l.Promotion }),
 	},
 	{

@@ -48,6 +48,8 @@ func TestValidate(t *testing.T) {
 		{"minimum above size", minimal + listener + "min_pool_size = 21\n", "c.toml:6: listener.a.min_pool_size: must not be above default_pool_size (20), is 21"},
 		{"minimum above size of a database", minimal + "[databases.d]\npool_size = 2\nmin_pool_size = 3\n", "c.toml:5: databases.d.min_pool_size: must not be above pool_size (2), is 3"},
 		{"socket mode", minimal + listener + "unix_socket_mode = '0888'\n", `c.toml:6: listener.a.unix_socket_mode: must be an octal number such as "0777"`},
+		{"unknown promotion", minimal + listener + "promotion = 'never'\n", `c.toml:6: listener.a.promotion: must be one of on, off, error, not "never"`},
+		{"no session listener of that name", minimal + listener + "pool_mode = 'transaction'\npromotion = 'error'\npromote_to = 'b'\n", `c.toml:8: listener.a.promote_to: there is no listener "b" with pool_mode session`},
 		{"zero byte", minimal + "[server]\nuser = \"a\\u0000b\"\n", "c.toml:4: server.user: must not contain a zero byte"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -37,6 +37,20 @@ func ErrNoRoomForSession(waited, timeout time.Duration, busy, size int, listener
 	}
 }
 
+// ErrStateRefused: a statement that makes what only a connection can hold, on a listener that refuses those. what says what it makes, session
+// names the listener to use, with its port; empty: there is none. Nothing of the statement reaches a server.
+func ErrStateRefused(what, listener, session string) *Error {
+	hint := fmt.Sprintf("Set promotion = \"on\" for listener %q, or use a connection that is not shared.", listener)
+	if session != "" {
+		hint = fmt.Sprintf("Connect to the session listener %s, or set promotion = \"on\" for listener %q.", session, listener)
+	}
+	return &Error{
+		Severity: "ERROR", Code: "0A000",
+		Message: fmt.Sprintf("%s needs a connection of its own, which listener %q does not give (promotion = \"error\")", what, listener),
+		Hint:    hint,
+	}
+}
+
 // NoticeQueryWait tells a waiting client that it waits.
 func NoticeQueryWait(waited time.Duration) *Error {
 	return &Error{

@@ -113,7 +113,14 @@ var laterErrors = []errorRow{
 		sample:      ErrNoRoomForSession(30*time.Second, 30*time.Second, 10, 10, "session"),
 		settings:    []string{"query_wait_timeout", "default_pool_size", "promotion"},
 		when: "On the transaction port, a statement that makes something which only a connection can hold found no room in the session " +
-			"pool within its `query_wait_timeout`. It was not sent. In a transaction the client is closed, since the transaction cannot be made to fail.",
+			"pool within its `query_wait_timeout`. It was not sent. The rest of its batch is skipped to the Sync, and an open transaction has " +
+			"failed, as for any error of PostgreSQL's.",
+	},
+	{
+		constructor: "ErrStateRefused", sample: ErrStateRefused("a temporary table", "transactional", `"session" (port 6433)`),
+		settings: []string{"promotion"},
+		when: "On a transaction listener with `promotion = \"error\"`, a statement that makes something which only a connection can hold. It is " +
+			"not sent. The rest of its batch is skipped to the Sync, and an open transaction has failed, as for any error of PostgreSQL's.",
 	},
 	{
 		constructor: "ErrCanceledWaiting", sample: ErrCanceledWaiting(),

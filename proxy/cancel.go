@@ -94,7 +94,7 @@ func (w *worker) cancelClient(c *Client, done func()) {
 		done()
 	case c.state == clientActive && c.waiter != nil:
 		w.leaveQueue(c)
-		w.stayUnpromoted(c, closeCanceled, protocol.ErrCanceledWaiting())
+		w.stayUnpromotedInQueue(c, closeCanceled, protocol.ErrCanceledWaiting())
 		w.act()
 		done()
 	case c.state == clientActive && c.server.relay.Owed() > 0:

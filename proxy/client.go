@@ -19,10 +19,12 @@ type Client struct {
 	relay    relay.Client
 	worker   *worker
 	pool     *serverPool
-	counters *poolCounters     // of worker and pool
-	server   *Server           // linked; nil otherwise
-	waiter   *pool.Waiter      // queued for a server; nil otherwise
-	settings protocol.Settings // of the parameters that servers report
+	counters *poolCounters // of worker and pool
+	// application is of worker, pool and the application_name it has now.
+	application *application
+	server      *Server           // linked; nil otherwise
+	waiter      *pool.Waiter      // queued for a server; nil otherwise
+	settings    protocol.Settings // of the parameters that servers report
 
 	next, prev *Client // worker.clients
 	info       *clientInfo
@@ -61,7 +63,7 @@ func newClient(sp *serverPool, base protocol.Session) *Client {
 		c.relay.Own = base.Own
 	}
 	c.relay.Session.Tracked = c.isolation != isolationOff
-	c.relay.Session.Promotes = c.relay.Session.Tracked && sp.limits.Load().promoteTo != ""
+	c.relay.Session.Observed = sp.mode == relay.Session
 	c.setSettings(base.Reported)
 	if sp.limits.Load().defersBegin {
 		c.relay.Defer()
@@ -113,7 +115,7 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 				return total - len(b) // the rest is kept until a server is granted
 			}
 		case relay.Promote:
-			if !c.worker.promote(c) {
+			if !c.worker.promote(c, step.Kind, b) {
 				return total - len(b) // the rest is kept until there is room
 			}
 		case relay.Hold:
@@ -268,6 +270,7 @@ const lastWordsMax = 5 * time.Second
 func (w *worker) forget(c *Client, why closeReason, err *protocol.Error) {
 	w.clients.remove(c)
 	c.counters.clients--
+	c.application.leave(w.loop.Now())
 	c.counters.clientCloses[why]++
 	c.pool.listener.leavePlace(c.pool)
 	w.proxy.cancels.remove(c)
@@ -280,6 +283,7 @@ func (w *worker) adoptClient(c *Client, src eventloop.Source) {
 	c.worker = w
 	c.info.home.Store(int32(w.index))
 	c.counters = w.countersOf(c.pool)
+	c.application = w.enterApplication(c)
 	c.idleSince = w.loop.Now()
 	c.counters.clients++
 	w.clients.add(c)

@@ -26,6 +26,7 @@ const (
 	closeTransactionTimeout
 	closeQueryTimeout
 	closeStatementMode
+	closeStateRefused // promotion = "error"; it is kept, unless it is about to go
 	closeShutdown
 	closeReasons // their number
 )
@@ -35,7 +36,7 @@ func (r closeReason) String() string {
 	return [...]string{
 		"left", "gone", "protocol_violation", "pipelined_behind_error", "query_wait_timeout", "server_login", "server_lost",
 		"setting_refused", "canceled", "client_idle_timeout", "idle_transaction_timeout", "transaction_timeout", "query_timeout", "statement_mode",
-		"shutdown",
+		"state_refused", "shutdown",
 	}[r]
 }
 
@@ -62,7 +63,7 @@ func (p *Proxy) logClose(c *Client, why closeReason, err *protocol.Error) {
 func (c *Client) logAttrs() []any {
 	attrs := []any{
 		"listener", c.pool.key.Listener, "client", addressText(c.info.address), "database", c.pool.key.Database,
-		"user", c.pool.key.User, "application_name", c.info.application,
+		"user", c.pool.key.User, "application_name", c.applicationName(),
 	}
 	if c.info.replication != nil {
 		attrs = append(attrs, "replication", c.info.replication.kind.String())

@@ -19,6 +19,7 @@ type poolCounters struct {
 	clientCloses          [closeReasons]uint64
 	serverCloses          map[string]uint64
 	promotions            [promotionReasons]uint64
+	others                *application // those of the pool that are not told apart; nil: none
 }
 
 // countersOf finds or makes the counters of a pool on this loop.
@@ -63,6 +64,7 @@ func (p *Proxy) Snapshot() Snapshot {
 	p.counts.mu.Unlock()
 	snap.ServerReachable, snap.ServerError = p.reachable.told()
 	place := make(map[*serverPool]int) // in snap.Pools
+	applications := make(map[applicationKey]int)
 	for i, sp := range p.allPools() {
 		snap.Pools = append(snap.Pools, p.poolNumbers(sp))
 		place[sp] = i
@@ -71,13 +73,14 @@ func (p *Proxy) Snapshot() Snapshot {
 		snap.Loops = append(snap.Loops, LoopSnapshot{
 			Index: w.index, Connections: w.loop.Connections(), BusyTotal: w.loop.BusyTotal(),
 		})
-		p.addCounters(&snap, place, w)
+		p.addCounters(&snap, place, applications, w)
 	}
 	for i := range snap.Pools {
 		// Counted a moment apart: never below zero.
 		snap.Pools[i].ClientsIdle = max(0, snap.Pools[i].ClientsIdle-snap.Pools[i].ClientsWaiting)
 	}
 	p.addListeners(&snap)
+	snap.sortApplications()
 	return snap
 }
 
@@ -87,6 +90,7 @@ func (p *Proxy) addListeners(snap *Snapshot) {
 		ls := ListenerSnapshot{Name: l.name, PoolMode: l.mode.String(), Addresses: l.addresses(), Clients: int(l.clients.Load())}
 		if cfg := p.settings.Load().listener(l.name); cfg != nil {
 			ls.MaxClientConn, ls.Size = cfg.MaxClientConn, cfg.DefaultPoolSize
+			ls.SessionListener = p.settings.Load().cfg.SessionListener(cfg)
 		}
 		snap.Listeners = append(snap.Listeners, ls)
 	}
@@ -117,11 +121,17 @@ type loopCounters struct {
 	oldest time.Duration // age of the oldest transaction
 }
 
-// addCounters asks a loop for its counters and adds them to the pools' numbers, whose places in the snapshot are given.
-func (p *Proxy) addCounters(snap *Snapshot, place map[*serverPool]int, w *worker) {
-	answer := make(chan map[*serverPool]*loopCounters, 1)
-	w.loop.Post(func() { answer <- w.copyCounters() })
-	var got map[*serverPool]*loopCounters
+// loopCopy is a copy of what one loop has counted.
+type loopCopy struct {
+	pools        map[*serverPool]*loopCounters
+	applications []application
+}
+
+// addCounters asks a loop for its counters and adds them to the pools' and the applications' numbers, whose places in the snapshot are given.
+func (p *Proxy) addCounters(snap *Snapshot, place map[*serverPool]int, applications map[applicationKey]int, w *worker) {
+	answer := make(chan loopCopy, 1)
+	w.loop.Post(func() { answer <- loopCopy{pools: w.copyCounters(), applications: w.copyApplications()} })
+	var got loopCopy
 	select {
 	case got = <-answer:
 	case <-time.After(snapshotMax):
@@ -129,7 +139,8 @@ func (p *Proxy) addCounters(snap *Snapshot, place map[*serverPool]int, w *worker
 	case <-p.life.Done():
 		return
 	}
-	for sp, c := range got {
+	snap.addApplications(got.applications, applications)
+	for sp, c := range got.pools {
 		if i, known := place[sp]; known {
 			snap.Pools[i].add(&c.poolCounters)
 			snap.Pools[i].OldestTransaction = max(snap.Pools[i].OldestTransaction, c.oldest)

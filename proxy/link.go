@@ -121,8 +121,11 @@ func (w *worker) link(c *Client, s *Server) {
 	c.counters.active++
 	c.held = false
 	s.relay.Parts = c.pool.mode != relay.Session
-	s.relay.Link(&c.relay, &c.counters.tally, &w.desk, c.pool.limits.Load().statementsMax)
+	limits := c.pool.limits.Load()
+	s.relay.Link(&c.relay, &c.counters.tally, &w.desk, limits.statementsMax)
+	c.relay.Session.Promotes = limits.refusesState || limits.promoteTo != "" && c.relay.Session.Tracked
 	s.clocks = relay.Clocks{Progress: w.loop.Now()}
+	s.linkedAt, s.promotedAt = s.clocks.Progress, 0
 	s.parting, s.rolledBack, s.drained = nil, false, 0
 	c.conn.SetReadMax(0)
 	w.watch()
@@ -164,6 +167,7 @@ func (w *worker) unlink(c *Client, s *Server) {
 	}
 	s.cancelLate(true)
 	c.torn = s.relay.Torn()
+	c.application.released(s, w.loop.Now())
 	c.server, s.client = nil, nil
 	s.relay.Unwatch()
 	s.relay.Kept = false

@@ -102,6 +102,7 @@ func (w *worker) shed(n int) {
 func (w *worker) moveClient(c *Client, to *worker) {
 	w.clients.remove(c)
 	c.counters.clients--
+	c.application.leave(w.loop.Now())
 	src := c.conn.Detach()
 	to.loop.Post(func() { to.adoptClient(c, src) })
 }

@@ -40,6 +40,8 @@ type poolSettings struct {
 
 	longTransaction time.Duration // 0: never promoted
 	promoteTo       string        // listener whose pool takes promoted servers; empty: none
+	sessionListener string        // the same, also where nothing is promoted
+	refusesState    bool          // what only a connection can hold is refused
 
 	// statementsMax is max_prepared_statements; 0 where they are not tracked.
 	statementsMax int
@@ -115,7 +117,10 @@ func (p *Proxy) release(sp *serverPool) {
 // forget drops what the loops have counted for a pool that is no more.
 func (p *Proxy) forget(sp *serverPool) {
 	for _, w := range p.workers {
-		w.loop.Post(func() { delete(w.counters, sp) })
+		w.loop.Post(func() {
+			delete(w.counters, sp)
+			w.forgetApplications(sp)
+		})
 	}
 }
 
@@ -208,6 +213,8 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 
 		longTransaction: l.LongTransaction,
 		promoteTo:       s.cfg.PromotionTarget(l),
+		sessionListener: s.cfg.SessionListener(l),
+		refusesState:    l.PoolMode == relay.Transaction.String() && l.Promotion == "error",
 
 		statementsMax: statementsMax(l),
 		defersBegin:   defersBegin(l),

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"fmt"
+	"net"
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
@@ -13,7 +15,8 @@ import (
 // nothing; when its transaction is over the server stays where it counts, and the client comes back for another.
 //
 // A client that is about to make something which only a connection can hold (a temporary table, a session's advisory lock, LISTEN) is
-// promoted for good: the server is its own until it leaves or says DISCARD ALL.
+// promoted for good: the server is its own until it leaves or says DISCARD ALL. With promotion = "error" the statement is refused instead,
+// and no transaction is promoted.
 
 // sessionPool is the pool that a transaction pool's links are promoted to; nil when there is none. Whoever calls it has to release it. The
 // loop's thread.
@@ -64,10 +67,16 @@ func (w *worker) tickPromotion(s *Server, now, long time.Duration) {
 	}
 }
 
-// promote makes its server the client's own, because it is about to say something that only a connection can hold. It reports false when
-// the client has to wait for room in the session pool: reads stop, what it has sent is kept, and ActPromoted resumes it.
-func (w *worker) promote(c *Client) (ready bool) {
-	s := c.server
+// promote makes its server the client's own, because the statement at the start of b makes what only a connection can hold. It reports
+// false when the client has to wait for room in the session pool: reads stop, what it has sent is kept, and ActPromoted resumes it. On a
+// listener that refuses such statements the client goes on without it.
+func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool) {
+	s, limits := c.server, c.pool.limits.Load()
+	c.application.forces(kind, b, c.relay.Session.Dialect)
+	if limits.refusesState {
+		w.stayUnpromoted(c, b, kind, closeStateRefused, protocol.ErrStateRefused(kind.What(), c.pool.key.Listener, w.proxy.sessionListener(limits)))
+		return true
+	}
 	if s.pool != c.pool { // its transaction is long already
 		s.relay.Kept = true
 		return true
@@ -88,10 +97,24 @@ func (w *worker) promote(c *Client) (ready bool) {
 		w.promoted(s, promotedSessionState)
 		return true
 	}
-	c.waiter = wt
+	c.waiter, s.wants = wt, kind
 	c.conn.PauseReads()
 	w.act()
 	return false
+}
+
+// sessionListener names the session listener that a pool's clients may use, as a person would: with its port.
+func (p *Proxy) sessionListener(limits *poolSettings) string {
+	l := p.listenerNamed(limits.sessionListener)
+	if l == nil {
+		return ""
+	}
+	for _, address := range l.addresses() {
+		if _, port, err := net.SplitHostPort(address); err == nil {
+			return fmt.Sprintf("%q (port %s)", l.name, port)
+		}
+	}
+	return fmt.Sprintf("%q", l.name)
 }
 
 // admitted lets a client go on whose server has found room in the session pool.
@@ -108,17 +131,31 @@ func (w *worker) admitted(a pool.Action) {
 	c.conn.ResumeReads()
 }
 
-// stayUnpromoted refuses the statement that there is no room for. Between transactions the client goes on without it; inside one it cannot
-// be told that the transaction has failed while it has not, so it is closed.
-func (w *worker) stayUnpromoted(c *Client, why closeReason, err *protocol.Error) {
+// stayUnpromoted refuses the statement at the start of b that there is no room for, or that its listener does not want. Between
+// transactions the client goes on without it; otherwise the server is made to fail in its place, so that the transaction has failed and
+// the rest of the batch is skipped, as PostgreSQL would have it.
+func (w *worker) stayUnpromoted(c *Client, b []byte, kind relay.StateKind, why closeReason, err *protocol.Error) {
 	s := c.server
-	if !s.relay.Settled() || c.relay.MidMessage() || s.parting != nil {
+	if err.Fatal() || s.parting != nil {
 		c.close(why, err)
 		return
 	}
-	w.unlink(c, s)
-	w.checkin(s)
-	w.refuse(c, why, err)
+	c.application.refused[kind]++
+	if _, tell := c.application.refusalLog.allows(w.loop.Now(), applicationLogEvery); tell {
+		w.proxy.logRefusal(c, why, err)
+	}
+	if !s.relay.Fresh() || c.conn.Unread() || !c.relay.RefuseAlone(b) {
+		c.relay.Reject(err)
+		return
+	}
+	w.scratch = err.Append(w.scratch[:0])
+	c.conn.Send(w.scratch) // the rest of the batch is dropped when it is read; then the server goes back
+}
+
+// stayUnpromotedInQueue is stayUnpromoted for a client that has waited for room: its reads are paused, and what it has sent is kept.
+func (w *worker) stayUnpromotedInQueue(c *Client, why closeReason, err *protocol.Error) {
+	c.conn.KeptBytes(func(b []byte) { w.stayUnpromoted(c, b, c.server.wants, why, err) })
+	c.conn.ResumeReads()
 }
 
 // promoted notes that a linked server counts in the session pool now. It is cleaned before it serves a
@@ -131,8 +168,25 @@ func (w *worker) promoted(s *Server, why promotionReason) {
 	s.dirty, s.foreign = true, true
 	s.pool.welcome.learnFrom(&c.pool.welcome)
 	c.counters.promotions[why]++
-	w.proxy.log.Info("a client has been moved to the session pool's servers; its application is better off on that port",
-		append(c.logAttrs(), "reason", why.String(), "session_listener", s.pool.key.Listener)...)
+	c.application.promotions[why]++
+	s.promotedAt = w.loop.Now()
+	w.logPromotion(c, s, why)
+}
+
+// applicationLogEvery is how often the log tells of promotions and of refused statements of one application: a busy one on the wrong port
+// would fill it. The report counts them all.
+const applicationLogEvery = time.Minute
+
+func (w *worker) logPromotion(c *Client, s *Server, why promotionReason) {
+	untold, tell := c.application.promotionLog.allows(w.loop.Now(), applicationLogEvery)
+	if !tell {
+		return
+	}
+	attrs := append(c.logAttrs(), "reason", why.String(), "session_listener", s.pool.key.Listener)
+	if untold > 0 {
+		attrs = append(attrs, "promotions_since_last_line", untold)
+	}
+	w.proxy.log.Info("a client has been moved to the session pool's servers; its application is better off on that port", attrs...)
 }
 
 // moved notes that a server which nobody has counts in another pool now: it was swapped for one that was promoted.

@@ -35,6 +35,10 @@ type Server struct {
 	reported    map[string]string // with replication: its parameters, until its client has been greeted
 	clocks      relay.Clocks
 
+	linkedAt   time.Duration   // when it was lent to its client
+	promotedAt time.Duration   // when it was promoted since; 0: it was not
+	wants      relay.StateKind // what its client waits for room for
+
 	next, prev *Server // worker.servers
 
 	cancels     int           // cancel requests on their way to it
@@ -178,23 +182,27 @@ func (s *Server) reply(b []byte, finished int) {
 	now := s.worker.loop.Now()
 	s.clocks.Progress = now
 	if finished > 0 && s.replication == nil {
-		s.measure(c.counters, finished, now)
+		s.measure(c, finished, now)
 	}
 	c.counters.sent += uint64(len(b))
 	c.conn.Send(b)
 }
 
 // measure records the times of what has just been answered.
-func (s *Server) measure(counters *poolCounters, finished int, now time.Duration) {
+func (s *Server) measure(c *Client, finished int, now time.Duration) {
 	for range finished {
-		counters.query.Observe(now - s.clocks.Query)
+		c.counters.query.Observe(now - s.clocks.Query)
 	}
 	s.clocks.Query = 0
 	if s.relay.Owed() > 0 {
 		s.clocks.Query = now
 	}
 	if s.relay.TxStatus == relay.StatusIdle {
-		counters.transact.Observe(now - s.clocks.Transaction)
+		c.counters.transact.Observe(now - s.clocks.Transaction)
+		c.application.transacted(now-s.clocks.Transaction, c.pool)
+		if kind, made := c.relay.Session.Made(); made {
+			c.application.forced[kind]++
+		}
 		s.clocks.Transaction, s.clocks.Deferred = 0, 0
 		if s.relay.Owed() > 0 {
 			s.clocks.Transaction = now
@@ -295,6 +303,7 @@ func (s *Server) gone(err error) {
 	}
 	if c != nil {
 		c.torn = s.relay.Torn()
+		c.application.released(s, w.loop.Now())
 		c.server, s.client = nil, nil
 		c.state = clientIdle
 		c.counters.active--

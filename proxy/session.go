@@ -38,6 +38,9 @@ func (c *Client) setSettings(settings protocol.Settings) {
 	c.relay.Session.Dialect = protocol.Dialect{
 		BackslashEscapes: conforming == "off", TrailingQuotes: protocol.HasTrailingQuotes(encoding),
 	}
+	if c.application != nil {
+		c.renamed()
+	}
 }
 
 // resets reports whether a server has to be reset before the client may have it. A dirty one is cleaned at its checkin, unless it was a
@@ -111,6 +114,7 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	if last {
 		return true
 	}
+	c.application.sets += uint64(len(out.Changes))
 	names := c.doubtful(s, &out)
 	if !out.Ask {
 		for _, change := range out.Changes {

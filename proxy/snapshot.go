@@ -18,6 +18,7 @@ type Snapshot struct {
 	Loops            []LoopSnapshot
 	Listeners        []ListenerSnapshot
 	Pools            []PoolSnapshot
+	Applications     []ApplicationSnapshot // by listener, database, user and name
 }
 
 // LoopSnapshot tells how busy one event loop is.
@@ -35,6 +36,8 @@ type ListenerSnapshot struct {
 	MaxClientConn int
 	Clients       int
 	Size          int // default_pool_size: what a pool will have that nobody has used yet
+	// SessionListener is, for a transaction listener, the one that clients belong on who need a connection of their own; empty: there is none.
+	SessionListener string
 }
 
 // PoolSnapshot is one (listener, database, user).

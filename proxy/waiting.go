@@ -62,7 +62,7 @@ func (w *worker) failWaiter(a pool.Action, why closeReason, err *protocol.Error)
 			owner.waiter = nil
 			owner.counters.wait.Observe(a.Waited)
 			if owner.state == clientActive {
-				w.stayUnpromoted(owner, why, err)
+				w.stayUnpromotedInQueue(owner, why, err)
 			} else {
 				w.refuse(owner, why, err)
 			}
@@ -162,7 +162,7 @@ func (w *worker) oldestOf(sp *serverPool, oldest oldestTransaction) oldestTransa
 			continue
 		}
 		if age := now - s.clocks.Transaction; age > oldest.age {
-			oldest = oldestTransaction{age: age, application: s.client.info.application}
+			oldest = oldestTransaction{age: age, application: s.client.applicationName()}
 		}
 	}
 	return oldest

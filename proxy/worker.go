@@ -17,20 +17,21 @@ type worker struct {
 	loop  *eventloop.Loop
 
 	// owned by the loop
-	clients  clientList
-	servers  serverList
-	actions  []pool.Action // what the pools asked for and has not been carried out
-	acting   bool
-	waiters  []*pool.Waiter // recycled
-	counters map[*serverPool]*poolCounters
-	ticker   *eventloop.Ticker
-	quiet    int // ticks in a row that found nothing to watch
-	draining bool
-	scratch  []byte
-	sql      []byte
-	lexer    protocol.Lexer
-	desk     relay.Desk
-	lastIdle time.Duration // when clients were last looked at for client_idle_timeout
+	clients      clientList
+	servers      serverList
+	actions      []pool.Action // what the pools asked for and has not been carried out
+	acting       bool
+	waiters      []*pool.Waiter // recycled
+	counters     map[*serverPool]*poolCounters
+	applications map[applicationKey]*application // at most ApplicationsMax
+	ticker       *eventloop.Ticker
+	quiet        int // ticks in a row that found nothing to watch
+	draining     bool
+	scratch      []byte
+	sql          []byte
+	lexer        protocol.Lexer
+	desk         relay.Desk
+	lastIdle     time.Duration // when clients were last looked at for client_idle_timeout
 }
 
 // tickInterval is how finely time-outs of links are kept; poolTickInterval those of the queue. PgBouncer looks every 333 ms.
@@ -44,6 +45,7 @@ const (
 func newWorker(p *Proxy, index int) (*worker, error) {
 	w := &worker{
 		proxy: p, index: index, quiet: -1, desk: relay.Desk{Table: p.statements}, counters: make(map[*serverPool]*poolCounters),
+		applications: make(map[applicationKey]*application),
 	}
 	options := eventloop.Options{OnPanic: p.contained, OneByOne: !p.settings.Load().cfg.IOUring}
 	if p.env.NewKernel != nil {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -127,6 +128,10 @@ func (c *client) statement() string {
 		if c.run.tracks {
 			return token + "show lock_timeout"
 		}
+	case 10:
+		if c.run.refuses {
+			return token + "load 'x'"
+		}
 	}
 	return fmt.Sprintf("%sselect '%s-%d'", token, c.name, c.serial)
 }
@@ -166,7 +171,11 @@ func (c *client) batch() {
 			c.feeding = true
 		}
 	case 1:
-		c.query(c.statement() + ";" + c.statement())
+		first, second := c.statement(), c.statement()
+		if strings.Contains(first+second, "load") && (bare(first) == "selec" || bare(second) == "selec") {
+			second = first // which of its two faults is told depends on what has been answered by then
+		}
+		c.query(first + ";" + second)
 	case 2, 3, 4, 5:
 		c.extendeds()
 	case 6:

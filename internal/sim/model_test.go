@@ -52,6 +52,7 @@ func randomBatch(rnd *rand.Rand) (batch []message) {
 		"select 'a'", "select 'b'", "select 1/0", "selec", "begin", "commit", "rollback", "set application_name = 'x'", "show application_name",
 		"set lock_timeout = '7s'", "show lock_timeout", "reset lock_timeout", "reset application_name", "reset all", "deallocate all",
 		"copy (select 'c') to stdout", "", "copy sim from stdin",
+		"select rejected_by_hybridbouncer",
 	}
 	pick := func() string { return statements[rnd.IntN(len(statements))] }
 	name := func() string { return []string{"", "", "s1", "s2"}[rnd.IntN(4)] }

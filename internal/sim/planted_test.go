@@ -87,6 +87,9 @@ var planted = []struct {
 	{"an evicted statement is taken to be there", []edit{
 		{"proxy/relay/answers.go", "x.kind == noteEvict && !s.lose(x.statement) ||", "x.kind == noteEvict ||"},
 	}},
+	{"a statement is refused behind the transaction's back", []edit{
+		{"proxy/promotion.go", "!s.relay.Fresh() || c.conn.Unread() ||", "c.conn.Unread() ||"},
+	}},
 	{"a half-closed client is kept for ever", []edit{
 		{"proxy/server.go", "case s.parting != nil &&", "case s.parting != nil && s.closing &&"},
 	}},

@@ -56,6 +56,7 @@ type session struct {
 	prepared map[string]string // statements by their names; replaced, never changed
 	portal   string
 	ended    bool
+	refuses  bool // it is what a client of promotion = "error" sees
 }
 
 // settings are what SET changes: one that PostgreSQL reports, and one that it does not.
@@ -166,6 +167,9 @@ func (s *session) begin() {
 // query is the simple protocol: statements one after the other, until one fails or is a COPY from the client.
 // PostgreSQL parses all of them before it runs the first.
 func (s *session) query(sql string) (replies []message) {
+	if s.refuses && s.refused(sql) {
+		return s.ready([]message{s.abort(refusedFailure())})
+	}
 	for one := range strings.SplitSeq(sql, ";") {
 		if fault := parse(one); fault != nil {
 			return s.ready([]message{s.abort(fault)})
@@ -173,6 +177,21 @@ func (s *session) query(sql string) (replies []message) {
 	}
 	return s.statements(sql)
 }
+
+// refused reports that the pooler does not let the text of a Query through, all of it: something in it makes what only a connection can hold,
+// unless PostgreSQL has to refuse the text anyway.
+func (s *session) refused(sql string) bool {
+	makes, ends := false, false
+	for one := range strings.SplitSeq(sql, ";") {
+		verb, _, _ := strings.Cut(bare(one), " ")
+		makes = makes || verb == "load"
+		ends = ends || verb == "commit" || verb == "rollback"
+	}
+	return makes && (s.tx != 'E' || ends)
+}
+
+// refusedFailure is what the pooler says then.
+func refusedFailure() []byte { return protocol.ErrStateRefused("LOAD", "sim", "").Append(nil) }
 
 func (s *session) statements(sql string) (replies []message) {
 	empty := true
@@ -341,7 +360,7 @@ func abortedFailure() []byte {
 func parse(sql string) []byte {
 	verb, _, _ := strings.Cut(bare(sql), " ")
 	switch verb {
-	case "select", "begin", "commit", "rollback", "set", "reset", "show", "copy", "discard", "deallocate", "":
+	case "select", "begin", "commit", "rollback", "set", "reset", "show", "copy", "discard", "deallocate", "load", "":
 		return nil
 	}
 	return failure("42601", "syntax error at or near \""+verb+"\"")
@@ -356,8 +375,13 @@ func (s *session) check(sql string) []byte {
 	if s.tx == 'E' && verb != "commit" && verb != "rollback" && verb != "" {
 		return abortedFailure()
 	}
-	if bare(sql) == "select rejected_by_hybridbouncer" {
+	switch {
+	case bare(sql) == "select rejected_by_hybridbouncer": // sent in the place of what the pooler refuses
 		return failure("42703", "column \"rejected_by_hybridbouncer\" does not exist")
+	case verb == "load" && s.refuses:
+		return refusedFailure()
+	case verb == "load":
+		return failure("58P01", "could not access file \"x\": No such file or directory")
 	}
 	return nil
 }

@@ -39,6 +39,7 @@ type run struct {
 	tracks        bool // settings that no server reports stay with their client
 	prepares      bool // so do prepared statements
 	defers        bool // defer_begin is on, and clients say BEGIN and COMMIT plainly
+	refuses       bool // what only a connection can hold is refused
 }
 
 // pulse is how often the loops turn when nothing happens.
@@ -102,6 +103,9 @@ func (r *run) configuration(seed uint64) *config.Config {
 	r.statements, r.sessions = l.PoolMode == "statement", l.PoolMode == "session"
 	r.tracks = l.PoolMode == "session" || l.Isolation != "off"
 	r.prepares = l.PoolMode == "session" || l.MaxPreparedStatements > 0
+	if l.PoolMode == "transaction" && w.chance(3) {
+		l.Promotion, r.refuses = "error", true
+	}
 	r.size, r.reserve = 1+w.rnd.IntN(4), w.rnd.IntN(2)
 	l.DefaultPoolSize, l.ReservePoolSize, l.ReservePoolTimeout = r.size, r.reserve, w.between(0, 500*time.Millisecond)
 	r.waitTimeout = w.between(100*time.Millisecond, 3*time.Second)
@@ -186,6 +190,7 @@ func (r *run) enter(i int) error {
 		c.oracle.session.base = settingsOf("") // RESET is PostgreSQL's business there, which had the startup parameters by SET
 		c.oracle.base = c.oracle.session
 	}
+	c.oracle.session.refuses, c.oracle.base.refuses = r.refuses, r.refuses
 	c.socket.onData, c.socket.onEnd = c.receive, c.ended
 	var err error
 	c.proxy, err = r.sim.Adopt(c.key, c.app, parameters(), r.world.rnd.IntN(r.sim.Loops()), c.socket.fd)

@@ -144,6 +144,9 @@ func (s *Server) learn(frame []byte) {
 	}
 }
 
+// failedTransaction is the SQLSTATE of "current transaction is aborted, commands ignored until end of transaction block".
+const failedTransaction = "25P02"
+
 // words is what the client is told instead of the error at the start of rest; nil when that is right as it is.
 func (s *Server) words(rest []byte) []byte {
 	if rest[0] != protocol.ServerErrorResponse || s.owed.front()&owedNoted == 0 {
@@ -155,7 +158,7 @@ func (s *Server) words(rest []byte) []byte {
 	}
 	switch x := s.notes.at(0); x.kind {
 	case noteReject:
-		if string(protocol.SQLState(rest[:size])) == rejectedCode {
+		if code := string(protocol.SQLState(rest[:size])); code == rejectedCode || x.undo.insists && code == failedTransaction {
 			return x.undo.err.Append(nil)
 		}
 	case noteUse:

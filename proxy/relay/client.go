@@ -143,6 +143,12 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		return Step{Verdict: Hold}, false
 	}
 	c.Session.read = false
+	if c.rejection != nil {
+		if !s.passive() {
+			return c.reject(w, at, s)
+		}
+		c.rejection = nil // the server skips it by itself
+	}
 	if c.Session.Promotes && !s.Kept && !s.passive() {
 		if step, judged := c.Session.judge(b, s); judged {
 			return step, false
@@ -202,8 +208,11 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 
 // watch lets the session hear of a message that has been passed over.
 func (c *Client) watch(f protocol.Frame, s *Server) {
-	if c.Session.Tracked {
+	switch {
+	case c.Session.Tracked:
 		c.Session.watch(f, s)
+	case c.Session.Observed:
+		c.Session.observe(f, s)
 	}
 }
 

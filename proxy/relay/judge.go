@@ -34,9 +34,15 @@ func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
 	}
 	s.Lexer.Begin(n.Dialect)
 	s.Lexer.Feed(text)
-	if s.Lexer.End()&holding != 0 {
-		return Step{Verdict: Promote}, true
+	e := s.Lexer.End()
+	if e&holding != 0 && !s.refusesAll(e) {
+		return Step{Verdict: Promote, Kind: kindOfState(e)}, true
 	}
 	n.read = true
 	return Step{}, false
+}
+
+// refusesAll reports that the server is in a failed transaction which a text with these effects does not end: it makes nothing.
+func (s *Server) refusesAll(e protocol.Effects) bool {
+	return s.TxStatus == StatusFailed && s.owed.n == 0 && e&ends == 0
 }

@@ -23,6 +23,7 @@ type undo struct {
 	restore bool // noteUnnamed: the client had another one before
 	unnamed unnamed
 	err     *protocol.Error // noteReject
+	insists bool            // noteReject: it would not have been refused by a failed transaction
 }
 
 type noteKind uint8

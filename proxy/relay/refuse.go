@@ -23,6 +23,29 @@ func (c *Client) Refuse(b []byte) bool {
 	return !c.pipelinesBehind(b)
 }
 
+// RefuseAlone is Refuse of a Query, or of a batch that begins with a Parse, which has arrived to its end with nothing behind it. The
+// unnamed statement ends, as by any such message that fails. It reports false, and refuses nothing, where b holds less or more than that.
+func (c *Client) RefuseAlone(b []byte) bool {
+	for rest := b; len(rest) >= headerBytes; {
+		size, complete := protocol.Whole(rest)
+		if !complete {
+			return false
+		}
+		ends := rest[0] == protocol.ClientQuery || rest[0] == protocol.ClientSync
+		if rest = rest[size:]; !ends {
+			continue
+		}
+		if len(rest) > 0 || !c.Refuse(b) {
+			return false
+		}
+		if c.own != nil && (b[0] == protocol.ClientQuery || b[headerBytes] == 0) {
+			c.own.dropUnnamed()
+		}
+		return true
+	}
+	return false
+}
+
 // pipelinesBehind looks, without consuming, whether b holds anything behind the batch being refused.
 func (c *Client) pipelinesBehind(b []byte) bool {
 	for len(b) >= headerBytes {

@@ -61,6 +61,8 @@ type Client struct {
 	skip     skip
 	defers   bool // see Defer
 	deferred deferral
+	// rejection is what the client is told instead of an answer to its next message; nil: that passes.
+	rejection *protocol.Error
 
 	// Session is what its statements do to its session.
 	Session SessionState

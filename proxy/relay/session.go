@@ -21,12 +21,15 @@ type SessionState struct {
 
 	// Promotes: a statement that makes something which only a connection can hold is judged Promote before it is sent.
 	Promotes bool
+	// Observed: its texts are looked at, though nothing is followed: until one of them leaves something that only a connection can hold.
+	Observed bool
 
 	// Begun: its session did not begin as a server's does. What RESET gives back is then not what the server goes back to, and the caller
 	// has to set it anew before the next message.
 	Begun bool
 
-	read     bool // the lexer has read the text of the message that comes next
+	made     protocol.Effects // what is to be told by Made
+	read     bool             // the lexer has read the text of the message that comes next
 	pending  *pending
 	local    *local             // what decides the meaning of its texts until its transaction ends; nil: nothing of its own
 	prepared map[string]*effect // its prepared statements that have effects; nil: none

@@ -72,6 +72,7 @@ type player struct {
 	tally      Tally
 	desk       Desk
 	names      bool // outcomes show the names of statements
+	lexer      *protocol.Lexer
 
 	toServer, toClient, dropped []byte
 	events                      []string
@@ -115,6 +116,12 @@ func play(t *testing.T, text string, cut func([]byte) int) string {
 			continue
 		case "refuse":
 			p.refuse()
+		case "promotes": // statements that only a connection can hold are judged
+			p.client.Session.Promotes, p.lexer = true, &protocol.Lexer{}
+			continue
+		case "reject":
+			p.client.Reject(&protocol.Error{Severity: "ERROR", Code: "0A000", Message: "refused"})
+			p.runClient()
 		case "full":
 			p.full = true
 			continue
@@ -171,6 +178,9 @@ func (p *player) runClient() {
 				p.event("hold")
 			}
 			p.held = true
+			return
+		case Promote:
+			p.event("promote: " + step.Kind.String())
 			return
 		case Rewrite:
 			p.toServer = append(p.toServer, p.desk.ToServer...)
@@ -244,6 +254,9 @@ func (p *player) link() {
 	p.linked = true
 	p.server.Parts = p.mode != Session
 	p.server.Link(&p.client, &p.tally, &p.desk, p.server.StatementsMax)
+	if p.lexer != nil {
+		p.server.Watch(&p.client, p.lexer)
+	}
 	if p.client.Deferred() {
 		sql := p.server.Begin(&p.client)
 		p.event("begins by " + sql)

@@ -21,8 +21,9 @@ const (
 	// Hold: what comes next rests on replies that are on their way. Read no more of the client, and come again with the same bytes
 	// when the server has said something. N is 0. FromClient only.
 	Hold
-	// Promote: what comes next makes something that only a connection can hold. The server has to become the client's own, then come
-	// again with the same bytes. N is 0. FromClient only.
+	// Promote: what comes next, a whole Query or Parse, makes something that only a connection can hold; Kind says what. The server has to
+	// become the client's own, or the statement has to be refused (Refuse, Reject); then come again with the same bytes. N is 0.
+	// FromClient only.
 	Promote
 	// Answer: drop the bytes and answer CommandComplete with Tag, and ReadyForQuery, ourselves. FromClient only.
 	Answer
@@ -60,8 +61,9 @@ func (v Verdict) String() string {
 // one send.
 type Step struct {
 	Verdict  Verdict
-	Injected bool // Report: caused by the proxy itself
-	Tag      Tag  // Answer
+	Injected bool      // Report: caused by the proxy itself
+	Tag      Tag       // Answer
+	Kind     StateKind // Promote: what the statement makes
 	N        int
 	// Finished counts the ReadyForQuery to the client among the bytes.
 	Finished int

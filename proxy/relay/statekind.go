@@ -1,0 +1,69 @@
+package relay
+
+import (
+	"bytes"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// StateKind is a kind of what only a connection can hold.
+type StateKind uint8
+
+// The kinds.
+const (
+	StateTempTable StateKind = iota
+	StateCursor
+	StatePrepared
+	StateAdvisoryLock
+	StateListen
+	StateLoad
+	StateOther // of dblink, a replication origin; on a session listener also what nobody can tell from the text
+	StateKinds // their number
+)
+
+// stateKinds say what is what, in the order in which a text of several kinds is judged.
+var stateKinds = [StateKinds]struct {
+	effects     protocol.Effects
+	label, what string
+}{
+	StateTempTable:    {protocol.MakesTemp, "temporary_table", "a temporary table"},
+	StateCursor:       {protocol.HoldsCursor, "with_hold_cursor", "a cursor WITH HOLD"},
+	StatePrepared:     {protocol.Prepares, "prepare", "a statement prepared by PREPARE"},
+	StateAdvisoryLock: {protocol.LocksAdvisory, "advisory_lock", "an advisory lock of the session"},
+	StateListen:       {protocol.Listens, "listen", "LISTEN"},
+	StateLoad:         {protocol.Loads, "load", "LOAD"},
+	StateOther:        {protocol.HoldsOther, "other", "a dblink connection or a replication origin"},
+}
+
+// String is the label of the metrics.
+func (k StateKind) String() string { return stateKinds[k].label }
+
+// What is the subject of a sentence about it.
+func (k StateKind) What() string { return stateKinds[k].what }
+
+// Effects are those of a statement that makes it.
+func (k StateKind) Effects() protocol.Effects { return stateKinds[k].effects }
+
+// kindOfState is the first kind that a text with effects makes.
+func kindOfState(e protocol.Effects) StateKind {
+	for k := range StateOther {
+		if e&stateKinds[k].effects != 0 {
+			return k
+		}
+	}
+	return StateOther
+}
+
+// StatementText is the text in a whole Query or Parse at the start of b; what stands behind it in a Parse comes with it, behind its zero
+// byte.
+func StatementText(b []byte) []byte {
+	size, complete := protocol.Whole(b)
+	if !complete || size < headerBytes {
+		return nil
+	}
+	text := b[headerBytes:size]
+	if b[0] == protocol.ClientParse {
+		_, text, _ = bytes.Cut(text, zero)
+	}
+	return text
+}
