@@ -1,5 +1,5 @@
 // Package admin owns the HTTP endpoint: its listening socket, its requests and what they look like. It only formats
-// proxy.Snapshot: /metrics, /health/db, /readyz and the status page cannot disagree about a number. It must not know pools, loops or
+// proxy.Snapshot: /metrics, /health/db, /report/ports, /readyz and the status page cannot disagree about a number. It must not know pools, loops or
 // sockets of clients, and it changes nothing: every request is a look. It asks for no password, so no page may show a secret; that
 // holds because a Snapshot has none.
 //
@@ -7,7 +7,7 @@
 // request is bounded: time to send it, its size, sockets open at once, and Snapshots under way (one; see snapshots.go).
 //
 // Endpoint's methods may be called from any goroutine. Start reading at New for the paths; then metrics.go (the table every metric
-// comes from) and health.go (the levels).
+// comes from), health.go (the levels) and ports.go (who uses the wrong port).
 package admin
 
 import (
@@ -78,6 +78,7 @@ func New(listen string, src Source, log *slog.Logger) *Endpoint {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", e.serveMetrics)
 	mux.HandleFunc("GET /health/db", e.serveHealth)
+	mux.HandleFunc("GET /report/ports", e.servePorts)
 	mux.HandleFunc("GET /healthz", e.serveAlive)
 	mux.HandleFunc("GET /readyz", e.serveReady)
 	mux.HandleFunc("GET /{$}", e.servePage)

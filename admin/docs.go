@@ -13,7 +13,7 @@ import (
 // MetricsDoc gives docs/metrics.md: every metric of the table, and the paths.
 func MetricsDoc() string {
 	var b strings.Builder
-	b.WriteString(metricsIntro)
+	fmt.Fprintf(&b, metricsIntro, proxy.ApplicationsMax)
 	bounds := make([]string, len(proxy.HistogramBounds))
 	for i, bound := range proxy.HistogramBounds {
 		bounds[i] = bound.String()
@@ -24,6 +24,7 @@ func MetricsDoc() string {
 		m := &table[i]
 		fmt.Fprintf(&b, "| `%s%s` | %s | %s | %s | %s |\n", prefix, m.name, m.kind, codes(m.labels), m.help, m.exporter)
 	}
+	b.WriteString(portsIntro)
 	fmt.Fprintf(&b, healthIntro, warningPercent, criticalPercent, emergencyWait/time.Second, answerMax)
 	return b.String()
 }
@@ -46,8 +47,21 @@ The endpoint listens on ` + "`listen` of `[admin]`" + ` and asks for no password
 
 - Text format of Prometheus, or OpenMetrics when asked for. Besides the table it has the numbers of the Go runtime (` + "`go_*`" + `) and of the process (` + "`process_*`" + `).
 - A scrape gathers its numbers once, each event loop giving a copy of its own between two turns. ` + "`/health/db`" + ` and the page show the same ones. Askers at the same moment share one gathering.
-- A pool appears with its first client. Its labels are ` + "`listener`, `database`, `user`" + `, as the client named them; never a query, never an application.
+- A pool appears with its first client. Its labels are ` + "`listener`, `database`, `user`" + `, as the client named them; never a query.
+- ` + "`application`" + ` is the clients' application_name as it is now, cut to 63 bytes, with a ? for whatever is not printable ASCII. Each event loop tells at most %d apart (by listener, database, user and name). Beyond that one that has no clients makes room, and is counted as ` + "`other`" + ` from then on: its own series ends, and begins anew at 0 should it come back. Where all have clients, a new one is ` + "`other`" + ` from the start.
 - Counters start at 0 with the process.
+`
+
+const portsIntro = `
+## /report/ports
+
+Who uses the wrong port: a JSON object whose ` + "`applications`" + ` has an entry for each listener, database, user and application_name, those with an advice first. The status page shows the same as a table. The same bound as for ` + "`application`" + ` above holds; ` + "`others`" + ` is true for those that are not told apart.
+
+- ` + "`advice`" + `: one line, such as ` + "`move \"embedder\" to the session listener \"session\" (6433): 83 transactions over 1s, longest 28s`" + `; empty where there is nothing to say. A transaction listener's application is told to go when it makes what only a connection can hold, or when a quarter of its time in transactions goes into long ones; a session listener's when all of at least 100 transactions were quick and no statement was seen that needs a connection of its own.
+- ` + "`session_state`" + `: statements that make what only a connection can hold, by ` + "`kind`" + `: ` + "`temporary_table`, `with_hold_cursor`, `prepare`, `advisory_lock`, `listen`, `load`, `other`" + `; how many were ` + "`refused`" + `; and one as a ` + "`sample`" + ` without its constants: no number, no string, no comment, no quoted name. On a session listener clients are counted instead, each once, and ` + "`other`" + ` includes statements that nobody can tell from their text, such as DO and CALL.
+- ` + "`long_transactions`" + `: how many lasted for ` + "`from_seconds`" + ` (` + "`long_transaction`" + `, 1 s where that is 0), how many such are open, how long the longest of all transactions took.
+- ` + "`server_seconds`" + `: time that clients had servers; ` + "`promoted_share`, `in_transaction_share`" + `: the part of it with servers that had been moved to a session pool, and the part within transactions.
+- ` + "`sets`" + `: parameters set or reset for a session and followed, on transaction listeners.
 `
 
 const healthIntro = `

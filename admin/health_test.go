@@ -43,7 +43,7 @@ func busySnapshot() proxy.Snapshot {
 		Refusals: map[string]uint64{"28P01": 3, "gone": 2},
 		Loops:    []proxy.LoopSnapshot{{Index: 0, Connections: 1078, BusyTotal: 90 * time.Second}, {Index: 1}},
 		Listeners: []proxy.ListenerSnapshot{
-			{Name: "transactional", PoolMode: "transaction", Addresses: []string{"127.0.0.1:6432"}, MaxClientConn: 1000, Clients: 1000, Size: 25},
+			{Name: "transactional", PoolMode: "transaction", Addresses: []string{"127.0.0.1:6432"}, MaxClientConn: 1000, Clients: 1000, Size: 25, SessionListener: "session"},
 			{Name: "session", PoolMode: "session", Addresses: []string{"127.0.0.1:6433"}, MaxClientConn: 100, Clients: 27, Size: 10},
 		},
 		Pools: []proxy.PoolSnapshot{
@@ -60,6 +60,7 @@ func busySnapshot() proxy.Snapshot {
 			},
 			{Listener: "session", Database: "app", User: "reports", PoolMode: "session", Size: 10, ReserveSize: 2, ServersIdle: 3},
 		},
+		Applications: busyApplications(),
 	}
 	for _, d := range []time.Duration{0, 100 * time.Microsecond, 100*time.Microsecond + 1, 41 * time.Millisecond, time.Hour} {
 		s.Pools[0].WaitTime.Observe(d)

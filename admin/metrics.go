@@ -82,7 +82,7 @@ func (e *Endpoint) serveMetrics(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ours := prometheus.NewRegistry()
-	ours.MustRegister(collector{&scrape{Snapshot: snap, listeners: healthOf(snap), version: e.source.Version()}})
+	ours.MustRegister(collector{scrapeOf(snap, e.source.Version())})
 	promhttp.HandlerFor(prometheus.Gatherers{ours, e.process}, promhttp.HandlerOpts{
 		ErrorHandling:     promhttp.ContinueOnError,
 		ErrorLog:          errorLog{e},

@@ -19,7 +19,7 @@ func TestGenerated(t *testing.T) {
 }
 
 func collectorOf(snap proxy.Snapshot) collector {
-	return collector{&scrape{Snapshot: &snap, listeners: healthOf(&snap), version: "1.2.3-test"}}
+	return collector{scrapeOf(&snap, "1.2.3-test")}
 }
 
 // promlint knows how Prometheus wants names, units and help texts.

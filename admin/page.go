@@ -14,7 +14,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy"
 )
 
-// pageRowsMax bounds the table of pools on the page: a person reads the fullest ones, /metrics has them all.
+// pageRowsMax bounds the tables of pools and of applications on the page: a person reads the first ones, /metrics and /report/ports have all.
 const pageRowsMax = 100
 
 //go:embed page.html
@@ -24,6 +24,7 @@ var pageHTML string
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"percent": func(u usage) string { return fmt.Sprintf("%.1f %%", u.percent()) },
 	"round":   func(d time.Duration) string { return d.Round(time.Millisecond).String() },
+	"share":   func(part float64) string { return fmt.Sprintf("%.1f %%", 100*part) },
 	"join":    func(list []string) string { return strings.Join(list, ", ") },
 }).Parse(pageHTML))
 
@@ -34,6 +35,8 @@ type pageData struct {
 	Listeners []pageListener
 	Pools     []pagePool
 	PoolsLeft int // pools that are not shown
+	Ports     []portRow
+	PortsLeft int // applications that are not shown
 	Loops     []proxy.LoopSnapshot
 	Snapshot  *proxy.Snapshot
 }
@@ -87,6 +90,10 @@ func pageOf(snap *proxy.Snapshot, version string) pageData {
 	})
 	if left := len(d.Pools) - pageRowsMax; left > 0 {
 		d.Pools, d.PoolsLeft = d.Pools[:pageRowsMax], left
+	}
+	d.Ports = portsOf(snap)
+	if left := len(d.Ports) - pageRowsMax; left > 0 {
+		d.Ports, d.PortsLeft = d.Ports[:pageRowsMax], left
 	}
 	return d
 }

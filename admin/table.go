@@ -45,8 +45,18 @@ type sample struct {
 // scrape is what the rows read: one Snapshot, and what is computed from it once.
 type scrape struct {
 	*proxy.Snapshot
-	listeners []listenerHealth
-	version   string
+	listeners    []listenerHealth
+	applications []applicationTotal
+	version      string
+}
+
+func scrapeOf(snap *proxy.Snapshot, version string) *scrape {
+	return &scrape{Snapshot: snap, listeners: healthOf(snap), applications: applicationTotals(snap), version: version}
+}
+
+// byApplication gives the labels of an application and more.
+func byApplication(more ...string) []string {
+	return append([]string{"listener", "application"}, more...)
 }
 
 // with gives the labels of a pool and more.
@@ -100,6 +110,17 @@ var table = []metric{
 	{name: "cancel_requests_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.Cancels) }), help: "Cancel requests received."},
 	{name: "cancel_requests_forwarded_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.CancelsForwarded) }), help: "Cancel requests passed on to PostgreSQL; the others came too late, or with a key nobody has."},
 
+	// Applications: what /report/ports says
+	{name: "application_clients", kind: gauge, labels: byApplication(), samples: applicationNumber(func(a *applicationTotal) float64 { return float64(a.Clients) }), help: "Clients that have this application_name now."},
+	{name: "application_transactions_total", kind: counter, labels: byApplication(), samples: applicationNumber(func(a *applicationTotal) float64 { return float64(a.Transactions) }), help: "Transactions of an application that ended, those cut off included."},
+	{name: "application_long_transactions_total", kind: counter, labels: byApplication(), samples: applicationNumber(func(a *applicationTotal) float64 { return float64(a.LongTransactions) }), help: "Transactions of an application that lasted for long_transaction (1 s where that is 0)."},
+	{name: "application_server_seconds_total", kind: counter, labels: byApplication(), samples: applicationNumber(func(a *applicationTotal) float64 { return a.Held.Seconds() }), help: "Time that clients of an application had servers."},
+	{name: "application_promoted_seconds_total", kind: counter, labels: byApplication(), samples: applicationNumber(func(a *applicationTotal) float64 { return a.Promoted.Seconds() }), help: "Time that clients of an application had servers which had been moved to a session pool."},
+	{name: "application_sets_total", kind: counter, labels: byApplication(), samples: applicationNumber(func(a *applicationTotal) float64 { return float64(a.Sets) }), help: "Parameters that clients of a transaction listener set or reset for their session, and that were followed."},
+	{name: "application_promotions_total", kind: counter, labels: byApplication("reason"), samples: applicationPromotions, help: "Links of an application whose server was moved to a session pool, by reason."},
+	{name: "application_session_state_total", kind: counter, labels: byApplication("kind"), samples: applicationStatements(func(s *proxy.StatementSnapshot) uint64 { return s.Forced }), help: "Statements that make what only a connection can hold, by what they make; on a session listener the clients that said such a thing."},
+	{name: "application_session_state_refusals_total", kind: counter, labels: byApplication("kind"), samples: applicationStatements(func(s *proxy.StatementSnapshot) uint64 { return s.Refused }), help: "Statements that were refused because they make what only a connection can hold: no room in the session pool, or promotion is error."},
+
 	// Listeners: what /health/db says
 	{name: "listener_info", kind: gauge, labels: []string{"listener", "pool_mode"}, samples: listenerInfo, help: "Always 1; tells the pool mode of a listener."},
 	{name: "listener_clients", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.Clients) }), exporter: "pgbouncer_used_clients", help: "Clients of a listener that have proved who they are."},
@@ -143,6 +164,36 @@ func poolMap(of func(*proxy.PoolSnapshot) map[string]uint64) func(*scrape, emitt
 			p := &s.Pools[i]
 			for key, n := range of(p) {
 				emit(sample{number: float64(n)}, p.Listener, p.Database, p.User, key)
+			}
+		}
+	}
+}
+
+// applicationNumber gives one value per listener and application_name.
+func applicationNumber(of func(*applicationTotal) float64) func(*scrape, emitter) {
+	return func(s *scrape, emit emitter) {
+		for i := range s.applications {
+			a := &s.applications[i]
+			emit(sample{number: of(a)}, a.listener, a.name)
+		}
+	}
+}
+
+func applicationPromotions(s *scrape, emit emitter) {
+	for i := range s.applications {
+		a := &s.applications[i]
+		for reason, n := range a.Promotions {
+			emit(sample{number: float64(n)}, a.listener, a.name, reason)
+		}
+	}
+}
+
+func applicationStatements(of func(*proxy.StatementSnapshot) uint64) func(*scrape, emitter) {
+	return func(s *scrape, emit emitter) {
+		for i := range s.applications {
+			a := &s.applications[i]
+			for j := range a.Statements {
+				emit(sample{number: float64(of(&a.Statements[j]))}, a.listener, a.name, a.Statements[j].Kind)
 			}
 		}
 	}
