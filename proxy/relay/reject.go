@@ -47,9 +47,9 @@ func (s *Server) loseUnnamed(own *statements) {
 	s.unnamed.of = nil
 }
 
-// Fresh reports that nothing of the client's is on its way to the server and no transaction is open: a statement that comes now may be
-// refused without it.
-func (s *Server) Fresh() bool { return s.fresh() }
+// Fresh reports that nothing of the client's is on its way to the server, no transaction is open, and the client has not got half of a
+// message: a statement that comes now may be refused without the server.
+func (s *Server) Fresh() bool { return s.fresh() && !s.Torn() }
 
 // endsTransaction reports that a text ends the transaction it comes in: a failed one does not refuse what follows.
 func (n *SessionState) endsTransaction(message []byte, s *Server) bool {
