@@ -99,6 +99,11 @@ var table = []metric{
 	{name: "statements", kind: gauge, samples: number(func(s *scrape) float64 { return float64(s.Statements) }), help: "Distinct prepared statements that clients or servers of transaction listeners hold."},
 	{name: "statement_bytes", kind: gauge, samples: number(func(s *scrape) float64 { return float64(s.StatementBytes) }), help: "Memory of these statements and of their names."},
 
+	// LISTEN on transaction listeners
+	{name: "listening_clients", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ListeningClients) }), help: "Clients that LISTEN and share one server of the pool for it."},
+	{name: "notifications_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.Notifications) }), help: "Notifications sent to these clients. Those that were closed because they do not read are in client_closes_total, with the reason notifications_unread."},
+	{name: "listening_server_losses_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ListenLosses) }), help: "Times that this server was lost while somebody listened; the clients were told that notifications may have been lost."},
+
 	// Comings and goings
 	{name: "client_closes_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *proxy.PoolSnapshot) map[string]uint64 { return p.ClientCloses }), help: "Clients that ended after their login, by reason; a reason appears with its first client."},
 	{name: "server_connects_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ServerConnects) }), help: "Servers opened."},

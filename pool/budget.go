@@ -4,10 +4,11 @@ import "time"
 
 // budget is a limit that several pools share.
 type budget struct {
-	open    int // servers of all states
-	closing int // of those, the ones told goodbye
-	max     int // 0: no limit
-	pools   int // how many share it
+	open      int // servers of all states
+	closing   int // of those, the ones told goodbye
+	max       int // 0: no limit
+	pools     int // how many share it
+	listening int // of the open ones, those that listen; see listening.go
 }
 
 func budgetOf(m map[string]*budget, key string) *budget {

@@ -15,6 +15,9 @@ type Facts struct {
 	Dirty           bool // must be cleaned before anybody else gets it
 }
 
+// Clean reports that nothing of what the gate looks at speaks against a server.
+func (f Facts) Clean() bool { return f == Facts{TxStatus: 'I'} }
+
 // OutcomeKind is what became of a server at the gate.
 type OutcomeKind uint8
 

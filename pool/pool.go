@@ -48,13 +48,14 @@ type Pool struct {
 	Key   Key
 	Owner any // the owner's own
 
-	set      *Set
-	limits   Limits
-	states   [serverStates]serverList
-	open     int // servers of all states: what counts against Size
-	waiters  waiterQueue
-	database *budget
-	user     *budget
+	set       *Set
+	limits    Limits
+	states    [serverStates]serverList
+	open      int // servers of all states: what counts against Size
+	listening int // of the open ones; see listening.go
+	waiters   waiterQueue
+	database  *budget
+	user      *budget
 
 	retryAt  time.Duration // no dial before
 	pause    time.Duration // the last pause after a failed login; 0: the last login succeeded

@@ -200,6 +200,15 @@ func (w *world) check() {
 			w.t.Fatal("somebody waits for a server that nobody opens, although there is none")
 		}
 	}
+	listening := 0
+	for _, s := range w.active {
+		if s.listens {
+			listening++
+		}
+	}
+	if listening > 0 && (w.limits.Size < 2 || w.dbMax > 0 && listening >= w.dbMax) {
+		w.t.Fatalf("%d servers listen, and none is left for queries", listening)
+	}
 	if w.dbMax > 0 && total > w.dbMax {
 		w.t.Fatalf("%d servers of a database that may have %d", total, w.dbMax)
 	}
@@ -345,9 +354,19 @@ func TestRandomOperations(t *testing.T) {
 				maps.DeleteFunc(w.moving, func(_ *Server, other *Waiter) bool { return other == wt })
 				w.carryOut()
 			},
+			"listen": func(t *rapid.T) {
+				s := pick(w.active, "server")
+				if s == nil || w.moving[s] != nil || s.listens || !s.pool.MayListen() {
+					return
+				}
+				s.pool.Listen(s)
+				if !s.pool.MayGoOnListening() {
+					t.Fatal("it may listen, but not go on")
+				}
+			},
 			"promote": func(t *rapid.T) {
 				s := pick(w.active, "server")
-				if s == nil || s.pool != w.pools[0] || w.moving[s] != nil {
+				if s == nil || s.pool != w.pools[0] || w.moving[s] != nil || s.listens {
 					return
 				}
 				from, to := w.pools[0], w.pools[1]

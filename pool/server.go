@@ -20,6 +20,7 @@ type Server struct {
 	borrower *Waiter // for Verify: whom it was lent to; nil for one lent without a queue
 	wants    *Waiter // in the queue of another pool, to be promoted; nil otherwise
 	opensFor *Waiter // in the queue, with Dedicated; nil: lent, or that one has left
+	listens  bool    // see Pool.Listen
 	bornAt   time.Duration
 	usedAt   time.Duration // when it last became idle
 	expireAt time.Duration // lifetime with its jitter; 0: never

@@ -44,6 +44,7 @@ func (s *Server) moveTo(to ServerState) {
 		panic(fmt.Sprintf("bug: a server may not go from %s to %s", s.state, to))
 	}
 	s.stays()
+	s.leavesListening()
 	p := s.pool
 	p.states[s.state].remove(s)
 	if to == ServerClosing {

@@ -6,6 +6,7 @@ import "fmt"
 func (s *Set) Verify() error {
 	s.guarded()
 	open, closing := make(map[*budget]int), make(map[*budget]int)
+	listening := make(map[*budget]int)
 	if len(s.byKey) != len(s.pools) {
 		return fmt.Errorf("%d pools can be found, there are %d", len(s.byKey), len(s.pools))
 	}
@@ -19,9 +20,13 @@ func (s *Set) Verify() error {
 		for _, b := range []*budget{p.database, p.user} {
 			open[b] += p.open
 			closing[b] += p.states[ServerClosing].n
+			listening[b] += p.listening
 		}
 	}
 	for b, n := range open {
+		if b.listening != listening[b] {
+			return fmt.Errorf("a budget counts %d servers that listen, its pools have %d", b.listening, listening[b])
+		}
 		if b.open != n || b.closing != closing[b] {
 			return fmt.Errorf("a budget counts %d servers and %d closing, its pools have %d and %d", b.open, b.closing, n, closing[b])
 		}
@@ -30,13 +35,16 @@ func (s *Set) Verify() error {
 }
 
 func (p *Pool) verify() error {
-	n := 0
+	n, listening := 0, 0
 	for st := range serverStates {
 		walked := 0
 		for sv := p.states[st].first; sv != nil; sv = sv.next {
 			walked++
 			if err := sv.verifyDedicated(); err != nil {
 				return err
+			}
+			if sv.listens {
+				listening++
 			}
 			if sv.state != st || sv.pool != p {
 				return fmt.Errorf("a server of state %s is in list %s", sv.state, st)
@@ -46,6 +54,9 @@ func (p *Pool) verify() error {
 			return fmt.Errorf("list %s counts %d servers and has %d", st, p.states[st].n, walked)
 		}
 		n += walked
+	}
+	if listening != p.listening || listening > 1 {
+		return fmt.Errorf("%d servers listen, %d are counted", listening, p.listening)
 	}
 	if n != p.open {
 		return fmt.Errorf("%d servers are counted, %d are in lists", p.open, n)

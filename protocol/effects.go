@@ -22,7 +22,7 @@ const (
 	Deallocates
 	// Executes: EXECUTE of a prepared statement.
 	Executes
-	// Listens: LISTEN.
+	// Listens: LISTEN. Lexer.Listening tells of which channel.
 	Listens
 	// Unlistens: UNLISTEN.
 	Unlistens

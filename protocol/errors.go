@@ -51,6 +51,42 @@ func ErrStateRefused(what, listener, session string) *Error {
 	}
 }
 
+// ErrListenImpossible: a client of a transaction port says LISTEN, no server can be kept to listen for it, and it cannot have one of its
+// own either (promotion). The statement was not sent.
+func ErrListenImpossible(why string) *Error {
+	return &Error{
+		Severity: "ERROR", Code: "0A000", Message: "LISTEN is not possible on this port: " + why,
+		Hint: "Connect to the session port for LISTEN, or switch promotion on.",
+	}
+}
+
+// ErrListenTimeout: a LISTEN was committed, and no server became free to listen for its client.
+func ErrListenTimeout(timeout time.Duration) *Error {
+	return &Error{
+		Severity: "FATAL", Code: "53300",
+		Message: fmt.Sprintf("no server became free to listen within query_wait_timeout (%s)", span(timeout)),
+		Detail:  "The transaction with the LISTEN was committed, but its notifications would be lost.",
+		Hint:    "Connect again and repeat the LISTEN. Raise default_pool_size, or move long transactions to the session listener.",
+	}
+}
+
+// ErrNotificationsUnread: a client that listens does not read what it hears, or stays in a transaction, until too much waits for it.
+func ErrNotificationsUnread(bytesMax int) *Error {
+	return &Error{
+		Severity: "FATAL", Code: "53200", Message: "terminating connection because its notifications are not read",
+		Detail: fmt.Sprintf("More than %d bytes of notifications wait for this client.", bytesMax),
+		Hint:   "Read from the connection all the time, keep transactions short on one that listens, and connect again.",
+	}
+}
+
+// NoticeNotificationsLost tells a client that listens that there was a time when nobody listened for it, which is over.
+func NoticeNotificationsLost() *Error {
+	return &Error{
+		Severity: "WARNING", Code: "01000", Message: "notifications may have been lost: the connection that listens to PostgreSQL was replaced",
+		Hint: "LISTEN is in force again; look up what the notifications tell of.",
+	}
+}
+
 // NoticeQueryWait tells a waiting client that it waits.
 func NoticeQueryWait(waited time.Duration) *Error {
 	return &Error{

@@ -29,7 +29,9 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
-func errorRows() []errorRow { return slices.Concat(loginErrors, laterErrors, statementErrors) }
+func errorRows() []errorRow {
+	return slices.Concat(loginErrors, laterErrors, statementErrors, listenErrors)
+}
 
 // An error without a row would be missing from docs/errors.md.
 func TestEveryErrorHasOneRow(t *testing.T) {
@@ -64,6 +66,8 @@ func TestSQLStates(t *testing.T) {
 		"ErrReplication": "FATAL 0A000", "ErrReplicationValue": "FATAL 22023", "ErrTLSRequired": "FATAL 28000", "NoticeQueryWait": "NOTICE 00000", "ErrSettingRefused": "FATAL 22023",
 		"ErrProtocol": "FATAL 08P01", "ErrProtocolVersion": "FATAL 0A000", "ErrStatementMode": "FATAL 08P01",
 		"ErrStatementTooLong": "ERROR 54000", "ErrStatementMemory": "ERROR 53200", "ErrResultChanged": "ERROR 0A000", "ErrStateRefused": "ERROR 0A000",
+		"NoticeNotificationsLost": "WARNING 01000", "ErrListenImpossible": "ERROR 0A000", "ErrListenTimeout": "FATAL 53300",
+		"ErrNotificationsUnread": "FATAL 53200",
 	}
 	for _, r := range errorRows() {
 		if have := r.sample.Severity + " " + r.sample.Code; have != want[r.constructor] {

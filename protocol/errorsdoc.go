@@ -94,6 +94,30 @@ var statementErrors = []errorRow{
 	},
 }
 
+// listenErrors are those about LISTEN on a transaction or statement listener.
+var listenErrors = []errorRow{
+	{
+		constructor: "NoticeNotificationsLost", sample: NoticeNotificationsLost(),
+		when: "The server that listened for this client and others was lost, and another listens now. What was notified in between is lost.",
+	},
+	{
+		constructor: "ErrListenImpossible",
+		sample:      ErrListenImpossible("the server that listens would be the only one (default_pool_size, max_db_connections and max_user_connections have to be 2 at least)"),
+		settings:    []string{"default_pool_size", "max_db_connections", "max_user_connections", "promotion"},
+		when: "LISTEN on the transaction port, where no server can be kept to listen for its clients, and the client cannot have one of its own. The " +
+			"text says why. It was not sent. FATAL for clients that listen already when the pool is made too small by a reload.",
+	},
+	{
+		constructor: "ErrListenTimeout", sample: ErrListenTimeout(30 * time.Second), settings: []string{"query_wait_timeout", "default_pool_size"},
+		when: "A LISTEN was committed on a server that counts in another pool (its client is promoted), and no server of the transaction pool " +
+			"became free to listen.",
+	},
+	{
+		constructor: "ErrNotificationsUnread", sample: ErrNotificationsUnread(1 << 20),
+		when: "A client that listens does not read, or stays in a transaction, and a MiB of notifications waits for it.",
+	},
+}
+
 // laterErrors are those after a login, in the order in which a client's work goes.
 var laterErrors = []errorRow{
 	{
@@ -168,7 +192,7 @@ func ErrorsDoc() string {
 	b.WriteString("\n## At the login\n\n")
 	printRows(&b, loginErrors)
 	b.WriteString("\n## Later\n\n")
-	printRows(&b, slices.Concat(laterErrors, statementErrors))
+	printRows(&b, slices.Concat(laterErrors, statementErrors, listenErrors))
 	return b.String()
 }
 
@@ -178,7 +202,7 @@ Printed from the table in ` + "`protocol/errorsdoc.go`" + ` by ` + "`go generate
 
 These are the errors that are the pooler's own, or that it passes on in its own name. All others are PostgreSQL's and go through unchanged. The wording is PostgreSQL's where it has one; the names and numbers in it are examples here.
 
-- **ERROR** keeps the connection, **FATAL** ends it. A **NOTICE** is no error.
+- **ERROR** keeps the connection, **FATAL** ends it. A **NOTICE** or **WARNING** is no error.
 - The severity is in both fields that a client may look at, S and V.
 - What to do is also the HINT that the client gets, unless it is in italics.
 - The pooler's log has the text of every refused login and, with ` + "`log_pooler_errors`" + `, of every error that ended a connection, with the client's user, database and address.

@@ -6,6 +6,8 @@ package protocol
 // judge looks at the kept tokens of a whole statement.
 func (s *statement) judge() {
 	switch string(s.textOf(0)) {
+	case "": // too much has been kept of the statements before it
+		s.effects |= Unreadable
 	case "set":
 		s.judgeSet()
 	case "reset":
@@ -30,13 +32,16 @@ func (s *statement) judge() {
 		switch {
 		case s.is(1, "all"):
 			s.effects |= DiscardsAll
+			s.listens(listening{stops: true, exact: true, ascii: true})
 		case s.is(1, "temp"), s.is(1, "temporary"):
 			s.effects |= DiscardsTemp
 		}
 	case "listen":
 		s.effects |= Listens
+		s.judgeListen(false)
 	case "unlisten":
 		s.effects |= Unlistens
+		s.judgeListen(true)
 	case "notify":
 		s.effects |= Notifies
 	case "load":

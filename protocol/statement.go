@@ -6,6 +6,7 @@ type statement struct {
 	effects     Effects
 	statements  int
 	assignments []assignment
+	listenings  []listening
 	text        []byte // what tokens and assignments point into
 
 	// of the statement
@@ -97,7 +98,7 @@ type assignment struct {
 
 func (s *statement) beginText() {
 	s.effects, s.statements = 0, 0
-	s.assignments, s.text = s.assignments[:0], s.text[:0]
+	s.assignments, s.listenings, s.text = s.assignments[:0], s.listenings[:0], s.text[:0]
 	s.beginStatement()
 }
 

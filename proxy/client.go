@@ -25,6 +25,7 @@ type Client struct {
 	server      *Server           // linked; nil otherwise
 	waiter      *pool.Waiter      // queued for a server; nil otherwise
 	settings    protocol.Settings // of the parameters that servers report
+	listens     *listens          // nil: it does not
 
 	next, prev *Client // worker.clients
 	info       *clientInfo
@@ -64,6 +65,7 @@ func newClient(sp *serverPool, base protocol.Session) *Client {
 	}
 	c.relay.Session.Tracked = c.isolation != isolationOff
 	c.relay.Session.Observed = sp.mode == relay.Session
+	c.relay.Session.Shares = c.shares()
 	c.setSettings(base.Reported)
 	if sp.limits.Load().defersBegin {
 		c.relay.Defer()
@@ -118,6 +120,9 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 			if !c.worker.promote(c, step.Kind, b) {
 				return total - len(b) // the rest is kept until there is room
 			}
+		case relay.Share:
+			c.worker.share(c)
+			return total - len(b) // the rest is kept until the answer
 		case relay.Hold:
 			c.held = true
 			c.conn.PauseReads() // until the server has answered more
@@ -268,6 +273,7 @@ const lastWordsMax = 5 * time.Second
 
 // forget removes a client from every list. Its socket may still be sending the last words.
 func (w *worker) forget(c *Client, why closeReason, err *protocol.Error) {
+	w.silence(c)
 	w.clients.remove(c)
 	c.counters.clients--
 	c.application.leave(w.loop.Now())

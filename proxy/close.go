@@ -26,7 +26,9 @@ const (
 	closeTransactionTimeout
 	closeQueryTimeout
 	closeStatementMode
-	closeStateRefused // promotion = "error"; it is kept, unless it is about to go
+	closeStateRefused        // promotion = "error"; it is kept, unless it is about to go
+	closeNotificationsUnread // it listens and does not read
+	closeListenImpossible    // no server can listen for it any more
 	closeShutdown
 	closeReasons // their number
 )
@@ -36,7 +38,7 @@ func (r closeReason) String() string {
 	return [...]string{
 		"left", "gone", "protocol_violation", "pipelined_behind_error", "query_wait_timeout", "server_login", "server_lost",
 		"setting_refused", "canceled", "client_idle_timeout", "idle_transaction_timeout", "transaction_timeout", "query_timeout", "statement_mode",
-		"state_refused", "shutdown",
+		"state_refused", "notifications_unread", "listen_impossible", "shutdown",
 	}[r]
 }
 

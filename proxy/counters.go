@@ -20,6 +20,9 @@ type poolCounters struct {
 	serverCloses          map[string]uint64
 	promotions            [promotionReasons]uint64
 	others                *application // those of the pool that are not told apart; nil: none
+	listening             int          // clients that LISTEN and share a server for it
+	notifications         uint64       // that they have been sent
+	listenLosses          uint64       // of the shared connection
 }
 
 // countersOf finds or makes the counters of a pool on this loop.
@@ -177,6 +180,9 @@ func (ps *PoolSnapshot) add(c *poolCounters) {
 	ps.StatementsCompared += c.tally.StatementsCompared
 	ps.StatementsChanged += c.tally.StatementsChanged
 	ps.StatementsEvicted += c.tally.StatementsEvicted
+	ps.ListeningClients += c.listening
+	ps.Notifications += c.notifications
+	ps.ListenLosses += c.listenLosses
 	ps.ReceivedBytes += c.received
 	ps.SentBytes += c.sent
 	ps.WaitTime.Add(&c.wait)

@@ -18,3 +18,40 @@ func UserFileFault(p *Proxy) string {
 	defer p.reloading.Unlock()
 	return p.userFile.fault
 }
+
+// ListeningServer is the process id of the server that listens for the clients of a listener's pools; 0: none does now.
+func (p *Proxy) ListeningServer(listener string) uint32 {
+	found := make(chan uint32, 1)
+	w := p.workers[0]
+	w.loop.Post(func() {
+		for _, n := range w.notifiers {
+			if n.pool.key.Listener == listener && n.server != nil {
+				found <- n.server.key.ProcessID
+				return
+			}
+		}
+		found <- 0
+	})
+	return <-found
+}
+
+// Listeners is what is left of clients that listen: subscriptions on all loops, and channels of the servers that listen for them.
+func (p *Proxy) Listeners() (subscriptions, channels int) {
+	for _, w := range p.workers {
+		found := make(chan [2]int, 1)
+		w.loop.Post(func() {
+			var n [2]int
+			for _, a := range w.audiences {
+				n[0] += len(a.channels)
+			}
+			for _, no := range w.notifiers {
+				n[1] += len(no.channels) + len(no.absent) + len(no.sent) + len(no.next)
+			}
+			found <- n
+		})
+		n := <-found
+		subscriptions += n[0]
+		channels += n[1]
+	}
+	return subscriptions, channels
+}

@@ -72,6 +72,11 @@ func (w *worker) lostOnTheWay(s *Server, wt *pool.Waiter, err error) {
 	w.freeWaiter(wt)
 	s.gone(err)
 	switch owner := owner.(type) {
+	case *notifier:
+		if owner.waiter == wt {
+			owner.waiter = nil
+		}
+		owner.seek()
 	case *loginWait:
 		w.queueLogin(owner)
 	case *Client:
@@ -89,6 +94,10 @@ func (w *worker) lostOnTheWay(s *Server, wt *pool.Waiter, err error) {
 
 // granted links a server to the client that has waited for it, and lets the client go on where it stopped.
 func (w *worker) granted(s *Server, wt *pool.Waiter) {
+	if n, ok := wt.Owner.(*notifier); ok {
+		n.obtained(s, wt)
+		return
+	}
 	waited := w.loop.Now() - wt.EnqueuedAt
 	c, isClient := wt.Owner.(*Client)
 	if !isClient {
@@ -169,6 +178,7 @@ func (w *worker) unlink(c *Client, s *Server) {
 	c.torn = s.relay.Torn()
 	c.application.released(s, w.loop.Now())
 	c.server, s.client = nil, nil
+	s.dirty, s.listens = s.dirty || s.listens, false
 	s.relay.Unwatch()
 	s.relay.Kept = false
 	s.relay.Unlink()
@@ -195,6 +205,9 @@ func (w *worker) settle(s *Server) {
 	}
 	if c.relay.Session.Pending() && !w.resolve(c, s, ends) {
 		return // the server has been asked, and is settled again when it has answered
+	}
+	if (c.listens != nil || s.listens) && !w.inform(c, s, ends) {
+		return
 	}
 	keeps := c.pool.mode == relay.Session || s.relay.Kept || c.waiter != nil
 	if keeps && !ends {
@@ -339,6 +352,9 @@ func (w *worker) closeServer(s *Server, reason string) {
 			s.ps.Pool().Close(s.ps, pool.CloseDoubt, now)
 		}
 	})
+	if s.notifier != nil {
+		s.notifier.lost(s)
+	}
 	if !s.relay.Quiet() {
 		w.proxy.cancelServer(s)
 	}

@@ -90,7 +90,7 @@ func (w *worker) shed(n int) {
 	for c := w.clients.first; c != nil && n > 0; {
 		next := c.next
 		to := w.proxy.workerForClient()
-		if c.state == clientIdle && !c.relay.Deferred() && c.conn.Kept() == 0 && c.conn.Backlog() == 0 && to != w {
+		if c.state == clientIdle && !c.relay.Deferred() && c.conn.Kept() == 0 && c.conn.Backlog() == 0 && c.listens == nil && to != w {
 			w.moveClient(c, to)
 			n--
 		}

@@ -120,6 +120,7 @@ func (p *Proxy) forget(sp *serverPool) {
 		w.loop.Post(func() {
 			delete(w.counters, sp)
 			w.forgetApplications(sp)
+			w.forgetListening(sp)
 		})
 	}
 }

@@ -14,9 +14,9 @@ import (
 // to that of a session pool, so that those who come for a quick query do not wait behind it. Nothing reconnects and the client notices
 // nothing; when its transaction is over the server stays where it counts, and the client comes back for another.
 //
-// A client that is about to make something which only a connection can hold (a temporary table, a session's advisory lock, LISTEN) is
-// promoted for good: the server is its own until it leaves or says DISCARD ALL. With promotion = "error" the statement is refused instead,
-// and no transaction is promoted.
+// A client that is about to make something which only a connection can hold (a temporary table, a session's advisory lock, LISTEN where no
+// shared connection can listen for it) is promoted for good: the server is its own until it leaves or says DISCARD ALL. With
+// promotion = "error" the statement is refused instead, and no transaction is promoted.
 
 // sessionPool is the pool that a transaction pool's links are promoted to; nil when there is none. Whoever calls it has to release it. The
 // loop's thread.

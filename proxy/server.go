@@ -25,6 +25,8 @@ type Server struct {
 	settings protocol.Settings // as reported by it
 	own      protocol.Settings // what it has of others; for a session's server only what it began with
 	base     protocol.Settings // as reported at its login: what RESET goes back to
+	listens  bool              // UNLISTEN is due before anybody else gets it
+	notifier *notifier         // of which it is the shared connection; nil otherwise
 	asked    []string          // the parameters whose values it has been asked for
 	lastID   uint32            // of the client that had it last
 	key      protocol.CancelKey
@@ -73,6 +75,9 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 	if s.transit {
 		return 0 // its next loop will read it
 	}
+	if s.notifier != nil {
+		return s.notifier.read(b)
+	}
 	for len(b) > 0 && !s.closing {
 		step := s.relay.FromServer(b)
 		switch step.Verdict {
@@ -84,6 +89,10 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 		case relay.Rewrite:
 			s.rewritten(step)
 			s.dropped()
+		case relay.Overheard:
+			s.client.overhears(b[:step.N])
+		case relay.Ready:
+			s.readied()
 		case relay.Told:
 			s.answered(b[:step.N])
 		case relay.Report:
@@ -300,6 +309,9 @@ func (s *Server) gone(err error) {
 		w.pools(func() {
 			s.ps.Pool().Close(s.ps, pool.CloseLost, w.loop.Now())
 		})
+	}
+	if s.notifier != nil {
+		s.notifier.lost(s)
 	}
 	if c != nil {
 		c.torn = s.relay.Torn()

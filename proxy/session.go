@@ -33,6 +33,7 @@ func parseIsolation(word string) isolation {
 // setSettings changes what the client has of the parameters that servers report.
 func (c *Client) setSettings(settings protocol.Settings) {
 	c.settings, c.relay.Settings = settings, settings
+	c.relay.Session.UTF8 = c.inUTF8(settings)
 	conforming, _ := settings.Get("standard_conforming_strings")
 	encoding, _ := settings.Get("client_encoding")
 	c.relay.Session.Dialect = protocol.Dialect{
@@ -110,6 +111,7 @@ func (c *Client) tell(settings protocol.Settings) {
 // has been asked: the answer brings the two here again. last: the client will not be there to be told.
 func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	out := c.relay.Session.Resolve()
+	c.listened(s, &out.Listened)
 	s.dirty = s.dirty || out.Leftovers || last
 	if last {
 		return true
@@ -263,6 +265,7 @@ func (c *Client) resetAll(s *Server, discard bool) {
 	c.relay.Own, s.own = own, left
 	if discard {
 		s.relay.Kept = false // nothing is left that only a connection holds
+		c.relay.Session.Shares = c.shares()
 	}
 }
 
@@ -270,6 +273,12 @@ func (c *Client) resetAll(s *Server, discard bool) {
 func (s *Server) answered(row []byte) {
 	names, c := s.asked, s.client
 	s.asked = nil
+	if c != nil && c.listens != nil && c.listens.asked != nil {
+		if !c.answeredListens(row) {
+			s.unreadable()
+		}
+		return
+	}
 	ok := protocol.Columns(row, func(i int, value []byte) {
 		if i >= len(names) || c == nil {
 			return
@@ -287,6 +296,10 @@ func (s *Server) answered(row []byte) {
 		}
 	})
 	if !ok {
-		s.distrusted(protocol.ErrServerLost().WithDetail("the server sent a row that cannot be read; its connection was closed."))
+		s.unreadable()
 	}
+}
+
+func (s *Server) unreadable() {
+	s.distrusted(protocol.ErrServerLost().WithDetail("the server sent a row that cannot be read; its connection was closed."))
 }

@@ -70,6 +70,9 @@ type PoolSnapshot struct {
 
 	StatementsCompared uint64 // Binds held until a statement prepared anew had been compared with what the client was told of it
 	StatementsChanged  uint64 // of those, the ones refused because it was no longer so
+	ListeningClients   int    // clients that LISTEN and share a server for it
+	Notifications      uint64 // sent to them
+	ListenLosses       uint64 // times that this server was lost
 
 	ErrorsByClass  map[string]uint64 // first two characters of the SQLSTATE
 	ServerConnects uint64

@@ -54,6 +54,9 @@ func (w *worker) notifyWaiter(a pool.Action) {
 // failWaiter tells a waiter that it gets no server.
 func (w *worker) failWaiter(a pool.Action, why closeReason, err *protocol.Error) {
 	switch owner := a.Waiter.Owner.(type) {
+	case *notifier:
+		owner.failed(a.Waiter)
+		return
 	case *loginWait:
 		w.countersOf(owner.pool).wait.Observe(a.Waited)
 		owner.resolve(err)

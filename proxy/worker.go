@@ -31,6 +31,8 @@ type worker struct {
 	sql          []byte
 	lexer        protocol.Lexer
 	desk         relay.Desk
+	audiences    map[*serverPool]*audience
+	notifiers    []*notifier   // of the first loop only
 	lastIdle     time.Duration // when clients were last looked at for client_idle_timeout
 }
 
@@ -46,6 +48,7 @@ func newWorker(p *Proxy, index int) (*worker, error) {
 	w := &worker{
 		proxy: p, index: index, quiet: -1, desk: relay.Desk{Table: p.statements}, counters: make(map[*serverPool]*poolCounters),
 		applications: make(map[applicationKey]*application),
+		audiences:    make(map[*serverPool]*audience),
 	}
 	options := eventloop.Options{OnPanic: p.contained, OneByOne: !p.settings.Load().cfg.IOUring}
 	if p.env.NewKernel != nil {
@@ -70,6 +73,7 @@ func (w *worker) startJanitor() {
 			w.proxy.set.Tick(now)
 		})
 		w.act()
+		w.tickNotifiers(now)
 	}).Start()
 	w.loop.Every(proofsKept, func(time.Duration) { w.proxy.forgetProofs() }).Start()
 }

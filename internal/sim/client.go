@@ -107,6 +107,9 @@ func (c *client) statement() string {
 	c.serial++
 	w := c.run.world
 	token := fmt.Sprintf("/*%s*/", c.name)
+	if c.run.listens && w.chance(4) {
+		return token + c.notifying()
+	}
 	switch w.rnd.IntN(14) {
 	case 0:
 		return token + "select 1/0"
@@ -134,6 +137,20 @@ func (c *client) statement() string {
 		}
 	}
 	return fmt.Sprintf("%sselect '%s-%d'", token, c.name, c.serial)
+}
+
+// notifying is one about notifications.
+func (c *client) notifying() string {
+	channel := fmt.Sprintf("n%d", c.run.world.rnd.IntN(3))
+	switch c.run.world.rnd.IntN(9) {
+	case 0, 1, 2:
+		return "listen " + channel
+	case 3:
+		return "unlisten " + channel
+	case 4:
+		return "unlisten *"
+	}
+	return fmt.Sprintf("notify %s, '%s-%d'", channel, c.name, c.serial)
 }
 
 // common is a statement that other clients prepare too.

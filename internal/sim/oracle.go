@@ -29,6 +29,7 @@ type oracle struct {
 	ready   int    // ReadyForQuery seen
 	copying bool   // CopyInResponse was the last reply
 	fatal   bool   // the last word has come
+	hearing
 }
 
 func newOracle(app string) *oracle {
@@ -37,7 +38,10 @@ func newOracle(app string) *oracle {
 }
 
 // sends notes what the client sends.
-func (o *oracle) sends(m message) { o.sent = append(o.sent, m) }
+func (o *oracle) sends(m message) {
+	o.sent = append(o.sent, m)
+	o.listens(m)
+}
 
 // hears judges bytes that have arrived. faults: servers may be lost.
 func (o *oracle) hears(b []byte, faults bool) error {
@@ -75,13 +79,24 @@ func (o *oracle) judge(actual []byte, faults bool) error {
 	if actual[0] == 'E' && o.pooler(actual, faults) {
 		return nil
 	}
+	if actual[0] == 'A' && o.run != nil {
+		return o.hearsNote(actual)
+	}
 	expected := o.advance()
 	if expected && bytes.Equal(o.out[o.at], actual) {
+		if actual[0] == 'Z' {
+			if err := o.hearsAll(faults); err != nil {
+				return err
+			}
+		}
 		o.pass(actual)
 		return nil
 	}
 	if actual[0] == 'N' && bytes.Contains(actual, []byte("query_wait_notify")) {
 		return nil // the pooler's own
+	}
+	if actual[0] == 'N' && faults && bytes.Contains(actual, []byte("notifications may have been lost")) {
+		return nil
 	}
 	if actual[0] == 'E' && (o.canceled(actual) || o.refuse(actual) || o.aborted(actual)) {
 		return nil
@@ -101,6 +116,9 @@ func (o *oracle) pass(actual []byte) {
 		o.ready++
 		o.begun, o.vain = o.unserved(), false
 		o.base, o.sent, o.heard = o.session, slices.Clone(o.sent[o.next:]), 0
+		if o.run != nil {
+			o.hearing.sent = slices.Clone(o.hearing.sent[o.next:])
+		}
 		o.next, o.out, o.at = 0, nil, 0
 	}
 }

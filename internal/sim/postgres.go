@@ -57,6 +57,7 @@ type session struct {
 	portal   string
 	ended    bool
 	refuses  bool // it is what a client of promotion = "error" sees
+	notifying
 }
 
 // settings are what SET changes: one that PostgreSQL reports, and one that it does not.
@@ -140,6 +141,7 @@ func (s *session) abort(fault []byte) []byte {
 		s.settings = s.before
 	}
 	s.begun = false
+	s.rollback()
 	if s.tx != 'I' {
 		s.tx, s.begun = 'E', true
 	}
@@ -149,6 +151,7 @@ func (s *session) abort(fault []byte) []byte {
 // ready ends a Query or a batch.
 func (s *session) ready(replies []message) []message {
 	if s.tx == 'I' {
+		s.commit()
 		s.begun, s.portal = false, ""
 	}
 	if s.settings.app != s.reported {
@@ -360,7 +363,7 @@ func abortedFailure() []byte {
 func parse(sql string) []byte {
 	verb, _, _ := strings.Cut(bare(sql), " ")
 	switch verb {
-	case "select", "begin", "commit", "rollback", "set", "reset", "show", "copy", "discard", "deallocate", "load", "":
+	case "select", "begin", "commit", "rollback", "set", "reset", "show", "copy", "discard", "deallocate", "load", "listen", "unlisten", "notify", "":
 		return nil
 	}
 	return failure("42601", "syntax error at or near \""+verb+"\"")
@@ -414,11 +417,20 @@ func literal(sql string) string {
 // run executes one statement that check has let pass.
 func (s *session) run(sql string, simple bool) (replies []message, fault []byte) {
 	plain := bare(sql)
+	if replies, ok := s.statement(plain, sql); ok {
+		return replies, nil
+	}
 	switch {
 	case plain == "select 1/0":
 		return nil, failure("22012", "division by zero")
 	case strings.Contains(plain, "pg_catalog.getdatabaseencoding()"):
 		return s.values(sql), nil
+	case strings.HasPrefix(plain, "select (select '1' from pg_catalog.pg_listening_channels()"):
+		return s.listensTo(sql), nil
+	case strings.HasPrefix(plain, "select pg_catalog.set_config("):
+		return []message{describe(sql), complete("SELECT 0")}, nil
+	case strings.HasPrefix(plain, "set client_encoding"):
+		return []message{complete("SET")}, nil
 	case strings.HasPrefix(plain, "select "):
 		return s.row(sql, literal(sql), "SELECT 1", simple), nil
 	case plain == "show application_name":
@@ -456,6 +468,7 @@ func (s *session) run(sql string, simple bool) (replies []message, fault []byte)
 		}
 		s.deallocate()
 		s.settings = s.base
+		s.doing = append(slices.Clone(s.doing), "unlisten *")
 		return []message{complete("DISCARD ALL")}, nil
 	}
 	return s.boundary(plain), nil
@@ -519,6 +532,10 @@ func (s *session) boundary(plain string) (replies []message) {
 	if tag == "ROLLBACK" && s.begun {
 		s.settings = s.before
 	}
+	if tag == "ROLLBACK" {
+		s.rollback()
+	}
+	s.commit()
 	s.tx, s.begun = 'I', false
 	return append(replies, complete(tag))
 }

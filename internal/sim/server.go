@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ type server struct {
 	gone    bool
 	heardOf bool // the other side has closed
 	goodbye bool // Terminate is on its way
+	inbox   []note
 
 	owner string // whose transaction or batch is open
 	batch bool   // an extended-protocol message came and its Sync did not
@@ -84,6 +86,10 @@ const flushBytes = 8 << 10
 func (v *server) answer(m message) {
 	flush := m.kind() == 'H'
 	replies := v.session.step(m, v.cancel)
+	v.run.publish(v)
+	if last := len(replies) - 1; last >= 0 && replies[last][0] == 'Z' && v.session.tx == 'I' {
+		replies = slices.Concat(replies[:last], v.heard(), replies[last:])
+	}
 	for _, reply := range replies {
 		v.out = append(v.out, reply...)
 		switch reply[0] {

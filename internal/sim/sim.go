@@ -40,6 +40,10 @@ type run struct {
 	prepares      bool // so do prepared statements
 	defers        bool // defer_begin is on, and clients say BEGIN and COMMIT plainly
 	refuses       bool // what only a connection can hold is refused
+	listens       bool // LISTEN works
+
+	notes map[pool.Key][]note // by database, in the order of their commits
+	noted int                 // of all databases
 }
 
 // pulse is how often the loops turn when nothing happens.
@@ -51,7 +55,7 @@ const quietTime = 40 * time.Second
 // Run simulates until every client is through, or for a number of steps at most. The error says how to see it again. What happens is
 // written to out; nil: nowhere.
 func Run(seed uint64, steps int, out io.Writer) error {
-	r := &run{world: newWorld(seed), dialing: make(map[pool.Key]int)}
+	r := &run{world: newWorld(seed), dialing: make(map[pool.Key]int), notes: make(map[pool.Key][]note)}
 	if out != nil {
 		r.world.trace = &trace{out: out, now: &r.world.now}
 	}
@@ -116,6 +120,7 @@ func (r *run) configuration(seed uint64) *config.Config {
 	l.PoolIdleTimeout = w.between(50*time.Millisecond, 2*time.Second)
 	l.ServerCheckDelay = w.between(10*time.Millisecond, time.Second)
 	l.ServerRoundRobin = w.chance(2)
+	r.listens = r.sessions || r.tracks && r.size > 1 // one server has to be left
 	cfg.Listeners = []config.Listener{l}
 	r.cancels = w.chance(2)
 	r.faults = w.chance(4)
@@ -186,6 +191,7 @@ func (r *run) enter(i int) error {
 	c.batches = 1 + r.world.rnd.IntN(12)
 	c.oracle = newOracle(c.app)
 	c.oracle.defers = r.defers
+	c.oracle.hearing = hearing{run: r, key: c.key, got: map[int]bool{}, from: map[string]int{}, floor: map[string]int{}}
 	if r.sessions {
 		c.oracle.session.base = settingsOf("") // RESET is PostgreSQL's business there, which had the startup parameters by SET
 		c.oracle.base = c.oracle.session

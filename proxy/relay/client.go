@@ -57,6 +57,7 @@ func (c *Client) run(b []byte, s *Server) Step {
 			}
 			return step
 		}
+		c.Session.Cleared = false
 		run += step.N
 		if w.full() {
 			break
@@ -149,10 +150,13 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		}
 		c.rejection = nil // the server skips it by itself
 	}
-	if c.Session.Promotes && !s.Kept && !s.passive() {
+	if (c.Session.Promotes && !s.Kept || c.Session.Shares) && !s.passive() {
 		if step, judged := c.Session.judge(b, s); judged {
 			return step, false
 		}
+	}
+	if c.Session.serial(b[0], s) {
+		return Step{Verdict: Hold}, false
 	}
 	switch b[0] {
 	case protocol.ClientParse, protocol.ClientBind, protocol.ClientDescribe, protocol.ClientClose:

@@ -42,6 +42,16 @@ func (s *Server) Ask() {
 // Asking reports that the answer to Ask is due.
 func (s *Server) Asking() bool { return s.owed.front()&^owedMarks == owedAsked }
 
+// Injecting reports that a query of the proxy's own has not been answered.
+func (s *Server) Injecting() bool {
+	for i := range s.owed.n {
+		if k := s.owed.at(i); k&owedInjected != 0 && k.endsWithReady() {
+			return true
+		}
+	}
+	return false
+}
+
 // Hidden reports that what the server says next answers the proxy itself.
 func (s *Server) Hidden() bool { return s.hidden() }
 

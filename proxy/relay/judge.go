@@ -10,11 +10,22 @@ import (
 const holding = protocol.Prepares | protocol.HoldsCursor | protocol.MakesTemp | protocol.LocksAdvisory | protocol.HoldsOther |
 	protocol.Listens | protocol.Loads
 
+// holding are those that this client needs a server of its own for.
+func (n *SessionState) holding() protocol.Effects {
+	if n.Shares {
+		return holding &^ protocol.Listens
+	}
+	return holding
+}
+
 // judgedMax is the longest message that is read before it is sent. What a longer one makes is cleaned away after its transaction.
 const judgedMax = 32 << 10
 
-// judge reads the text of a Query or Parse ahead of sending it. judged is false when it may go.
+// judge reads the text of a Query or Parse ahead of sending it, and looks at a Bind. judged is false when it may go.
 func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
+	if b[0] == protocol.ClientBind {
+		return n.sharesBind(b, s)
+	}
 	if b[0] != protocol.ClientQuery && b[0] != protocol.ClientParse {
 		return Step{}, false
 	}
@@ -35,8 +46,11 @@ func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
 	s.Lexer.Begin(n.Dialect)
 	s.Lexer.Feed(text)
 	e := s.Lexer.End()
-	if e&holding != 0 && !s.refusesAll(e) {
-		return Step{Verdict: Promote, Kind: kindOfState(e)}, true
+	if n.sharesText(s.Lexer, e, b[0] == protocol.ClientParse) {
+		return s.share(), true
+	}
+	if n.Promotes && !s.Kept && e&n.holding() != 0 && !s.refusesAll(e) {
+		return Step{Verdict: Promote, Kind: kindOfState(e & n.holding())}, true
 	}
 	n.read = true
 	return Step{}, false

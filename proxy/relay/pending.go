@@ -18,6 +18,8 @@ type pending struct {
 	repaired int    // those that NewChanges has told of
 	awaits   bool   // an effect is bound and not executed yet
 	portal   string // to which
+
+	listenings listenings
 }
 
 // add notes a change. Who the session acts as is asked for: setting one sets the other.
@@ -52,11 +54,13 @@ func (p *pending) executed(frame []byte) {
 // failed notes an error: its transaction comes to nothing, if it is not saved by a savepoint.
 func (p *pending) failed() {
 	p.broken, p.told = true, len(p.changes)
+	p.listenings.failed = true
 }
 
 // ready notes a ReadyForQuery. An error undoes what was noted, unless some of it was committed before; a transaction that goes on behind
 // one has been rolled back to a savepoint.
 func (p *pending) ready(status byte, more bool) {
+	p.listenings.ready(status)
 	switch {
 	case p.broken && status == StatusIdle:
 		p.broken = false
@@ -76,6 +80,7 @@ func (p *pending) ready(status byte, more bool) {
 // completed notes the tag of a command while something is pending.
 func (p *pending) completed(frame []byte) {
 	tag := protocol.CommandTag(frame)
+	p.listenings.tagged(tag)
 	switch string(tag) {
 	case "COMMIT", "PREPARE TRANSACTION":
 		p.ends++
@@ -101,7 +106,8 @@ func (p *pending) ended() {
 func (n *SessionState) Resolve() Outcome {
 	p := n.pending
 	n.pending = nil
-	out := Outcome{Leftovers: p.effects&leftovers != 0, AskAll: p.effects&(protocol.Opaque|protocol.Unreadable) != 0}
+	out := Outcome{Listened: n.listened(p), AskAll: p.effects&(protocol.Opaque|protocol.Unreadable) != 0}
+	out.Leftovers = p.effects&n.leftovers() != 0
 	p.unsure = p.unsure || p.awaits || p.ends > 1
 	if p.ends == 1 && p.undone && !p.unsure {
 		return out

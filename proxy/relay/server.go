@@ -27,6 +27,12 @@ func (s *Server) FromServer(b []byte) Step {
 				}
 				return single
 			}
+			if rest[0] == protocol.ServerReadyForQuery && s.withholds(rest) {
+				if step.N > 0 {
+					break
+				}
+				return s.readyAlone(rest)
+			}
 			if mended, alone := s.mend(rest, step.N == 0); alone {
 				if step.N > 0 {
 					break
@@ -74,9 +80,11 @@ func (s *Server) FromServer(b []byte) Step {
 func (s *Server) single(rest []byte) (step Step, alone bool) {
 	switch rest[0] {
 	case protocol.ServerReadyForQuery, protocol.ServerErrorResponse, protocol.ServerParameterStatus:
+	case protocol.ServerNotificationResponse:
+		return s.overheard(rest)
 	case protocol.ServerCommandComplete:
-		if len(rest) > headerBytes && rest[headerBytes] != 'D' {
-			return Step{}, false // see tagged
+		if len(rest) > headerBytes && rest[headerBytes] != 'D' && !(s.watched != nil && s.watched.hears()) {
+			return Step{}, false // see tagged, and pending.completed
 		}
 	case protocol.ServerParameterDescription, protocol.ServerRowDescription:
 		return Step{Verdict: More}, s.describing() && cut(rest, toldMax)

@@ -28,6 +28,8 @@ type SessionState struct {
 	// has to set it anew before the next message.
 	Begun bool
 
+	Sharing
+
 	made     protocol.Effects // what is to be told by Made
 	read     bool             // the lexer has read the text of the message that comes next
 	pending  *pending
@@ -59,12 +61,15 @@ type Outcome struct {
 	AskAll bool
 	// Leftovers: the server has something that no other client may find.
 	Leftovers bool
+	Listened
 }
 
 // effect is what a statement does when it runs.
 type effect struct {
-	effects protocol.Effects
-	changes []boundChange
+	effects    protocol.Effects
+	changes    []boundChange
+	listenings []Listening
+	unnamed    bool // it listens to a channel whose name is not known
 }
 
 // boundChange is a Change whose name or value may be a bound parameter.
@@ -212,16 +217,17 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 	if n.local != nil && e&ends != 0 {
 		n.local.doubt()
 	}
-	if e&noted == 0 {
+	if n.pending != nil {
+		n.pending.doubts(e)
+	}
+	if e&n.minds() == 0 {
 		if e&protocol.AssignsLocally != 0 {
-			n.assignLocally(effectOf(l, e), s)
-		}
-		if n.pending != nil {
-			n.pending.unsure = n.pending.unsure || e&(protocol.RollsBackTo|protocol.Chains) != 0
+			n.assignLocally(n.effectOf(l, e), s)
 		}
 		return
 	}
-	p := n.note(effectOf(l, e), s)
+	p := n.note(n.effectOf(l, e), s)
+	p.doubts(e)
 	if e&ends != 0 {
 		p.unsure = true
 	}
@@ -230,7 +236,7 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 // parsed remembers a statement that has effects.
 func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 	e := l.End()
-	if e&(noted|protocol.AssignsLocally) == 0 {
+	if e&(n.minds()|protocol.AssignsLocally) == 0 {
 		if n.prepared != nil {
 			delete(n.prepared, string(significant(name)))
 		}
@@ -243,7 +249,8 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 		clear(n.prepared)
 		e |= protocol.Unreadable
 	}
-	does := effectOf(l, e)
+	does := n.effectOf(l, e)
+	n.listens = n.listens || e&protocol.Listens != 0
 	types := typesOf(textAndTypes)
 	for i := range does.changes {
 		c := &does.changes[i]
@@ -254,33 +261,6 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 
 // preparedMax bounds the prepared statements with effects that are remembered of one client.
 const preparedMax = 4096
-
-// parameterTypes are the types that a Parse declares.
-type parameterTypes []byte
-
-// typesOf finds them behind the text; nil when the message is not whole.
-func typesOf(textAndTypes []byte) parameterTypes {
-	_, rest, ok := bytes.Cut(textAndTypes, zero)
-	if !ok || len(rest) < 2 {
-		return nil
-	}
-	return parameterTypes(rest[2:])
-}
-
-// isText reports that a bound parameter (0: none) comes as its text.
-func (t parameterTypes) isText(n int) bool {
-	if n == 0 || t != nil && 4*n > len(t) {
-		return true // no parameter, or of a type that PostgreSQL infers to be text
-	}
-	if t == nil {
-		return false
-	}
-	switch oid := uint32(t[4*n-4])<<24 | uint32(t[4*n-3])<<16 | uint32(t[4*n-2])<<8 | uint32(t[4*n-1]); oid {
-	case 0, 25, 705, 1043: // inferred, text, unknown, varchar
-		return true
-	}
-	return false
-}
 
 // bound notes a Bind of a statement with effects. frame begins with its header; whole tells whether all of it is there.
 func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
@@ -299,11 +279,11 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 	if e == nil {
 		return
 	}
-	run := effect{effects: e.effects, changes: make([]boundChange, len(e.changes))}
+	run := effect{effects: e.effects, changes: make([]boundChange, len(e.changes)), listenings: e.listenings}
 	for i, c := range e.changes {
 		run.changes[i] = c.bind(frame, whole, &run)
 	}
-	if e.effects&noted == 0 {
+	if e.effects&n.minds() == 0 {
 		n.assignLocally(run, s)
 		return
 	}
@@ -342,8 +322,9 @@ func isPlain(b []byte) bool {
 }
 
 // effectOf copies what a Lexer has found.
-func effectOf(l *protocol.Lexer, e protocol.Effects) effect {
+func (n *SessionState) effectOf(l *protocol.Lexer, e protocol.Effects) effect {
 	found := effect{effects: e}
+	found.listenings, found.unnamed = n.listeningsOf(l, e)
 	if e&protocol.DiscardsAll != 0 {
 		found.changes = append(found.changes, boundChange{Change: Change{Reset: true, Exact: true, Discard: true}})
 	}
@@ -364,6 +345,7 @@ func (n *SessionState) note(e effect, s *Server) *pending {
 	}
 	p := n.pending
 	p.effects |= e.effects
+	n.sendsListenings(&e, s)
 	for _, c := range e.changes {
 		if (c.Name != "" || c.Reset) && !c.local {
 			p.add(c.Change)

@@ -72,6 +72,7 @@ type player struct {
 	tally      Tally
 	desk       Desk
 	names      bool // outcomes show the names of statements
+	alone      bool // there is no shared connection that listens
 	lexer      *protocol.Lexer
 
 	toServer, toClient, dropped []byte
@@ -114,6 +115,11 @@ func play(t *testing.T, text string, cut func([]byte) int) string {
 		case "statements": // as the server may hold
 			p.server.StatementsMax, _ = strconv.Atoi(rest)
 			continue
+		case "shares": // a connection is shared for LISTEN, if there is one
+			p.client.Session.Tracked, p.client.Session.Shares, p.alone, p.lexer = true, true, rest == "none", &protocol.Lexer{}
+			continue
+		case "settled":
+			p.settled()
 		case "refuse":
 			p.refuse()
 		case "promotes": // statements that only a connection can hold are judged
@@ -182,6 +188,10 @@ func (p *player) runClient() {
 		case Promote:
 			p.event("promote: " + step.Kind.String())
 			return
+		case Share:
+			channels, known := p.client.Session.Wanted()
+			p.event(fmt.Sprintf("share %q %t", channels, known))
+			p.client.Session.Cleared, p.client.Session.Hears = true, p.alone
 		case Rewrite:
 			p.toServer = append(p.toServer, p.desk.ToServer...)
 			p.toClient = append(p.toClient, p.desk.ToClient...)
@@ -226,6 +236,10 @@ func (p *player) server1(b []byte) {
 				p.event("report")
 				p.toClient = append(p.toClient, p.fromServer[:step.N]...)
 			}
+		case Overheard:
+			p.event("overheard")
+		case Ready:
+			p.event("ready, kept back")
 		case Refused:
 			p.event("refused")
 		case Distrust:
@@ -236,7 +250,7 @@ func (p *player) server1(b []byte) {
 		}
 		p.fromServer = p.fromServer[step.N:]
 	}
-	if p.linked && p.mode != Session && p.server.Settled() && !p.client.MidMessage() {
+	if p.linked && p.mode != Session && p.server.Settled() && !p.client.MidMessage() && !p.client.Session.Withheld {
 		p.linked = false
 		p.server.Unlink()
 		p.event("checkin" + map[bool]string{true: " in doubt"}[p.server.Doubtful()])
@@ -262,6 +276,18 @@ func (p *player) link() {
 		p.event("begins by " + sql)
 		p.toServer = append(p.toServer, encodeClient(p.t, "Query "+strconv.Quote(sql))...)
 	}
+}
+
+// settled deals with what the transactions did to what the client listens to, and lets it have its ReadyForQuery.
+func (p *player) settled() {
+	n := &p.client.Session
+	if n.Pending() {
+		out := n.Resolve()
+		p.event(fmt.Sprintf("listenings %v, doubtful %q, the server listens: %t", out.Listenings, out.Doubtful, out.Listens))
+		n.Listening = n.Listening || len(out.Listenings) > 0
+	}
+	n.Withheld, n.Hears = false, false
+	p.server1(nil)
 }
 
 func (p *player) abandon() {

@@ -25,6 +25,9 @@ const (
 	// become the client's own, or the statement has to be refused (Refuse, Reject); then come again with the same bytes. N is 0.
 	// FromClient only.
 	Promote
+	// Share: what comes next begins to listen, or may commit that. The shared connection has to hear of it first (Sharing.Wanted), then
+	// come again with the same bytes. N is 0. FromClient only.
+	Share
 	// Answer: drop the bytes and answer CommandComplete with Tag, and ReadyForQuery, ourselves. FromClient only.
 	Answer
 	// AnswerReady: drop the bytes and answer ReadyForQuery ourselves, with Client.TxStatus. FromClient only.
@@ -45,6 +48,12 @@ const (
 	Refused
 	// Told: the bytes are one whole DataRow that the proxy has asked for. FromServer only.
 	Told
+	// Overheard: the bytes are one whole notification of the server's own, for a client for which no other connection listens yet.
+	// FromServer only.
+	Overheard
+	// Ready: the bytes are the whole ReadyForQuery of a client that listens and is between transactions. It is to be sent when the client
+	// has heard what comes before it. FromServer only.
+	Ready
 	// Distrust: the server said something that cannot be. Close it; Err is what to tell its client. FromServer only.
 	Distrust
 )
@@ -52,8 +61,8 @@ const (
 // String is the word used in transcripts.
 func (v Verdict) String() string {
 	return [...]string{
-		"more", "forward", "drop", "rewrite", "checkout", "hold", "promote", "answer", "answer-ready", "end-refusal", "leave", "violate", "report", "refused",
-		"told", "distrust",
+		"more", "forward", "drop", "rewrite", "checkout", "hold", "promote", "share", "answer", "answer-ready", "end-refusal", "leave", "violate", "report", "refused",
+		"told", "overheard", "ready", "distrust",
 	}[v]
 }
 
