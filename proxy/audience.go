@@ -159,6 +159,13 @@ func (c *Client) between() bool {
 	return s == nil && !c.relay.Deferred() || s != nil && s.relay.Settled() && !c.relay.MidMessage()
 }
 
+// catchUp sends what a client was to hear when a transaction that no server knew of has ended.
+func (c *Client) catchUp() {
+	if c.listens != nil && c.server == nil && c.between() {
+		c.deliverQueue()
+	}
+}
+
 // deliver sends a notification, or a notice.
 func (c *Client) deliver(frame []byte, notification bool) {
 	if notification {

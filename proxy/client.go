@@ -130,8 +130,10 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 		case relay.Drop:
 		case relay.Answer:
 			c.answer(step.Tag)
+			c.catchUp()
 		case relay.AnswerReady:
 			c.sendReady()
+			c.catchUp()
 		case relay.EndRefusal:
 			c.sendReady()
 			if len(b) > step.N || c.conn.Unread() {
