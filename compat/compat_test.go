@@ -192,8 +192,9 @@ func TestScripts(t *testing.T) {
 			}
 			for name, transcript := range out.ports {
 				port, _, _ := strings.Cut(name, " ")
-				diff, want := Diff(out.direct, transcript), expectedOf(script.Name, port, version).Diff
-				if !matches(diff, want) {
+				diff, expected := Diff(out.direct, transcript), expectedOf(script.Name, port, version)
+				want := expected.Diff
+				if !matches(diff, want) && !(expected.Sometimes && len(diff) == 0) {
 					t.Errorf("%s differs from PostgreSQL:\n%s\nexpected to differ:\n%s\nit was answered:\n%s", name, strings.Join(diff, "\n"), strings.Join(want, "\n"), transcript)
 				}
 			}
