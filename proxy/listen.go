@@ -117,6 +117,12 @@ func (w *worker) shared(c *Client, how attended) {
 		}
 		session.Shares = false // it gets a server of its own
 	}
+	if l.ready { // what was judged was skipped behind an error, and its batch has ended meanwhile
+		session.Cleared = false
+		w.settle(c.server)
+		w.act()
+		return
+	}
 	if c.state != clientWaiting {
 		c.conn.ResumeReads()
 	}

@@ -140,7 +140,7 @@ func violation(messageType byte) Step {
 // passes is false when the message is not passed over: step then stands alone.
 func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
-	if s.owed.n >= OwedMax || c.Session.rests(s) {
+	if s.owed.n >= OwedMax || c.Session.rests(s) || c.Session.serial(b[0], s) {
 		return Step{Verdict: Hold}, false
 	}
 	c.Session.read = false
@@ -154,9 +154,6 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		if step, judged := c.Session.judge(b, s); judged {
 			return step, false
 		}
-	}
-	if c.Session.serial(b[0], s) {
-		return Step{Verdict: Hold}, false
 	}
 	switch b[0] {
 	case protocol.ClientParse, protocol.ClientBind, protocol.ClientDescribe, protocol.ClientClose:
