@@ -26,7 +26,7 @@ type Config struct {
 	Warnings []string `toml:"-"`
 
 	Loops           int           `toml:"loops"`            // event loops; 0: start with one, open more when it is busy
-	IOUring         bool          `toml:"io_uring"`         // gather transfers where the system lets it
+	IOUring         bool          `toml:"io_uring"`         // gather sends where the system lets it
 	ShutdownTimeout time.Duration `toml:"shutdown_timeout"` // how long SIGTERM waits for transactions
 
 	Server    Server              `toml:"server"`

@@ -11,7 +11,7 @@ var processKeys = []Key{
 	},
 	{
 		Name: "io_uring", When: Restart,
-		Doc:   "Send and receive for many connections in one system call, where Linux (5.18 or later) lets the process: the same work for less CPU time. Containers often forbid it; then, and with false, each message is a system call of its own. The log says at start which it is.",
+		Doc:   "Send to many connections in one system call, where Linux (5.18 or later) lets the process: the same work for less CPU time. Containers often forbid it; then, and with false, each message is a system call of its own. The log says at start which it is.",
 		field: of(func(c *Config) any { return &c.IOUring }),
 	},
 	{

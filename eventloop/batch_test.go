@@ -3,7 +3,6 @@ package eventloop
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -16,8 +15,8 @@ import (
 // gathering is a Kernel that says it likes batches, wherever the test runs.
 type gathering struct{ Kernel }
 
-func (gathering) Batches() bool               { return true }
-func (k gathering) Transfer(batch []Transfer) { oneByOne(k.Kernel, batch) }
+func (gathering) Batches() bool              { return true }
+func (k gathering) SendAll(batch []Outgoing) { oneByOne(k.Kernel, batch) }
 func gather(t testing.TB) (o Options) {
 	t.Helper()
 	k, err := newKernel(Options{OneByOne: true})
@@ -124,93 +123,5 @@ func TestPostedLeavesFirst(t *testing.T) {
 			expectBytes(t, other, ".")
 			_ = client.Close()
 		}
-	})
-}
-
-// TestFetched: what has been read for a Conn ahead of its turn is lost by nothing that another handler does to it.
-func TestFetched(t *testing.T) {
-	for name, do := range map[string]func(t *testing.T, l *Loop, victim *recorder){
-		"PauseReads": func(_ *testing.T, l *Loop, victim *recorder) {
-			victim.PauseReads()
-			l.Later(func() { l.Later(victim.ResumeReads) })
-		},
-		"PauseReads and ResumeReads": func(_ *testing.T, _ *Loop, victim *recorder) { victim.PauseReads(); victim.ResumeReads() },
-		"Detach": func(t *testing.T, l *Loop, victim *recorder) {
-			src := victim.Detach()
-			if err := l.Adopt(&victim.Conn, src, victim); err != nil {
-				t.Error(err)
-			}
-		},
-		"SetReadMax": func(_ *testing.T, _ *Loop, victim *recorder) { victim.SetReadMax(3) },
-		"Unread": func(t *testing.T, l *Loop, victim *recorder) {
-			if l.batches && !victim.Unread() {
-				t.Error("what has been fetched is not unread")
-			}
-		},
-		"Send": func(_ *testing.T, _ *Loop, victim *recorder) { victim.Send(nil) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			eachKernel(t, func(t *testing.T, l *Loop) {
-				var ends [2]net.Conn
-				var owners [2]*recorder
-				acted := false
-				got := make(chan string, 10)
-				for i := range owners {
-					client, src := pair(t)
-					ends[i] = client
-					owners[i] = newRecorder(func(r *recorder, b []byte) int {
-						if len(b) < 10 {
-							return 0 // it may come in pieces
-						}
-						if !acted {
-							acted = true
-							do(t, l, owners[1-i])
-						}
-						got <- fmt.Sprintf("%d %s", i, b)
-						return len(b)
-					})
-					adopt(t, l, owners[i], src)
-				}
-				call(l, func() { // both are ready when the loop looks again
-					for i, end := range ends {
-						write(t, end, fmt.Sprintf("message %d.", i))
-					}
-				})
-				a, b := <-got, <-got
-				if a == b || len(a) != 12 || len(b) != 12 || a[0] != a[10] || b[0] != b[10] {
-					t.Fatalf("%q and %q", a, b)
-				}
-			})
-		})
-	}
-}
-
-// TestFetchedAndClosed: a Conn that another handler closes is told nothing any more.
-func TestFetchedAndClosed(t *testing.T) {
-	eachKernel(t, func(t *testing.T, l *Loop) {
-		var ends [2]net.Conn
-		var owners [2]*recorder
-		told := 0
-		for i := range owners {
-			client, src := pair(t)
-			ends[i] = client
-			owners[i] = newRecorder(func(_ *recorder, b []byte) int {
-				told++
-				owners[1-i].Close()
-				return len(b)
-			})
-			adopt(t, l, owners[i], src)
-		}
-		call(l, func() {
-			for _, end := range ends {
-				write(t, end, "x")
-			}
-		})
-		call(l, func() {}) // a turn later
-		call(l, func() {
-			if told != 1 {
-				t.Errorf("%d have been told", told)
-			}
-		})
 	})
 }

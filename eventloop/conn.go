@@ -51,7 +51,6 @@ const (
 	resumed                         // kept bytes are due
 	queued                          // in loop.ready
 	posted                          // in loop.outbox
-	fetched                         // in loop.inbox
 )
 
 var errPanic = errors.New("a handler panicked")
@@ -127,9 +126,6 @@ func (c *Conn) ReadsPaused() bool {
 func (c *Conn) SetReadMax(bytes int) {
 	c.loop.owned("Conn.SetReadMax")
 	c.readMax = int32(bytes)
-	if bytes > 0 && bytes < fetchMax {
-		c.keepFetched()
-	}
 }
 
 // Unread reports whether bytes may be waiting in the socket. After a read that did not fill its buffer it costs nothing.
@@ -137,9 +133,6 @@ func (c *Conn) Unread() bool {
 	c.loop.owned("Conn.Unread")
 	if c.loop == nil {
 		return false
-	}
-	if c.state&fetched != 0 && c.loop.inbox.of(c).Errno != syscall.EAGAIN {
-		return true
 	}
 	return c.tls != nil && c.tls.undelivered() || c.state&maybeMore != 0 && c.loop.kernel.Peek(int(c.fd))
 }
@@ -291,7 +284,7 @@ func (c *Conn) read() {
 
 // recv fills room from the socket. With 0 there is nothing to deliver, and what there is to say has been said.
 func (c *Conn) recv(room []byte) int {
-	n, errno := c.receive(room)
+	n, errno := c.loop.kernel.Recv(int(c.fd), room)
 	c.state &^= maybeMore
 	switch {
 	case errno == 0 && n > 0:
@@ -454,9 +447,6 @@ func (c *Conn) leave() {
 		}
 		c.state &^= queued
 	}
-	if c.state&fetched != 0 {
-		l.inbox.drop(c)
-	}
 	l.conns[c.fd] = nil
 	l.count.Add(-1)
 	c.loop = nil
@@ -488,7 +478,6 @@ func (c *Conn) Close() {
 func (c *Conn) Detach() Source {
 	c.loop.owned("Conn.Detach")
 	c.unpost()
-	c.keepFetched()
 	src := Source{FD: int(c.fd), TLS: c.tls, Unread: c.kept, Backlog: c.out}
 	if c.want != 0 {
 		_ = c.loop.kernel.Remove(int(c.fd))

@@ -19,9 +19,9 @@ type Kernel interface {
 	// Recv and Send never block and never enter the Go scheduler. Recv of 0 bytes without an error is the end of the stream.
 	Recv(fd int, b []byte) (int, syscall.Errno)
 	Send(fd int, b []byte) (int, syscall.Errno)
-	// Transfer does many of these, in order, and fills in N and Errno of each. No descriptor may be in a batch twice.
-	Transfer(batch []Transfer)
-	// Batches reports that Transfer costs one system call, so that it is worth while to gather.
+	// SendAll does many Sends, in order, and fills in N and Errno of each. No descriptor may be in a batch twice.
+	SendAll(batch []Outgoing)
+	// Batches reports that SendAll costs one system call, so that it is worth while to gather.
 	Batches() bool
 	// Peek reports whether a byte or the end of the stream is waiting.
 	Peek(fd int) bool
@@ -32,24 +32,19 @@ type Kernel interface {
 	Close() error
 }
 
-// Transfer is one Recv or Send of a batch.
-type Transfer struct {
-	FD      int
-	Bytes   []byte // to fill, or to send
-	N       int
-	Errno   syscall.Errno
-	Receive bool
+// Outgoing is one Send of a batch.
+type Outgoing struct {
+	FD    int
+	Bytes []byte
+	N     int
+	Errno syscall.Errno
 }
 
-// oneByOne does the transfers of a batch by a system call each.
-func oneByOne(k Kernel, batch []Transfer) {
+// oneByOne does the sends of a batch by a system call each.
+func oneByOne(k Kernel, batch []Outgoing) {
 	for i := range batch {
-		t := &batch[i]
-		if t.Receive {
-			t.N, t.Errno = k.Recv(t.FD, t.Bytes)
-		} else {
-			t.N, t.Errno = k.Send(t.FD, t.Bytes)
-		}
+		o := &batch[i]
+		o.N, o.Errno = k.Send(o.FD, o.Bytes)
 	}
 }
 

@@ -141,7 +141,7 @@ func (k *kqueue) Send(fd int, b []byte) (int, syscall.Errno) {
 
 func (k *kqueue) Batches() bool { return false }
 
-func (k *kqueue) Transfer(batch []Transfer) { oneByOne(k, batch) }
+func (k *kqueue) SendAll(batch []Outgoing) { oneByOne(k, batch) }
 
 func (k *kqueue) Peek(fd int) bool {
 	var b [1]byte

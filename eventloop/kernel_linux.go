@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// epoll is the Kernel of Linux. Where the system lets it, sends and receives go through an io_uring, many at once.
+// epoll is the Kernel of Linux. Where the system lets it, sends go through an io_uring, many at once.
 type epoll struct {
 	fd, wakeFD int
 	ring       *ring // nil: one by one
@@ -152,12 +152,12 @@ func (k *epoll) Send(fd int, b []byte) (int, syscall.Errno) {
 
 func (k *epoll) Batches() bool { return k.ring != nil }
 
-func (k *epoll) Transfer(batch []Transfer) {
+func (k *epoll) SendAll(batch []Outgoing) {
 	if k.ring == nil {
 		oneByOne(k, batch)
 		return
 	}
-	if done := k.ring.transfer(batch); done < len(batch) {
+	if done := k.ring.sendAll(batch); done < len(batch) {
 		k.ring.close() // it has been taken from us: a sandbox that came later
 		k.ring = nil
 		oneByOne(k, batch[done:])

@@ -20,7 +20,7 @@ type Options struct {
 	Kernel          Kernel                    // nil: the operating system's
 	ReadBufferBytes int                       // what one read may deliver; 0: 64 KiB
 	OnPanic         func(v any, stack []byte) // told of a panic in a handler; the Conn it happened on is broken
-	OneByOne        bool                      // each send and receive is a system call of its own, also where io_uring could take many
+	OneByOne        bool                      // each send is a system call of its own, also where io_uring could take many
 }
 
 const defaultReadBuffer = 64 << 10
@@ -45,7 +45,6 @@ type Loop struct {
 	ready   []*Conn // with kept bytes to deliver again, or broken
 	spare   [][]byte
 	outbox  outbox
-	inbox   inbox
 	current *Conn // whose handler is running; nil once it has left this loop
 
 	// atomic
@@ -101,16 +100,9 @@ func (l *Loop) Turn(block bool) bool {
 	n := l.kernel.Wait(l.events[:], l.patience(block))
 	start := l.kernel.Now()
 	l.now = start
-	for events := l.events[:n]; len(events) > 0; {
-		some := events[:min(len(events), batchMax)]
-		events = events[len(some):]
-		l.fetch(some)
-		for _, e := range some {
-			l.dispatch(e)
-			l.settle()
-		}
-		l.endFetch()
-		l.deliverOutbox()
+	for i := range n {
+		l.dispatch(l.events[i])
+		l.settle()
 	}
 	open := l.runPosted()
 	l.runTickers()
@@ -140,21 +132,13 @@ func (l *Loop) patience(block bool) time.Duration {
 
 // dispatch hands an event to its Conn, unless that is gone: events of one look may close each other's Conns.
 func (l *Loop) dispatch(e Event) {
-	if c := l.connOf(e.Token); c != nil {
-		l.guarded(c, e.Flags)
-	}
-}
-
-// connOf is the Conn that a token was made for; nil when it is gone.
-func (l *Loop) connOf(token uint64) *Conn {
-	fd, gen := int(uint32(token)), uint32(token>>32)
+	fd, gen := int(uint32(e.Token)), uint32(e.Token>>32)
 	if fd >= len(l.conns) {
-		return nil
+		return
 	}
 	if c := l.conns[fd]; c != nil && c.gen == gen {
-		return c
+		l.guarded(c, e.Flags)
 	}
-	return nil
 }
 
 // settle does what handlers have left to be done: no handler is ever called from inside another.

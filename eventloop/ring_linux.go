@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ring is an io_uring(7) that does many transfers in one system call. It is used for nothing else: readiness stays with epoll, and no
-// transfer waits (MSG_DONTWAIT), so that all of a batch have been done when the call returns.
+// ring is an io_uring(7) that does many sends in one system call. It is used for nothing else: readiness stays with epoll, and no send waits
+// (MSG_DONTWAIT), so that all of a batch have been done when the call returns.
 type ring struct {
 	fd         int
 	queue      []byte // both rings: the system's memory, shared with it
@@ -26,7 +26,7 @@ type ring struct {
 	cqMask     uint32
 }
 
-// ringEntries is how many transfers one call takes. Longer batches take several.
+// ringEntries is how many sends one call takes. Longer batches take several.
 const ringEntries = batchMax
 
 // The interface of the system (linux/io_uring.h).
@@ -37,7 +37,7 @@ const (
 	enterGetEvents   = 1 << 0
 	mapQueue         = 0
 	mapEntries       = 0x10000000
-	opSend, opRecv   = 26, 27
+	opSend           = 26
 	submissionBytes  = 64
 	completionBytes  = 16
 	mapShared        = unix.MAP_SHARED | unix.MAP_POPULATE
@@ -117,9 +117,9 @@ func newRing() (*ring, error) {
 	return r, nil
 }
 
-// transfer does a batch and returns how many of it have been done. Less than all: the ring is of no use any more, and the rest has not been
+// sendAll does a batch and returns how many of it have been done. Less than all: the ring is of no use any more, and the rest has not been
 // begun.
-func (r *ring) transfer(batch []Transfer) (done int) {
+func (r *ring) sendAll(batch []Outgoing) (done int) {
 	for done < len(batch) {
 		some := batch[done:min(len(batch), done+len(r.submission))]
 		n := r.submit(some)
@@ -131,17 +131,14 @@ func (r *ring) transfer(batch []Transfer) (done int) {
 	return done
 }
 
-func (r *ring) submit(batch []Transfer) (done int) {
+func (r *ring) submit(batch []Outgoing) (done int) {
 	tail := *r.sqTail // the system only reads it
 	for i := range batch {
-		t := &batch[i]
+		o := &batch[i]
 		s := &r.submission[(tail+uint32(i))&r.sqMask]
 		*s = submission{
-			op: opSend, fd: int32(t.FD), address: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(t.Bytes)))), length: uint32(len(t.Bytes)),
+			op: opSend, fd: int32(o.FD), address: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(o.Bytes)))), length: uint32(len(o.Bytes)),
 			mode: unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL, token: uint64(i),
-		}
-		if t.Receive {
-			s.op, s.mode = opRecv, unix.MSG_DONTWAIT
 		}
 	}
 	atomic.StoreUint32(r.sqTail, tail+uint32(len(batch)))
@@ -167,13 +164,13 @@ func (r *ring) submit(batch []Transfer) (done int) {
 }
 
 // reap takes in what has been done.
-func (r *ring) reap(batch []Transfer) int {
+func (r *ring) reap(batch []Outgoing) int {
 	head, tail := *r.cqHead, atomic.LoadUint32(r.cqTail)
 	for at := head; at != tail; at++ {
 		c := &r.completion[at&r.cqMask]
-		t := &batch[c.token]
-		if t.N, t.Errno = int(c.result), 0; c.result < 0 {
-			t.N, t.Errno = 0, syscall.Errno(-c.result)
+		o := &batch[c.token]
+		if o.N, o.Errno = int(c.result), 0; c.result < 0 {
+			o.N, o.Errno = 0, syscall.Errno(-c.result)
 		}
 	}
 	atomic.StoreUint32(r.cqHead, tail)

@@ -111,7 +111,7 @@ func (k *tape) piece() int {
 	return 1 << 20
 }
 
-func (k *tape) Transfer(batch []Transfer) { oneByOne(k, batch) }
+func (k *tape) SendAll(batch []Outgoing) { oneByOne(k, batch) }
 
 func (k *tape) Batches() bool      { return true }
 func (k *tape) Wake()              {}

@@ -64,7 +64,7 @@ func (k *deaf) Send(_ int, b []byte) (int, syscall.Errno) {
 	return len(b), 0
 }
 
-func (k *deaf) Transfer(batch []eventloop.Transfer) {
+func (k *deaf) SendAll(batch []eventloop.Outgoing) {
 	for i := range batch {
 		batch[i].N, batch[i].Errno = k.Send(batch[i].FD, batch[i].Bytes)
 	}

@@ -170,13 +170,13 @@ func (p *Proxy) Start() error {
 	return nil
 }
 
-// logRing tells whether loops can send and receive for many connections at once.
+// logRing tells whether loops can send to many connections at once.
 func (p *Proxy) logRing() {
 	if err := eventloop.RingError(); err != nil {
 		p.log.Info("io_uring cannot be used here, so each message is a system call of its own", "error", err)
 		return
 	}
-	p.log.Info("io_uring is used to send and receive for many connections at once; io_uring = false switches it off")
+	p.log.Info("io_uring is used to send to many connections at once; io_uring = false switches it off")
 }
 
 // Addresses are the bound addresses by listener name: what a port of 0 became.

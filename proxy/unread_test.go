@@ -56,14 +56,14 @@ func (k *sockets) Send(fd int, b []byte) (int, syscall.Errno) {
 	return len(b), 0
 }
 
-func (k *sockets) Transfer([]eventloop.Transfer) {}
-func (k *sockets) Batches() bool                 { return false }
-func (k *sockets) Wake()                         {}
-func (k *sockets) Peek(fd int) bool              { return len(k.in[fd]) > 0 }
-func (k *sockets) ShutdownWrite(int)             {}
-func (k *sockets) CloseFD(int)                   {}
-func (k *sockets) Now() time.Duration            { return time.Hour }
-func (k *sockets) Close() error                  { return nil }
+func (k *sockets) SendAll([]eventloop.Outgoing) {}
+func (k *sockets) Batches() bool                { return false }
+func (k *sockets) Wake()                        {}
+func (k *sockets) Peek(fd int) bool             { return len(k.in[fd]) > 0 }
+func (k *sockets) ShutdownWrite(int)            {}
+func (k *sockets) CloseFD(int)                  {}
+func (k *sockets) Now() time.Duration           { return time.Hour }
+func (k *sockets) Close() error                 { return nil }
 
 // TestUnreadBytesStayWithTheirClient: a server that has said its last, as far as has been read, and has more in its socket goes to nobody
 // else before that has been read (invariants 1 and 2).

@@ -224,14 +224,9 @@ func (k *kernel) Send(fd int, b []byte) (int, syscall.Errno) {
 // Batches: half of the worlds have an io_uring.
 func (k *kernel) Batches() bool { return k.world.batches }
 
-func (k *kernel) Transfer(batch []eventloop.Transfer) {
+func (k *kernel) SendAll(batch []eventloop.Outgoing) {
 	for i := range batch {
-		t := &batch[i]
-		if t.Receive {
-			t.N, t.Errno = k.Recv(t.FD, t.Bytes)
-		} else {
-			t.N, t.Errno = k.Send(t.FD, t.Bytes)
-		}
+		batch[i].N, batch[i].Errno = k.Send(batch[i].FD, batch[i].Bytes)
 	}
 }
 

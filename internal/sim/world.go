@@ -15,7 +15,7 @@ type world struct {
 	number  int
 	sockets []*socket
 	pending bool   // a turn is due
-	batches bool   // the kernel takes many transfers at once
+	batches bool   // the kernel takes many sends at once
 	trace   *trace // nil: nobody looks
 	err     error
 }
