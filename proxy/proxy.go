@@ -165,6 +165,7 @@ func (p *Proxy) Start() error {
 	}
 	p.workers[0].loop.Post(p.workers[0].startJanitor)
 	p.goroutines.Go(p.watchLoops)
+	p.goroutines.Go(p.watchMemory)
 	p.goroutines.Go(p.watchReachability)
 	p.goroutines.Go(p.watchFiles)
 	return nil

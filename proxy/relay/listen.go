@@ -29,20 +29,25 @@ type Sharing struct {
 	// UTF8: so are the client's texts, and the database.
 	UTF8 bool
 
-	wanted  []string
-	unnamed bool // of what is wanted, some name is not known
 	listens bool // some prepared statement does
+	wants   *wanted
+}
+
+// wanted is what the message judged Share begins to listen to.
+type wanted struct {
+	channels []string
+	unnamed  bool // there are others, whose names are not known
 }
 
 // Wanted are the channels that the message judged Share begins to listen to. known is false when there are others.
-func (n *Sharing) Wanted() (channels []string, known bool) { return n.wanted, !n.unnamed }
+func (n *Sharing) Wanted() (channels []string, known bool) { return n.wants.channels, !n.wants.unnamed }
 
 // want notes what the text that the lexer has just read begins to listen to.
 func (n *Sharing) want(listenings []Listening, unnamed bool) {
-	n.wanted, n.unnamed = nil, unnamed
+	n.wants = &wanted{unnamed: unnamed}
 	for _, l := range listenings {
 		if !l.Stops {
-			n.wanted = append(n.wanted, l.Channel)
+			n.wants.channels = append(n.wants.channels, l.Channel)
 		}
 	}
 }
