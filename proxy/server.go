@@ -28,10 +28,12 @@ type Server struct {
 	listens  bool              // UNLISTEN is due before anybody else gets it
 	notifier *notifier         // of which it is the shared connection; nil otherwise
 	asked    []string          // the parameters whose values it has been asked for
-	lastID   uint32            // of the client that had it last
-	key      protocol.CancelKey
-	address  net.Addr // nil in the simulation
-	tls      *ServerTLS
+	// resetPerhaps are the changes that made it necessary to ask.
+	resetPerhaps []relay.Change
+	lastID       uint32 // of the client that had it last
+	key          protocol.CancelKey
+	address      net.Addr // nil in the simulation
+	tls          *ServerTLS
 	// replication: it is a walsender, opened for one client; nil: any client's.
 	replication *replication
 	reported    map[string]string // with replication: its parameters, until its client has been greeted

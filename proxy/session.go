@@ -127,7 +127,7 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	if len(names) == 0 {
 		return true
 	}
-	s.asked = names
+	s.asked, s.resetPerhaps = names, out.Changes
 	maybe := slices.ContainsFunc(out.Changes, func(change relay.Change) bool { return change.Maybe })
 	w.sql = protocol.AppendQuestion(w.sql[:0], names, maybe || out.Ask || out.AskAll)
 	s.relay.Ask()
@@ -245,6 +245,11 @@ func (c *Client) begunAgain(s *Server, changes []relay.Change) {
 	c.tell(settings)
 }
 
+// resetAmong reports that a parameter has been reset, perhaps.
+func resetAmong(changes []relay.Change, name string) bool {
+	return slices.ContainsFunc(changes, func(c relay.Change) bool { return c.Reset && (c.Name == name || c.Name == "") })
+}
+
 // setLater reports that a parameter is among the changes that followed.
 func setLater(changes []relay.Change, name string) bool {
 	return slices.ContainsFunc(changes, func(later relay.Change) bool { return later.Name == name })
@@ -272,7 +277,8 @@ func (c *Client) resetAll(s *Server, discard bool) {
 // answered takes the server's answer about the values of parameters.
 func (s *Server) answered(row []byte) {
 	names, c := s.asked, s.client
-	s.asked = nil
+	changes := s.resetPerhaps
+	s.asked, s.resetPerhaps = nil, nil
 	if c != nil && c.listens != nil && c.listens.asked != nil {
 		if !c.answeredListens(row) {
 			s.unreadable()
@@ -288,6 +294,10 @@ func (s *Server) answered(row []byte) {
 			if begun, ok := c.info.base.Own.Get(names[i]); ok {
 				c.relay.Own = c.relay.Own.With(names[i], begun) // it went back to what the server began with
 			}
+			return
+		}
+		if begun, ok := c.info.base.Own.Get(names[i]); ok && len(value) == 0 && resetAmong(changes, names[i]) {
+			c.relay.Own, s.own = c.relay.Own.With(names[i], begun), s.own.With(names[i], "") // so did a custom one: it is empty there
 			return
 		}
 		text := make([]byte, hex.DecodedLen(len(value)))

@@ -248,3 +248,24 @@ func TestKeptAndAsked(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestResetBehindAnError: a RESET that comes while it is not certain what went before it gives back what the session began with.
+func TestResetBehindAnError(t *testing.T) {
+	p := start(t, pgtest.Shared(t), "default_pool_size = 1\n", "")
+	w := p.enter(t, p.transaction, map[string]string{"options": "-c app.begun=begun"})
+	for _, failing := range []string{
+		"select set_config('app.x', 'y', true); set statement_timeout to 'bad'",
+		"deallocate all; select set_config('standard_conforming_strings', 'off', true); set statement_timeout to 'bad'",
+		"set app.begun = 'b'; set statement_timeout to 'bad'",
+	} {
+		run(t, w, "set app.begun = 'a'")
+		w.Send(
+			&pgproto3.Query{String: failing}, &pgproto3.Parse{Query: "reset all"}, &pgproto3.Bind{}, &pgproto3.Describe{ObjectType: 'P'},
+			&pgproto3.Execute{}, &pgproto3.Flush{}, &pgproto3.Sync{},
+		)
+		w.ReceiveReadies(2)
+		if got := one(t, w, "show app.begun"); got != "begun" {
+			t.Errorf("behind %q: %q", failing, got)
+		}
+	}
+}
