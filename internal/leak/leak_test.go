@@ -61,6 +61,8 @@ func TestCompare(t *testing.T) {
 		{"row \"tenant-11-\"\n", "row \"tenant-11-\"\n", true}, // another's, whoever else says so
 		{"ERROR 25P02 ERROR x\nready E\n", "ERROR 26000 ERROR y\nready E\n", false},
 		{"ERROR 25P02 ERROR x\nready E\n", "ERROR 26000 ERROR y\nready I\n", true},
+		{"ERROR 42601 ERROR y\nready E\n", "ERROR 25P02 ERROR x\nready E\n", false},
+		{"ERROR 42601 ERROR y\nready E\n", "ERROR 26000 ERROR x\nready E\n", true},
 	} {
 		if f := compare(life, []string{"", c.pooled}, []string{"", c.direct}); (f != nil) != c.differ || f != nil && f.Step != 1 {
 			t.Errorf("%q and %q: %v", c.pooled, c.direct, f)
