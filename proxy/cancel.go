@@ -189,7 +189,7 @@ const cancelDialMax = 5 * time.Second
 
 // deliverCancel is the real Environment.Cancel: done is called from a goroutine of its own.
 func (p *Proxy) deliverCancel(target CancelTarget, done func()) {
-	p.goroutines.Go(func() {
+	p.spawn(func() {
 		defer done()
 		p.requestCancel(target)
 	})

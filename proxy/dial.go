@@ -155,7 +155,7 @@ func (w *worker) dialFailed(s *Server, err error) {
 
 // dial is the real one: pgconn logs in (SCRAM, MD5, TLS, several hosts), then the connection is taken from it.
 func (p *Proxy) dial(target DialTarget, done func(Dialed, error)) {
-	p.goroutines.Go(func() {
+	p.spawn(func() {
 		ctx, cancel := p.context(target.Server.ConnectTimeout)
 		defer cancel()
 		d, err := p.connect(ctx, target)

@@ -1,13 +1,18 @@
 package proxy_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,8 +31,9 @@ var (
 )
 
 // TestLoginStorm: many SCRAM logins at once while others run queries. Every login is served, or refused in words, and the queries go on.
-// `make storm` runs it with 5000. All is one process here, so that the queries also wait behind the storm's own clients. The secret has one iteration, since it is the clients of this very process that
-// would have to compute the others; what the pooler computes is the same.
+// `make storm` runs it with 5000. The storm comes from a process of its own, lest the queries wait behind its clients in the scheduler of Go.
+// The secret has one iteration, since the clients would have to compute the others on the same processors; what the pooler computes is the
+// same.
 func TestLoginStorm(t *testing.T) {
 	users := filepath.Join(t.TempDir(), "users.txt")
 	secret, err := auth.BuildSCRAMSecret("right", 1)
@@ -41,12 +47,15 @@ func TestLoginStorm(t *testing.T) {
 	dsn := fmt.Sprintf("host=%s port=%s user=postgres password=right dbname=postgres sslmode=disable", host, port)
 
 	work := newWork(t, dsn, *stormQueries)
-	defer work.end()
-	calm := work.measure(func() { <-time.After(2 * time.Second) })
-	told := map[string]int{}
+	waitFor(t, "the queries", func() bool { return p.Snapshot().Logins >= uint64(*stormQueries) })
+	calmFrom := time.Now()
+	<-time.After(2 * time.Second)
 	begin := time.Now()
-	storm := work.measure(func() { told = logInAtOnce(dsn, *stormLogins) })
-	took := time.Since(begin)
+	told := stormFrom(t, dsn)
+	end := time.Now()
+	took := end.Sub(begin)
+	work.end(t)
+	calm, storm := work.times(t, calmFrom, begin), work.times(t, begin, end)
 
 	served := told[""]
 	for word, n := range told {
@@ -64,14 +73,12 @@ func TestLoginStorm(t *testing.T) {
 	}
 }
 
-// work is clients that run queries without pause.
+// work is pgbench, whose clients run queries at the pace of an application, twenty a second each: clients that ask without pause would
+// measure each other.
 type work struct {
-	clients []*pgconn.PgConn
-	stop    chan struct{}
-	all     sync.WaitGroup
-
-	mu    sync.Mutex
-	times []time.Duration // since measure began
+	pgbench *exec.Cmd
+	logs    string // of its threads: the beginning of their names
+	said    bytes.Buffer
 }
 
 // figures are how long queries took.
@@ -82,62 +89,95 @@ type figures struct {
 
 func newWork(t *testing.T, dsn string, n int) *work {
 	t.Helper()
-	w := &work{stop: make(chan struct{})}
-	for range n {
-		c, err := pgconn.Connect(t.Context(), dsn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.clients = append(w.clients, c)
+	program, err := pgtest.Program("pgbench")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, c := range w.clients {
-		w.all.Go(func() { w.run(t, c) })
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "query.sql"), "select 1;\n")
+	w := &work{logs: filepath.Join(dir, "log")}
+	w.pgbench = exec.Command(program, "-n", "-f", filepath.Join(dir, "query.sql"), "-c", strconv.Itoa(n), "-R", strconv.Itoa(20*n), "-T", "600",
+		"-l", "--log-prefix", w.logs, dsn)
+	w.pgbench.Stdout, w.pgbench.Stderr = &w.said, &w.said
+	if err := w.pgbench.Start(); err != nil {
+		t.Fatal(err)
 	}
 	return w
 }
 
-// run asks at the pace of an application: a query each five milliseconds. Clients that ask without pause would measure each other.
-func (w *work) run(t *testing.T, c *pgconn.PgConn) {
-	pace := time.NewTicker(5 * time.Millisecond)
-	defer pace.Stop()
-	for {
-		select {
-		case <-w.stop:
-			return
-		case <-pace.C:
-		}
-		begin := time.Now()
-		if _, err := c.Exec(context.Background(), "select 1").ReadAll(); err != nil {
-			t.Errorf("a running query failed: %v", err)
-			return
-		}
-		w.mu.Lock()
-		w.times = append(w.times, time.Since(begin))
-		w.mu.Unlock()
+// times are how long the queries took that ended between two instants.
+func (w *work) times(t *testing.T, from, to time.Time) (f figures) {
+	t.Helper()
+	names, err := filepath.Glob(w.logs + "*")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("pgbench has written no log: %v\n%s", err, w.said.String())
 	}
-}
-
-// measure is how long queries take while something is done.
-func (w *work) measure(do func()) figures {
-	w.mu.Lock()
-	w.times = nil
-	w.mu.Unlock()
-	do()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.times) == 0 {
+	var times []time.Duration
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			var client, number, took, script, second, micro int64
+			if _, err := fmt.Sscan(line, &client, &number, &took, &script, &second, &micro); err != nil {
+				continue // "failed", or the line that was being written at the end
+			}
+			if end := time.Unix(second, micro*1000); end.After(from) && end.Before(to) {
+				times = append(times, time.Duration(took)*time.Microsecond)
+			}
+		}
+	}
+	if len(times) == 0 {
 		return figures{}
 	}
-	slices.Sort(w.times)
-	return figures{p99: w.times[len(w.times)*99/100], n: len(w.times)}
+	slices.Sort(times)
+	return figures{p99: times[len(times)*99/100], n: len(times)}
 }
 
-func (w *work) end() {
-	close(w.stop)
-	w.all.Wait()
-	for _, c := range w.clients {
-		_ = c.Close(context.Background())
+// end stops pgbench, which must not have ended by itself: it does at the first error.
+func (w *work) end(t *testing.T) {
+	t.Helper()
+	_ = w.pgbench.Process.Signal(os.Interrupt)
+	_ = w.pgbench.Wait()
+	if strings.Contains(w.said.String(), "error") {
+		t.Errorf("a running query failed:\n%s", w.said.String())
 	}
+}
+
+// stormEnv makes this program, started once more, a storm: its value is where the logins go.
+const stormEnv = "HYBRIDBOUNCER_TEST_STORM"
+
+// storming is TestMain's: it is what the program does as a storm.
+func storming() (is bool) {
+	dsn := os.Getenv(stormEnv)
+	if dsn == "" {
+		return false
+	}
+	n, err := strconv.Atoi(os.Args[1])
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(logInAtOnce(dsn, n))
+	}
+	if err != nil {
+		panic(err)
+	}
+	return true
+}
+
+// stormFrom runs a storm in another process.
+func stormFrom(t *testing.T, dsn string) (told map[string]int) {
+	t.Helper()
+	c := exec.Command(os.Args[0], strconv.Itoa(*stormLogins))
+	c.Env = append(os.Environ(), stormEnv+"="+dsn)
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &told)
+	}
+	if err != nil {
+		t.Fatalf("the storm: %v\n%s", err, out)
+	}
+	return told
 }
 
 // logInAtOnce counts what logins are told; "" for those that are served.

@@ -65,6 +65,7 @@ type Proxy struct {
 	reachable   reachability
 	probeEvery  time.Duration  // immutable after Start
 	goroutines  sync.WaitGroup // every goroutine but the loops
+	spawning    sync.Mutex     // see spawn
 	loops       sync.WaitGroup
 	life        context.Context // ends with Close: so do the goroutines
 	end         context.CancelFunc
@@ -194,7 +195,9 @@ func (p *Proxy) Addresses() map[string][]string {
 func (p *Proxy) Close() error {
 	p.closeOnce.Do(func() {
 		p.draining.Store(true)
+		p.spawning.Lock()
 		p.end()
+		p.spawning.Unlock()
 		for _, l := range p.listeners {
 			l.close()
 		}
@@ -207,6 +210,20 @@ func (p *Proxy) Close() error {
 		p.authQueries.close()
 	})
 	return nil
+}
+
+// spawn runs f in a goroutine that Close waits for; a loop may call it at any time. Once Close has begun f runs at once: the context of all
+// that it does has ended, so that it waits for nothing.
+func (p *Proxy) spawn(f func()) {
+	p.spawning.Lock()
+	ending := p.life.Err() != nil
+	if !ending {
+		p.goroutines.Go(f)
+	}
+	p.spawning.Unlock()
+	if ending {
+		f()
+	}
 }
 
 // contained is told of a panic in a handler: the connection it happened on is closed, the others live on (invariant 8).
