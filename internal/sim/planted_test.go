@@ -58,7 +58,7 @@ var planted = []struct {
 		{"proxy/link.go", "CancelsInFlight: s.cancels, ", ""},
 	}},
 	{"ReadyForQuery is owed to a Query that the server skips", []edit{
-		{"proxy/relay/client.go", "case s.skipping:\n\t\treturn // ", "case false:\n\t\treturn // "},
+		{"proxy/relay/client.go", "case s.skipping: // the server", "case false: // the server"},
 	}},
 	{"Flush is taken for the end of a batch", []edit{
 		{"proxy/relay/client.go", "case protocol.ClientFlush:\n\t\t\ts.unflushed = 0", "case protocol.ClientFlush:\n\t\t\ts.unflushed, s.batchOpen = 0, false"},
@@ -76,16 +76,16 @@ var planted = []struct {
 		{"proxy/waiting.go", "w.failWaiter(a, closeQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))", ""},
 	}},
 	{"settings are not brought along", []edit{
-		{"proxy/link.go", "if c.settings != s.settings || c.own != s.own || reset {", "if reset {"},
+		{"proxy/link.go", "if c.settings != s.settings || c.relay.Own != s.own || reset {", "if reset {"},
 	}},
 	{"a SET is taken back with a transaction that was pipelined behind it", []edit{
-		{"proxy/relay/session.go", "\tif p.ends == 0 {\n\t\tp.ends = 1\n\t}\n", ""},
+		{"proxy/relay/pending.go", "\tif p.ends == 0 {\n\t\tp.ends = 1\n\t}\n", ""},
 	}},
 	{"a client goes on before its server has answered the pooler's question", []edit{
 		{"proxy/server.go", "case c.held && s.relay.Asking():", "case c.held && s.relay.Asking() && c.torn:"},
 	}},
 	{"an evicted statement is taken to be there", []edit{
-		{"proxy/relay/answers.go", "x.kind == noteEvict && !s.lose(x.statement) ||", "x.kind == noteEvict ||"},
+		{"proxy/relay/answers.go", "if !s.lose(x.statement) { // it was", "if true { // it was"},
 	}},
 	{"a statement is refused behind the transaction's back", []edit{
 		{"proxy/promotion.go", "!s.relay.Fresh() || c.conn.Unread() ||", "c.conn.Unread() ||"},
@@ -94,7 +94,7 @@ var planted = []struct {
 		{"proxy/server.go", "case s.parting != nil &&", "case s.parting != nil && s.closing &&"},
 	}},
 	{"last words in the middle of a message", []edit{
-		{"proxy/client.go", "if !c.torn {", "if c.torn || !c.torn {"},
+		{"proxy/client.go", "if err != nil && !c.torn {", "if err != nil {"},
 	}},
 	{"what a socket did not take is lost", []edit{
 		{"eventloop/conn.go", "c.out = append(c.loop.take(len(b)-n), b[n:]...)", "c.out = append(c.loop.take(len(b)-n), b[min(n+1, len(b)):]...)"},
