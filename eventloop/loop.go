@@ -4,7 +4,8 @@
 // A Loop is one locked operating-system thread. Everything that belongs to it (its Conns, tickers, buffers) is touched by that thread
 // only; Post, Stop, Connections, BusyTotal and ThreadTime may be called from any goroutine. Handlers run on the loop and must not block.
 //
-// Read loop.go (a turn), then conn.go (a socket); tls.go and transport.go for one that speaks TLS; kernel.go is the small interface to epoll and kqueue.
+// Read loop.go (a turn), then conn.go (a socket) and batch.go (what a turn sends leaves together); tls.go and transport.go for one that speaks
+// TLS; kernel.go is the small interface to epoll (with io_uring, ring_linux.go) and kqueue.
 package eventloop
 
 import (
