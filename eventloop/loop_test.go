@@ -207,6 +207,7 @@ func TestReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.expect(t, "broken")
+	call(l, func() {}) // the turn in which the handler heard of it is over
 	if n := l.Connections(); n != 0 {
 		t.Fatal(n)
 	}
