@@ -65,7 +65,7 @@ func (p *Proxy) Snapshot() Snapshot {
 		snap.Refusals[reason] = n
 	}
 	p.counts.mu.Unlock()
-	snap.ServerReachable, snap.ServerError = p.reachable.told()
+	snap.ServerReachable, snap.ServerError = p.reachable.told(addressesOf(p.settings.Load().cfg))
 	place := make(map[*serverPool]int) // in snap.Pools
 	applications := make(map[applicationKey]int)
 	for i, sp := range p.allPools() {

@@ -50,18 +50,17 @@ func (r *reachability) note(a serverAddress, err error) {
 	}
 }
 
-// told is false, with a reason, when PostgreSQL can be reached nowhere.
-func (r *reachability) told() (ok bool, text string) {
+// told is false, with a reason, when PostgreSQL can be reached at none of the addresses. One that has not been tried yet is no reason to
+// send clients away.
+func (r *reachability) told(all []serverAddress) (ok bool, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ok = len(r.known) == 0
-	for _, reachable := range r.known {
-		ok = ok || reachable
+	for _, a := range all {
+		if reachable, known := r.known[a]; reachable || !known {
+			return true, ""
+		}
 	}
-	if ok {
-		return true, ""
-	}
-	return false, r.text
+	return len(all) == 0, r.text
 }
 
 // failed reports whether the last attempt at an address has failed.
