@@ -12,6 +12,7 @@ type caller struct {
 	socket net.Conn // *tls.Conn once it has asked for that
 	in     io.Reader
 	offer  *clientTLS // how TLS is spoken with it, if it is; nil where none is offered
+	leave  func()     // the place it has taken behind the door
 	unsaid []byte     // leaves with the next words that it waits for: each write costs both sides a wake-up
 }
 
@@ -19,7 +20,7 @@ type caller struct {
 const readAhead = 512
 
 func newCaller(nc net.Conn) *caller {
-	return &caller{socket: nc, in: bufio.NewReaderSize(nc, readAhead)}
+	return &caller{socket: nc, leave: func() {}, in: bufio.NewReaderSize(nc, readAhead)}
 }
 
 // ahead is what has been read and not used.

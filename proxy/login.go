@@ -25,7 +25,6 @@ func (l *listener) login(nc net.Conn) {
 			closeQuietly(nc)
 		}
 	}()
-	growStack()
 	tracked := nc
 	ok := l.track(nc)
 	defer l.untrack(tracked)
@@ -42,6 +41,7 @@ func (l *listener) login(nc net.Conn) {
 	}
 	nc, err := unproxied(nc, l.proxy.settings.Load().listener(l.name))
 	c := newCaller(nc)
+	defer func() { c.leave() }()
 	if err != nil {
 		l.turnAway(c, nil, err)
 		return
@@ -80,9 +80,15 @@ func (l *listener) loginContext() (context.Context, context.CancelFunc) {
 	return l.proxy.context(limit)
 }
 
-// turn waits for the login's turn by login_rate, before anything is computed for it.
-func (l *listener) turn(ctx context.Context) error {
-	return l.proxy.turnstile.pass(ctx, l.proxy.settings.Load().cfg.Auth.LoginRate)
+// turn waits for the login's turn, by login_rate and at the door, before anything is computed for it.
+func (l *listener) turn(ctx context.Context, c *caller) (err error) {
+	p := l.proxy
+	if err = p.turnstile.pass(ctx, p.settings.Load().cfg.Auth.LoginRate); err != nil {
+		return err
+	}
+	c.leave, err = p.door.enter(ctx, p.workers[:p.openLoops.Load()])
+	growStack()
+	return err
 }
 
 // startup reads the first packet that is not about encryption. From then on the caller speaks TLS if it asked for that and the listener
@@ -127,7 +133,7 @@ const tlsHandshake = 22
 
 // startupDirect is for a client that begins with TLS at once, as PostgreSQL 17 allows (sslnegotiation=direct).
 func (l *listener) startupDirect(ctx context.Context, c *caller, offer *clientTLS) (protocol.Startup, error) {
-	if err := l.turn(ctx); err != nil {
+	if err := l.turn(ctx, c); err != nil {
 		return protocol.Startup{}, err
 	}
 	secure, err := offer.secureClient(c.socket, c.ahead())
@@ -142,7 +148,7 @@ func (l *listener) startupDirect(ctx context.Context, c *caller, offer *clientTL
 
 // startupSecure is for a client that has asked for TLS.
 func (l *listener) startupSecure(ctx context.Context, c *caller, offer *clientTLS) (protocol.Startup, error) {
-	if err := l.turn(ctx); err != nil {
+	if err := l.turn(ctx, c); err != nil {
 		return protocol.Startup{}, err
 	}
 	if _, err := c.socket.Write([]byte{'S'}); err != nil {
@@ -242,7 +248,7 @@ func (l *listener) admit(startup *protocol.Startup) (protocol.Replication, error
 // PostgreSQL leaves it.
 func (l *listener) authenticate(ctx context.Context, c *caller, who auth.Login) error {
 	if _, turned := c.socket.(*tls.Conn); !turned {
-		if err := l.turn(ctx); err != nil {
+		if err := l.turn(ctx, c); err != nil {
 			return err
 		}
 	}

@@ -59,6 +59,7 @@ type Proxy struct {
 	cancelSlots slots
 	loginSlots  slots
 	turnstile   turnstile
+	door        door
 	places      places
 	nextID      atomic.Uint32
 	counts      coldCounts
@@ -117,6 +118,7 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	}
 	p.cancelSlots = make(slots, cancelSlotsMax)
 	p.loginSlots = make(slots, cmp.Or(cfg.Auth.LoginSlots, max(1, runtime.GOMAXPROCS(0)/2)))
+	p.door = newDoor()
 	p.cancels.clients = make(map[uint32]*Client)
 	p.authQueries = authQueries{proxy: p, places: make(slots, authServersMax), servers: make(map[authTarget]*authServer)}
 	p.counts.refusals = make(map[string]uint64)
