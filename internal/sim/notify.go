@@ -164,22 +164,27 @@ func (o *oracle) hearsNote(actual []byte) error {
 	if err := m.Decode(actual[5:]); err != nil {
 		return err
 	}
+	same := func(n note) bool { return n.payload == m.Payload && n.channel == m.Channel && n.pid == m.PID }
 	i := slices.IndexFunc(o.run.notes[o.key], func(n note) bool { // a prepared one may be sent several times
-		return n.payload == m.Payload && n.channel == m.Channel && n.pid == m.PID && n.number > o.last
+		return same(n) && n.number > o.last && n.number > o.floor[m.Channel]
 	})
-	if i < 0 {
+	switch {
+	case i < 0 && slices.ContainsFunc(o.run.notes[o.key], func(n note) bool { return same(n) && n.number > o.last }):
+		return fmt.Errorf("notification %q was committed before the client said LISTEN", m.Payload)
+	case i < 0:
 		return fmt.Errorf("notification %q of process %d, which nobody sent, or out of order, or twice", m.Payload, m.PID)
 	}
 	n := o.run.notes[o.key][i]
-	rests := o.at == len(o.out) && o.session.tx == 'I' && !o.session.begun && !o.session.skipping && o.session.copying == copyNone
+	now := o.session
+	if o.at == 0 && len(o.out) > 0 {
+		now = o.before // nothing has been heard of that message
+	}
+	rests := (o.at == 0 || o.at == len(o.out)) && now.tx == 'I' && !now.begun && !now.skipping && now.copying == copyNone
 	if !rests && !(o.advance() && (o.out[o.at][0] == 'Z' || o.out[o.at][0] == 'S') && o.session.tx == 'I') {
 		return fmt.Errorf("notification %q in the middle of something (replies so far %q)", m.Payload, o.seen)
 	}
-	switch {
-	case !o.session.channels[m.Channel]:
+	if !o.session.channels[m.Channel] && !(rests && now.channels[m.Channel]) {
 		return fmt.Errorf("notification %q on %s, to which the client does not listen", m.Payload, m.Channel)
-	case n.number <= o.floor[m.Channel]:
-		return fmt.Errorf("notification %q was committed before the client said LISTEN", m.Payload)
 	}
 	o.last = n.number
 	o.got[n.number] = true

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
@@ -129,7 +130,13 @@ func (o *oracle) unserved() bool {
 		return false
 	}
 	if o.base.tx == 'I' {
-		return o.next == 1 && o.sent[0].kind() == 'Q' && o.sent[0].text() == "begin"
+		for _, m := range o.sent[:o.next-1] { // the rest of a COPY that was refused reaches nobody
+			if !strings.ContainsRune("SHdcf", rune(m.kind())) {
+				return false
+			}
+		}
+		m := o.sent[o.next-1]
+		return m.kind() == 'Q' && m.text() == "begin"
 	}
 	for _, m := range o.sent[:o.next] {
 		if m.kind() != 'S' && m.kind() != 'H' && !o.vain && o.cancels == 0 {
