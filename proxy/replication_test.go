@@ -62,9 +62,37 @@ func backends(t *testing.T, c *pgtest.Cluster, where string) string {
 	return rows[0][0]
 }
 
+// needTools skips a test where PostgreSQL's replication programs are of another major version than the server: they refuse it. That is so
+// in `make test-pgs` alone, whose packages have none; the replication protocol itself is tested there too.
+func needTools(t *testing.T, c *pgtest.Cluster) {
+	t.Helper()
+	path, err := pgtest.Program("pg_basebackup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.Command(path, "--version").Output() // "pg_basebackup (PostgreSQL) 15.18 (Debian ...)"
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := c.Query("select current_setting('server_version_num')::int / 10000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, version, _ := strings.Cut(string(said), "(PostgreSQL) ")
+	major, _, _ := strings.Cut(version, ".")
+	tools, err := strconv.Atoi(major)
+	if err != nil {
+		t.Fatalf("pg_basebackup --version says %q", said)
+	}
+	if server, err := strconv.Atoi(rows[0][0]); err != nil || server != tools {
+		t.Skipf("pg_basebackup and its kin on this machine are of version %d, the server is %s", tools, rows[0][0])
+	}
+}
+
 // TestReplicationTools: PostgreSQL's own programs back up, receive the WAL and decode it through the session port.
 func TestReplicationTools(t *testing.T) {
 	c := walCluster(t)
+	needTools(t, c)
 	p := start(t, c, "", "")
 	host, port, _ := strings.Cut(p.session, ":")
 	program := func(name string, args ...string) *exec.Cmd {
