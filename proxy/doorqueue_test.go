@@ -62,7 +62,7 @@ func TestDoorDoesNotWaitForClients(t *testing.T) {
 		if waited := time.Since(begin); waited != 9*doorHold {
 			t.Errorf("waited %s", waited)
 		}
-		time.Sleep(2 * doorHold)
+		<-time.After(2 * doorHold)
 		if n := len(d.places); n != 0 {
 			t.Errorf("%d places are taken by logins that are slow", n)
 		}
@@ -85,7 +85,7 @@ func TestDoorEnds(t *testing.T) {
 				}
 			}()
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		if len(d.turn) != 0 {
 			t.Error("somebody stands at the door for ever")
