@@ -286,8 +286,9 @@ func (s *scenario) judge(out io.Writer, p *pooler) error {
 	} else {
 		text.WriteString("| /health/db | not watched | - |\n")
 	}
+	quick := quantilesOf(t.latencies)
 	fmt.Fprintf(&text, "\nQuery of a streaming client: p50 %s, p99 %s, longest %s. Workers waited for a server at most %s.\n",
-		percentile(t.latencies, 50), percentile(t.latencies, 99), percentile(t.latencies, 100), t.workerWaitMax.Round(time.Millisecond))
+		quick.p50, quick.p99, quick.longest, t.workerWaitMax.Round(time.Millisecond))
 	for _, line := range t.firstErrors {
 		fmt.Fprintf(&text, "\n- %s", line)
 	}

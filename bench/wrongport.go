@@ -22,7 +22,7 @@ type wrongPortRun struct {
 	*tally
 }
 
-func (r *wrongPortRun) p99() time.Duration { return percentile(r.latencies, 99) }
+func (r *wrongPortRun) p99() time.Duration { return quantilesOf(r.latencies).p99 }
 
 func runWrongPort(ctx context.Context, arguments []string, out io.Writer) error {
 	base := &scenario{}
@@ -119,8 +119,9 @@ func (s *scenario) judgeWrongPort(out io.Writer, runs []*wrongPortRun, most floa
 		if r.product == "hybridbouncer" && len(r.errors) > 0 {
 			faults = append(faults, fmt.Errorf("errors: %v %q", r.errors, r.firstErrors))
 		}
+		quick := quantilesOf(r.latencies)
 		fmt.Fprintf(out, "| %s | %d | %d | %.2f | %.2f | %.2f | %s | %d | %d | %d | %d of %d | %s |\n", r.product, r.workers, r.streamQueries,
-			milliseconds(percentile(r.latencies, 50)), milliseconds(r.p99()), milliseconds(percentile(r.latencies, 100)), ratio,
+			milliseconds(quick.p50), milliseconds(quick.p99), milliseconds(quick.longest), ratio,
 			r.errors["stream"], r.errors["worker"], r.jobs, r.serversMax, limit, s.byPool(r))
 	}
 	for _, r := range runs {
