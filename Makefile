@@ -11,6 +11,8 @@ SOAKTIME ?= 30m
 GOFILES := find . -name '*.go' -not -path '*/testdata/*' -not -path './.*'
 # Arguments of the benchmarks: `make bench BENCH="sidebyside -h"`; none: all of them.
 BENCH ?=
+# Arguments of the login storm: `make storm STORM="-pgbouncer /usr/sbin/pgbouncer"`.
+STORM ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test lint unit fuzz sim storm statements soak bench docs test-pgs drivers suites fmt docker-check
@@ -49,8 +51,8 @@ sim: ## the deterministic simulation over SIMSEEDS seeds, and every planted bug
 test-pgs: ## the integration tests in front of PostgreSQL 14 to 18; VERSIONS="14 18" for fewer
 	@TAGS=$(TAGS) bash scripts/pgs.sh
 
-storm: ## 5000 SCRAM logins at once while 100 clients run queries
-	go test -count=1 -run TestLoginStorm -v ./proxy -args -storm 5000 -storm-queries 100
+storm: ## 5000 SCRAM logins at once while 100 clients run queries, PgBouncer beside ours; STORM="-nice 19"
+	go run ./bench storm $(STORM)
 
 statements: ## 10,000 distinct prepared statements from 200 clients over 25 servers, with errors, DEALLOCATE and clients that die
 	go test -tags $(TAGS) -count=1 -timeout 30m -run TestStatementsInDisorder -v ./proxy -args -disorder-clients 200 -disorder-servers 25 \

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -32,6 +33,7 @@ func newTarget(host string, port int, user, password, database string) (*target,
 	if err != nil {
 		return nil, fmt.Errorf("prepare the password of %s: %w", user, err)
 	}
+	exchange = exchange.WithMinIterations(1) // the secrets of a storm have one, and who answers was started by this program
 	return &target{host: host, port: port, user: user, password: password, database: database, scram: exchange}, nil
 }
 
@@ -41,6 +43,12 @@ func (t *target) sslMode() string {
 		return "require"
 	}
 	return "disable"
+}
+
+// environment is how libpq's programs and others that heed its variables get to the target.
+func (t *target) environment() []string {
+	return append(os.Environ(), "PGHOST="+t.host, "PGPORT="+strconv.Itoa(t.port), "PGUSER="+t.user, "PGPASSWORD="+t.password,
+		"PGDATABASE="+t.database, "PGSSLMODE="+t.sslMode(), "PGGSSENCMODE=disable")
 }
 
 func (t *target) address() string { return net.JoinHostPort(t.host, strconv.Itoa(t.port)) }

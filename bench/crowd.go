@@ -120,14 +120,9 @@ type loginFigures struct {
 // measureLogins lets clients log in, run nothing and leave, as fast as they can for the duration.
 func measureLogins(ctx context.Context, p *pooler, to *target, duration time.Duration) (loginFigures, error) {
 	const due = 30 * time.Second
-	before, err := login(ctx, to, due) // the pooler's first server and keys exist before the clock runs
-	if err != nil {
+	if err := loginOnce(ctx, to, due); err != nil {
 		return loginFigures{}, fmt.Errorf("%s: %w", p.name, err)
 	}
-	if _, err := before.query("SELECT 1"); err != nil {
-		return loginFigures{}, fmt.Errorf("%s: %w", p.name, err)
-	}
-	before.close()
 	usageBefore, err := readUsage(p.pids)
 	if err != nil {
 		return loginFigures{}, err
@@ -146,6 +141,17 @@ func measureLogins(ctx context.Context, p *pooler, to *target, duration time.Dur
 		perSecond:            float64(total) / elapsed.Seconds(),
 		microsecondsPerLogin: float64((usageAfter.cpu - usageBefore.cpu).Microseconds()) / float64(max(total, 1)),
 	}, nil
+}
+
+// loginOnce sees to it that a pooler's first server and keys exist before a clock runs.
+func loginOnce(ctx context.Context, to *target, due time.Duration) error {
+	before, err := login(ctx, to, due)
+	if err != nil {
+		return err
+	}
+	defer before.close()
+	_, err = before.query("SELECT 1")
+	return err
 }
 
 func loginsUntil(ctx context.Context, to *target, end time.Time, due time.Duration) (total int, err error) {

@@ -34,16 +34,11 @@ func runIdle(ctx context.Context, arguments []string, out io.Writer) error {
 	if err := requireDescriptors(r.clients); err != nil {
 		return err
 	}
-	list, cleanUp, err := r.products(ctx)
+	list, server, stop, err := r.begin(ctx, false)
 	if err != nil {
 		return err
 	}
-	defer cleanUp()
-	server, err := r.postgres(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer server.stop()
+	defer stop()
 	fmt.Fprintf(out, "# %d idle clients on one process\n\n%s", r.clients, machine(ctx, server, list))
 	rows := newTable("Idle clients", "clients", []column{
 		{"bytes a client", "%.0f"}, {"RSS MiB", "%.1f"}, {"idle CPU ms/s", "%.2f"}, {"logins took s", "%.1f"}, {"threads", "%.0f"}, {"descriptors", "%.0f"},

@@ -30,6 +30,7 @@ func commands() []command {
 		{"sidebyside", "pgbench, idle memory and logins against several poolers in turn", runSideBySide},
 		{"scenario", "the load test of both ports: streaming clients, embedding workers, /health/db", runScenario},
 		{"wrongport", "what workers with long transactions cost the quick clients of the transaction port", runWrongPort},
+		{"storm", "5000 logins at once, and what they do to the queries that run meanwhile", runStorm},
 		{"leak", "a thousand tenants whose scripts through the pooler must answer as on direct connections", runLeak},
 		{"idle", "10,000 idle clients on one process", runIdle},
 		{"memory", "a result of 2 GiB that is not read and a query of 1 GiB: what that needs", runMemory},
@@ -61,6 +62,9 @@ func dispatch(ctx context.Context, arguments []string, out io.Writer) error {
 			}
 		}
 		return nil
+	}
+	if arguments[0] == stormClients {
+		return runStormClients(ctx, arguments[1:], out)
 	}
 	for _, c := range commands() {
 		if c.name == arguments[0] {

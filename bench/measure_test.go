@@ -132,6 +132,21 @@ func TestTableRatiosAreTakenRoundByRound(t *testing.T) {
 	}
 }
 
+func TestPlainTableHasNoRatios(t *testing.T) {
+	rows := newTable("Logins", "storm", []column{{"served", "%.0f"}})
+	rows.plain = true
+	rows.add("x", "reference", 10)
+	rows.add("x", "ours", 20)
+	rows.add("x", "ours", 30)
+	var text strings.Builder
+	if err := rows.write(&text); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "| x | ours | 25 | 20-30 |\n") {
+		t.Errorf("got\n%s", text.String())
+	}
+}
+
 func TestTableWithoutNumbers(t *testing.T) {
 	rows := newTable("Idle", "clients", []column{{"CPU", "%.1f"}})
 	rows.add("x", "reference", 0)

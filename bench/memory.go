@@ -40,16 +40,11 @@ func runMemory(ctx context.Context, arguments []string, out io.Writer) error {
 	if r.resultBytes < memoryRow || r.queryBytes < 100 || r.queryBytes > 1<<30-100 {
 		return errors.New("-result is at least 1048576, -query between 100 and 1073741724")
 	}
-	list, cleanUp, err := r.products(ctx)
+	list, server, stop, err := r.begin(ctx, false)
 	if err != nil {
 		return err
 	}
-	defer cleanUp()
-	server, err := r.postgres(ctx, false)
-	if err != nil {
-		return err
-	}
-	defer server.stop()
+	defer stop()
 	fmt.Fprintf(out, "# A result of %d MiB that is not read, and a query of %d MiB\n\n%s", r.resultBytes>>20, r.queryBytes>>20, machine(ctx, server, list))
 	rows := newTable("Memory", "clients", []column{{"largest RSS MiB", "%.1f"}, {"longest short query ms", "%.1f"}})
 	var failed error

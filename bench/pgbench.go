@@ -59,18 +59,14 @@ func runPgbench(ctx context.Context, p *pooler, l load, to *target, sampling flo
 		return result{}, err
 	}
 	defer os.RemoveAll(folder)
-	program, err := pgbenchProgram()
+	const edge = time.Second // pgbench prints no line for the second in which it ends
+	command, err := pgbenchCommand(ctx, to, folder, "-M", l.mode, "-c", strconv.Itoa(l.clients), "-j", strconv.Itoa(l.threads),
+		"-T", strconv.Itoa(int((l.warmUp + l.duration + edge).Seconds())), "-P", "1", "--progress-timestamp",
+		"--sampling-rate="+strconv.FormatFloat(sampling, 'f', -1, 64))
 	if err != nil {
 		return result{}, err
 	}
-	const edge = time.Second // pgbench prints no line for the second in which it ends
-	command := exec.CommandContext(ctx, program, "-n", "-M", l.mode, "-c", strconv.Itoa(l.clients), "-j", strconv.Itoa(l.threads),
-		"-T", strconv.Itoa(int((l.warmUp + l.duration + edge).Seconds())), "-P", "1", "--progress-timestamp",
-		"-l", "--log-prefix="+filepath.Join(folder, "latency"), "--sampling-rate="+strconv.FormatFloat(sampling, 'f', -1, 64),
-		"-h", to.host, "-p", strconv.Itoa(to.port), "-U", to.user)
 	command.Args = append(command.Args, scriptArguments(l.script)...)
-	command.Args = append(command.Args, to.database)
-	command.Env = append(os.Environ(), "PGPASSWORD="+to.password, "PGSSLMODE="+to.sslMode(), "PGGSSENCMODE=disable")
 	var stdout strings.Builder
 	command.Stdout = &stdout
 	stderr, err := command.StderrPipe()
@@ -98,6 +94,18 @@ func runPgbench(ctx context.Context, p *pooler, l load, to *target, sampling flo
 	}
 	measured.p50, measured.p99 = percentile(latencies, 50), percentile(latencies, 99)
 	return measured, nil
+}
+
+// pgbenchCommand is pgbench against a target, which writes a log of its transactions into folder.
+func pgbenchCommand(ctx context.Context, to *target, folder string, arguments ...string) (*exec.Cmd, error) {
+	program, err := pgbenchProgram()
+	if err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(ctx, program, "-n", "-l", "--log-prefix="+filepath.Join(folder, "latency"))
+	command.Args = append(command.Args, arguments...)
+	command.Env = to.environment()
+	return command, nil
 }
 
 func scriptArguments(script string) []string {
@@ -189,24 +197,25 @@ func parseSummary(text string) (initialLogins time.Duration, failed string) {
 	return initialLogins, failed
 }
 
-// readLatencies reads pgbench's sampled logs: "client number microseconds script epoch_s epoch_us", a file a thread. Those
-// that ended before from belong to the warm-up.
+// transaction is one line of pgbench's log.
+type transaction struct {
+	client  int
+	latency time.Duration // since it was due, which without -R is when it was begun
+	ended   time.Time
+}
+
+func (t transaction) due() time.Time { return t.ended.Add(-t.latency) }
+
+// readLatencies reads pgbench's sampled logs. Transactions that ended before from belong to the warm-up.
 func readLatencies(folder string, from time.Time) ([]time.Duration, error) {
-	files, err := filepath.Glob(filepath.Join(folder, "latency.*"))
+	all, err := readTransactions(folder)
 	if err != nil {
 		return nil, err
 	}
 	var latencies []time.Duration
-	for _, name := range files {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		for line := range strings.Lines(string(text)) {
-			latency, at, ok := parseLatency(line)
-			if ok && !at.Before(from) {
-				latencies = append(latencies, latency)
-			}
+	for _, one := range all {
+		if !one.ended.Before(from) {
+			latencies = append(latencies, one.latency)
 		}
 	}
 	if len(latencies) == 0 {
@@ -215,16 +224,40 @@ func readLatencies(folder string, from time.Time) ([]time.Duration, error) {
 	return latencies, nil
 }
 
-func parseLatency(line string) (latency time.Duration, at time.Time, ok bool) {
-	fields := strings.Fields(line)
-	if len(fields) < 6 {
-		return 0, time.Time{}, false
+// readTransactions reads pgbench's logs, a file a thread, also while it goes on to write them.
+func readTransactions(folder string) ([]transaction, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "latency.*"))
+	if err != nil {
+		return nil, err
 	}
+	var all []transaction
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(text)) {
+			if one, ok := parseTransaction(line); ok {
+				all = append(all, one)
+			}
+		}
+	}
+	return all, nil
+}
+
+// parseTransaction reads "client number microseconds script epoch_s epoch_us", with -R followed by the lag. A line without its end is
+// still being written: its last number may lack digits.
+func parseTransaction(line string) (transaction, bool) {
+	fields := strings.Fields(line)
+	if len(fields) < 6 || !strings.HasSuffix(line, "\n") {
+		return transaction{}, false
+	}
+	client, errClient := strconv.Atoi(fields[0])
 	microseconds, errLatency := strconv.ParseInt(fields[2], 10, 64) // "failed" and "skipped" are no latencies
 	seconds, errSeconds := strconv.ParseInt(fields[4], 10, 64)
 	fraction, errFraction := strconv.ParseInt(fields[5], 10, 64)
-	if errLatency != nil || errSeconds != nil || errFraction != nil {
-		return 0, time.Time{}, false
+	if errClient != nil || errLatency != nil || errSeconds != nil || errFraction != nil {
+		return transaction{}, false
 	}
-	return time.Duration(microseconds) * time.Microsecond, time.Unix(seconds, fraction*1000), true
+	return transaction{client: client, latency: time.Duration(microseconds) * time.Microsecond, ended: time.Unix(seconds, fraction*1000)}, true
 }

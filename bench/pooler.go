@@ -21,11 +21,12 @@ type settings struct {
 	reserveSize   int    // its reserve_pool_size
 	sessionSize   int    // servers of the session port; 0: no such port
 	maxClientConn int
-	password      string // of both users, postgres and applicationUser
+	password      string // of both users, postgres and applicationUser, or its SCRAM secret
 	admin         bool   // wants the HTTP endpoint, if the product has one
 	loops         int    // event loops of hybridbouncer; 0: as it decides
 	certificate   *certificate
 	queryWait     time.Duration // query_wait_timeout; 0: 30 s
+	backlog       int           // listen_backlog of PgBouncer; 0: its default. Ours is what the system allows
 	listener      string        // further lines of each [[listener]] of hybridbouncer
 }
 
@@ -172,6 +173,9 @@ query_wait_timeout = %d
 log_connections = 0
 log_disconnections = 0
 `, s.server.host, s.server.port, port, s.authType, filepath.Join(folder, "userlist.txt"), mode, size, reserve, s.maxClientConn, s.waitSeconds())
+	if s.backlog > 0 {
+		ini += fmt.Sprintf("listen_backlog = %d\n", s.backlog)
+	}
 	if s.certificate != nil {
 		ini += fmt.Sprintf("client_tls_sslmode = require\nclient_tls_cert_file = %[1]s/server.crt\nclient_tls_key_file = %[1]s/server.key\n", folder)
 	}

@@ -126,12 +126,16 @@ type child struct {
 // startChild starts a program in a process group of its own, so that the terminal's interrupt reaches this program alone and
 // children are stopped in order. As root it runs under owner when that is given: PostgreSQL and PgBouncer refuse to be root.
 func startChild(name, directory string, owner *syscall.Credential, program string, arguments ...string) (*child, error) {
+	return startCommand(name, directory, owner, exec.Command(program, arguments...))
+}
+
+// startCommand is startChild of a program that needs more than arguments.
+func startCommand(name, directory string, owner *syscall.Credential, command *exec.Cmd) (*child, error) {
 	log, err := os.CreateTemp(directory, name+"-*.log")
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close()
-	command := exec.Command(program, arguments...)
 	command.Dir = directory
 	command.Stdout, command.Stderr = log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: owner}

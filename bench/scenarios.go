@@ -63,14 +63,10 @@ func runScenario(ctx context.Context, arguments []string, out io.Writer) error {
 		return err
 	}
 	defer stop()
-	if err := s.prepare(ctx, p); err != nil {
-		return err
-	}
-	defer s.cleanUp(context.WithoutCancel(ctx))
 	fmt.Fprintf(out, "# Load test of both ports\n\n%s- %d streaming clients over %d servers (+%d), %d workers over %d, transactions of %s to %s, %s long, time scale %g\n\n",
 		machine(ctx, server, []product{version}), s.streams, s.poolSize, s.reserveSize, s.workers, s.sessionSize,
 		s.scaled(s.shortest), s.scaled(s.longest), s.length, s.timeScale)
-	if err := s.run(ctx, p); err != nil {
+	if err := s.load(ctx, p); err != nil {
 		return err
 	}
 	return s.judge(out, p)
@@ -138,6 +134,18 @@ func (s *scenario) settings() settings {
 		server: s.server, authType: "scram-sha-256", poolSize: s.poolSize, reserveSize: s.reserveSize, sessionSize: s.sessionSize,
 		maxClientConn: s.streams + s.workers, password: applicationPassword, admin: true, loops: s.loops,
 	}
+}
+
+// serversAllowed is how many servers the pools of both ports may have together.
+func (s *scenario) serversAllowed() int { return s.poolSize + s.reserveSize + s.sessionSize }
+
+// load runs the load test through a pooler, from making its tables to removing them.
+func (s *scenario) load(ctx context.Context, p *pooler) error {
+	if err := s.prepare(ctx, p); err != nil {
+		return err
+	}
+	defer s.cleanUp(context.WithoutCancel(ctx))
+	return s.run(ctx, p)
 }
 
 // run lets everything happen at once for the length of the scenario. Clients that are in the middle of something when it ends
@@ -267,7 +275,7 @@ func (s *scenario) judge(out io.Writer, p *pooler) error {
 	expect((s.workers == 0 || t.jobs > 0) && t.errors["worker"] == 0, "workers: no error, no time-out",
 		"%d transactions, %d statements, %d errors", t.jobs, t.workerStatements, t.errors["worker"])
 	expect(t.leaked == 0, "each statement of a worker in its own tenant, none anywhere else", "%d in another", t.leaked)
-	limit := s.poolSize + s.reserveSize + s.sessionSize
+	limit := s.serversAllowed()
 	expect(t.errors["observer"] == 0 && t.serversMax > 0 && t.serversMax <= limit, fmt.Sprintf("never more than %d servers in pg_stat_activity", limit), "%d", t.serversMax)
 	if p.health != "" {
 		quick := t.health["transactional"]
@@ -278,8 +286,9 @@ func (s *scenario) judge(out io.Writer, p *pooler) error {
 	} else {
 		text.WriteString("| /health/db | not watched | - |\n")
 	}
+	quick := quantilesOf(t.latencies)
 	fmt.Fprintf(&text, "\nQuery of a streaming client: p50 %s, p99 %s, longest %s. Workers waited for a server at most %s.\n",
-		percentile(t.latencies, 50), percentile(t.latencies, 99), percentile(t.latencies, 100), t.workerWaitMax.Round(time.Millisecond))
+		quick.p50, quick.p99, quick.longest, t.workerWaitMax.Round(time.Millisecond))
 	for _, line := range t.firstErrors {
 		fmt.Fprintf(&text, "\n- %s", line)
 	}

@@ -15,6 +15,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == stormClients { // this program, started once more
+		main()
+		return
+	}
 	code := m.Run()
 	if err := pgtest.Cleanup(); err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
@@ -169,6 +173,12 @@ func TestFlagsAreChecked(t *testing.T) {
 		"scenario -streams 0",
 		"idle -clients 5 -ask 6",
 		"memory -query 2000000000",
+		"storm -logins 0",
+		"storm -connections 100 -rate 99",
+		"storm -nice 20",
+		"storm -pgbouncer none -hybridbouncer none",
+		"storm-clients",
+		"storm-clients many",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		if err := dispatch(ctx, strings.Fields(line), io.Discard); err == nil {

@@ -143,6 +143,19 @@ func (s *setup) postgres(ctx context.Context, tables bool) (*postgres, error) {
 	return server, nil
 }
 
+// begin gives a command its poolers and its PostgreSQL; stop ends and removes what was made for it.
+func (s *setup) begin(ctx context.Context, tables bool) (list []product, server *postgres, stop func(), err error) {
+	list, cleanUp, err := s.products(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if server, err = s.postgres(ctx, tables); err != nil {
+		cleanUp()
+		return nil, nil, nil, err
+	}
+	return list, server, func() { server.stop(); cleanUp() }, nil
+}
+
 // certificate is what poolers that are started for a run over TLS show their clients; nil without -tls.
 func (s *setup) certificate() (*certificate, error) {
 	if !s.tls {

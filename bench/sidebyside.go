@@ -51,16 +51,12 @@ func runSideBySide(ctx context.Context, arguments []string, out io.Writer) error
 	if err := requireDescriptors(max(c.idleMany, slices.MaxFunc(loads, func(a, b load) int { return a.clients - b.clients }).clients)); err != nil {
 		return err
 	}
-	list, cleanUp, err := c.products(ctx)
+	list, server, stop, err := c.begin(ctx, true)
 	if err != nil {
 		return err
 	}
-	defer cleanUp()
-	c.list = list
-	if c.server, err = c.postgres(ctx, true); err != nil {
-		return err
-	}
-	defer c.server.stop()
+	defer stop()
+	c.list, c.server = list, server
 	if c.signed, err = c.certificate(); err != nil {
 		return err
 	}

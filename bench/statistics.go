@@ -27,6 +27,18 @@ func spread(values []float64) (lowest, highest float64) {
 	return slices.Min(values), slices.Max(values)
 }
 
+// quantiles say how latencies are spread.
+type quantiles struct {
+	p50, p90, p99, longest time.Duration
+	number                 int
+}
+
+// quantilesOf sorts the latencies.
+func quantilesOf(latencies []time.Duration) quantiles {
+	of := func(percent float64) time.Duration { return percentile(latencies, percent) }
+	return quantiles{p50: of(50), p90: of(90), p99: of(99), longest: of(100), number: len(latencies)}
+}
+
 // percentile is the smallest value that at least percent of all values do not exceed (nearest rank). It sorts values.
 func percentile(values []time.Duration, percent float64) time.Duration {
 	if len(values) == 0 {

@@ -16,6 +16,7 @@ type column struct {
 type table struct {
 	title, rowTitle string
 	columns         []column
+	plain           bool        // no ratios: the figures are no costs, or are ratios themselves
 	rows            []*tableRow // in the order they were first added
 }
 
@@ -74,13 +75,14 @@ func (r *tableRow) ratio(to *tableRow, column int) float64 {
 // several, and the lowest and highest round where there are several.
 func (t *table) write(out io.Writer) error {
 	poolers, rounds := t.extent()
+	ratios := poolers > 1 && !t.plain
 	var text strings.Builder
 	fmt.Fprintf(&text, "\n## %s\n\n| %s | pooler |", t.title, t.rowTitle)
 	rule := "\n|---|---|"
 	for _, c := range t.columns {
 		fmt.Fprintf(&text, " %s |", c.title)
 		rule += "---:|"
-		if poolers > 1 {
+		if ratios {
 			text.WriteString(" ratio |")
 			rule += "---:|"
 		}
@@ -95,7 +97,7 @@ func (t *table) write(out io.Writer) error {
 		for i, c := range t.columns {
 			figures := row.figures(i)
 			fmt.Fprintf(&text, " %s |", number(c.format, median(figures)))
-			if poolers > 1 {
+			if ratios {
 				fmt.Fprintf(&text, " %s |", number("%.2f", row.ratio(t.reference(row.label), i)))
 			}
 			if rounds > 1 {

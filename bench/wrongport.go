@@ -22,7 +22,7 @@ type wrongPortRun struct {
 	*tally
 }
 
-func (r *wrongPortRun) p99() time.Duration { return percentile(r.latencies, 99) }
+func (r *wrongPortRun) p99() time.Duration { return quantilesOf(r.latencies).p99 }
 
 func runWrongPort(ctx context.Context, arguments []string, out io.Writer) error {
 	base := &scenario{}
@@ -42,17 +42,12 @@ func runWrongPort(ctx context.Context, arguments []string, out io.Writer) error 
 	if err := requireDescriptors(base.streams + base.workers); err != nil {
 		return err
 	}
-	server, err := base.postgres(ctx, false)
+	list, server, stop, err := base.begin(ctx, false)
 	if err != nil {
 		return err
 	}
-	defer server.stop()
+	defer stop()
 	base.server = server
-	list, cleanUp, err := base.products(ctx)
-	if err != nil {
-		return err
-	}
-	defer cleanUp()
 	fmt.Fprintf(out, "# Workers on the wrong port\n\n%s- %d quick clients and %d workers, all on the transaction port: %d servers (+%d), session port %d; transactions of %s to %s, %s long\n",
 		machine(ctx, server, list), base.streams, base.workers, base.poolSize, base.reserveSize, base.sessionSize,
 		base.scaled(base.shortest), base.scaled(base.longest), base.length)
@@ -94,11 +89,7 @@ func (s *scenario) wrongPortOnce(ctx context.Context, one product, workers int) 
 		return nil, err
 	}
 	defer p.stop()
-	if err := run.prepare(ctx, p); err != nil {
-		return nil, err
-	}
-	defer run.cleanUp(context.WithoutCancel(ctx))
-	if err := run.run(ctx, p); err != nil {
+	if err := run.load(ctx, p); err != nil {
 		return nil, err
 	}
 	return &wrongPortRun{product: one.name, workers: workers, tally: run.tally}, nil
@@ -109,7 +100,7 @@ func (s *scenario) judgeWrongPort(out io.Writer, runs []*wrongPortRun, most floa
 	fmt.Fprint(out, "\n| pooler | workers | queries | p50 ms | p99 ms | longest ms | p99 with / without | errors of quick clients | of workers | jobs done | "+
 		"servers in pg_stat_activity, at most | by pool, at most |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n")
 	var faults []error
-	limit := s.poolSize + s.reserveSize + s.sessionSize
+	limit := s.serversAllowed()
 	var without *wrongPortRun
 	for _, r := range runs {
 		ratio := "-"
@@ -128,8 +119,9 @@ func (s *scenario) judgeWrongPort(out io.Writer, runs []*wrongPortRun, most floa
 		if r.product == "hybridbouncer" && len(r.errors) > 0 {
 			faults = append(faults, fmt.Errorf("errors: %v %q", r.errors, r.firstErrors))
 		}
+		quick := quantilesOf(r.latencies)
 		fmt.Fprintf(out, "| %s | %d | %d | %.2f | %.2f | %.2f | %s | %d | %d | %d | %d of %d | %s |\n", r.product, r.workers, r.streamQueries,
-			milliseconds(percentile(r.latencies, 50)), milliseconds(r.p99()), milliseconds(percentile(r.latencies, 100)), ratio,
+			milliseconds(quick.p50), milliseconds(quick.p99), milliseconds(quick.longest), ratio,
 			r.errors["stream"], r.errors["worker"], r.jobs, r.serversMax, limit, s.byPool(r))
 	}
 	for _, r := range runs {

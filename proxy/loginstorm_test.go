@@ -31,7 +31,7 @@ var (
 )
 
 // TestLoginStorm: many SCRAM logins at once while others run queries. Every login is served, or refused in words, and the queries go on.
-// `make storm` runs it with 5000. The storm comes from a process of its own, lest the queries wait behind its clients in the scheduler of Go.
+// `make storm` measures 5000, beside PgBouncer (bench). The storm comes from a process of its own, lest the queries wait behind its clients in the scheduler of Go.
 // The secret has one iteration, since the clients would have to compute the others on the same processors; what the pooler computes is the
 // same.
 func TestLoginStorm(t *testing.T) {

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// paced is pgbench whose connections run queries at the pace of an application: some that ask without pause would measure each
+// other. At a fixed rate a query's latency counts from when it was due: none is left out because the one before it was late.
+type paced struct {
+	process     *child
+	folder      string
+	connections int
+}
+
+// startPaced lets connections run so many queries a second together, until it is stopped.
+func startPaced(ctx context.Context, to *target, connections, rate int) (_ *paced, err error) {
+	p := &paced{connections: connections}
+	if p.folder, err = scratch("bench-pgbench-*", nil); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(p.folder)
+		}
+	}()
+	if err := writeFiles(p.folder, map[string]string{"query.sql": "select 1;\n"}); err != nil {
+		return nil, err
+	}
+	const longest = 24 * time.Hour // pgbench wants an end; it is stopped long before
+	command, err := pgbenchCommand(ctx, to, p.folder, "-f", filepath.Join(p.folder, "query.sql"), "-c", strconv.Itoa(connections),
+		"-R", strconv.Itoa(rate), "-T", strconv.Itoa(int(longest.Seconds())))
+	if err != nil {
+		return nil, err
+	}
+	p.process, err = startCommand("pgbench", p.folder, nil, command)
+	return p, err
+}
+
+func (p *paced) stop() {
+	p.process.stop(syscall.SIGTERM)
+	_ = os.RemoveAll(p.folder)
+}
+
+// awaitAll returns when each connection has ended a query that was due after an instant, or one of them has failed.
+func (p *paced) awaitAll(ctx context.Context, since time.Time) error {
+	const patience, interval = 30 * time.Second, 100 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		all, err := readTransactions(p.folder)
+		if err != nil {
+			return err
+		}
+		moving := movedOn(all, since)
+		if moving == p.connections || len(p.errors()) > 0 {
+			return nil
+		}
+		if err := pause(ctx, interval); err != nil {
+			return fmt.Errorf("%d of %d connections of pgbench go on: %w\n%s", moving, p.connections, err, p.process.logTail())
+		}
+	}
+}
+
+// movedOn is how many connections have ended a query that was due after an instant.
+func movedOn(all []transaction, since time.Time) int {
+	clients := map[int]bool{}
+	for _, one := range all {
+		if one.due().After(since) {
+			clients[one.client] = true
+		}
+	}
+	return len(clients)
+}
+
+// errors is what pgbench complains of: it gives a connection up at its first error.
+func (p *paced) errors() []string {
+	text, err := os.ReadFile(p.process.log)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return complaints(string(text))
+}
+
+func complaints(said string) []string {
+	var lines []string
+	for line := range strings.Lines(said) {
+		if strings.Contains(line, "error:") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// whole are the latencies of queries that were due and ended within a stretch of time.
+func whole(all []transaction, from, to time.Time) []time.Duration {
+	return latenciesOf(all, func(t transaction) bool { return !t.due().Before(from) && !t.ended.After(to) })
+}
+
+// touched are the latencies of queries that were under way, or due, at any moment of a stretch of time: one that it kept waiting
+// until after its end counts.
+func touched(all []transaction, from, to time.Time) []time.Duration {
+	return latenciesOf(all, func(t transaction) bool { return !t.ended.Before(from) && !t.due().After(to) })
+}
+
+func latenciesOf(all []transaction, counts func(transaction) bool) []time.Duration {
+	var latencies []time.Duration
+	for _, one := range all {
+		if counts(one) {
+			latencies = append(latencies, one.latency)
+		}
+	}
+	return latencies
+}
