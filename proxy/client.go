@@ -202,7 +202,8 @@ type parting struct {
 
 // part closes a client that has said its last. What it has asked for before is answered first, as on a direct connection.
 func (c *Client) part(why closeReason, err *protocol.Error) {
-	if c.state != clientActive || !c.server.relay.Answering() || c.relay.MidMessage() || c.server.relay.Streaming() {
+	if c.state != clientActive || c.relay.MidMessage() || c.server.relay.Streaming() ||
+		!c.server.relay.Answering() && !c.server.relay.MidMessage() {
 		c.close(why, err)
 		return
 	}
