@@ -82,7 +82,7 @@ func (s *Server) told(rest []byte) Step {
 // fromServerHidden judges what no client is to see.
 func (s *Server) fromServerHidden(b []byte) Step {
 	step := Step{Verdict: Drop}
-	for step.N < len(b) && s.hidden() && (step.N == 0 || !s.errorForClient(b[step.N:])) {
+	for step.N < len(b) && s.hidden() && !s.oursDue() && (step.N == 0 || !s.errorForClient(b[step.N:])) {
 		rest := b[step.N:]
 		if !s.scanner.MidMessage() {
 			if len(rest) < headerBytes {
@@ -125,7 +125,11 @@ func (s *Server) fromServerHidden(b []byte) Step {
 	if step.N == 0 {
 		return Step{Verdict: More}
 	}
-	if s.oursDue() {
+	switch {
+	case !s.oursDue():
+	case s.abandoned:
+		s.giveOurs() // to nobody
+	default:
 		return s.answer(step, nil)
 	}
 	return step
