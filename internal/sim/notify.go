@@ -85,6 +85,7 @@ func (r *run) publish(v *server) {
 	for _, n := range committed {
 		r.noted++
 		n.number, n.pid = r.noted, v.pid
+		n.payload = fmt.Sprintf("%s#%d", n.payload, n.number) // a prepared one may be sent several times: each is known by its number
 		r.notes[v.pool] = append(r.notes[v.pool], n)
 		for _, w := range r.servers {
 			if w.pool == v.pool && !w.gone && len(w.session.channels) > 0 {
@@ -164,14 +165,10 @@ func (o *oracle) hearsNote(actual []byte) error {
 	if err := m.Decode(actual[5:]); err != nil {
 		return err
 	}
-	same := func(n note) bool { return n.payload == m.Payload && n.channel == m.Channel && n.pid == m.PID }
-	i := slices.IndexFunc(o.run.notes[o.key], func(n note) bool { // a prepared one may be sent several times
-		return same(n) && n.number > o.last && n.number > o.floor[m.Channel]
+	i := slices.IndexFunc(o.run.notes[o.key], func(n note) bool {
+		return n.payload == m.Payload && n.channel == m.Channel && n.pid == m.PID && n.number > o.last
 	})
-	switch {
-	case i < 0 && slices.ContainsFunc(o.run.notes[o.key], func(n note) bool { return same(n) && n.number > o.last }):
-		return fmt.Errorf("notification %q was committed before the client said LISTEN", m.Payload)
-	case i < 0:
+	if i < 0 {
 		return fmt.Errorf("notification %q of process %d, which nobody sent, or out of order, or twice", m.Payload, m.PID)
 	}
 	n := o.run.notes[o.key][i]
@@ -183,8 +180,11 @@ func (o *oracle) hearsNote(actual []byte) error {
 	if !rests && !(o.advance() && (o.out[o.at][0] == 'Z' || o.out[o.at][0] == 'S') && o.session.tx == 'I') {
 		return fmt.Errorf("notification %q in the middle of something (replies so far %q)", m.Payload, o.seen)
 	}
-	if !o.session.channels[m.Channel] && !(rests && now.channels[m.Channel]) {
+	switch {
+	case !o.session.channels[m.Channel] && !(rests && now.channels[m.Channel]):
 		return fmt.Errorf("notification %q on %s, to which the client does not listen", m.Payload, m.Channel)
+	case n.number <= o.floor[m.Channel]:
+		return fmt.Errorf("notification %q was committed before the client said LISTEN", m.Payload)
 	}
 	o.last = n.number
 	o.got[n.number] = true
