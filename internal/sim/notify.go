@@ -194,8 +194,9 @@ func (o *oracle) hearsNote(actual []byte) error {
 // hearsAll checks, at a ReadyForQuery between transactions, that everything has been heard that was committed before the client sent what
 // it answers: from the reply to its LISTEN on.
 func (o *oracle) hearsAll(faults bool) error {
-	if o.run == nil || o.session.tx != 'I' || o.next == 1 && o.sent[0].kind() == 'S' {
-		return nil // a Sync alone is the pooler's to answer
+	alone := o.next == 1 && o.sent[0].kind() == 'S'
+	if o.run == nil || o.session.tx != 'I' || alone || o.vain || o.begun {
+		return nil // the pooler answers a Sync alone, what it refuses, and the end of a transaction of which no server has heard
 	}
 	sent := o.due
 	if o.next > 0 && o.next <= len(o.hearing.sent) {
