@@ -188,6 +188,7 @@ func (o *oracle) canceled(actual []byte) bool {
 		return false
 	}
 	o.session, o.out = session, out
+	o.vain = o.vain || o.heard == 0 // it may have hit while no server had heard of it
 	o.pass(actual)
 	return true
 }
