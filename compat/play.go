@@ -135,13 +135,17 @@ func (p *player) sortLogin(name string) {
 
 // send writes in one go, or byte by byte. A broken socket shows when it is read.
 func (p *player) send(c *client, b []byte) {
-	_ = c.socket.SetWriteDeadline(time.Now().Add(playLimit))
+	write := func(b []byte) error {
+		_ = c.socket.SetWriteDeadline(time.Now().Add(playLimit))
+		_, err := c.socket.Write(b)
+		return err
+	}
 	if !p.bytewise || len(b) > bytewiseMax {
-		_, _ = c.socket.Write(b)
+		_ = write(b)
 		return
 	}
 	for i := range b {
-		if _, err := c.socket.Write(b[i : i+1]); err != nil {
+		if write(b[i:i+1]) != nil {
 			return
 		}
 		runtime.Gosched() // let the other side read it alone, if it is quick

@@ -51,6 +51,7 @@ const (
 	resumed                         // kept bytes are due
 	queued                          // in loop.ready
 	posted                          // in loop.outbox
+	delivering                      // OnRead is running: what it leaves is not in kept yet
 )
 
 var errPanic = errors.New("a handler panicked")
@@ -147,7 +148,7 @@ func (c *Conn) queue() {
 
 // redeliver has what was kept delivered again, when the current handler has returned.
 func (c *Conn) redeliver() {
-	if len(c.kept) > 0 || c.tls != nil && c.tls.more {
+	if len(c.kept) > 0 || c.state&delivering != 0 || c.tls != nil && c.tls.more {
 		c.state |= resumed
 		c.queue()
 	}
@@ -311,6 +312,7 @@ func (c *Conn) end() {
 func (c *Conn) deliver(b []byte) {
 	l, old := c.loop, c.kept
 	c.kept = nil
+	c.state |= delivering
 	consumed := c.handler.OnRead(b)
 	if l.current != c {
 		if old != nil {
@@ -318,6 +320,7 @@ func (c *Conn) deliver(b []byte) {
 		}
 		return
 	}
+	c.state &^= delivering
 	rest := b[consumed:]
 	if len(rest) == 0 {
 		if old != nil {
@@ -419,7 +422,8 @@ func (c *Conn) PauseReads() {
 	c.state |= paused
 }
 
-// ResumeReads starts delivery again; kept bytes are delivered when the current handler has returned.
+// ResumeReads starts delivery again; kept bytes, and those that the OnRead that calls it leaves, are delivered when the current handler has
+// returned.
 func (c *Conn) ResumeReads() {
 	c.loop.owned("Conn.ResumeReads")
 	if c.loop == nil || c.state&paused == 0 {

@@ -165,6 +165,24 @@ func TestKeptBytes(t *testing.T) {
 	expectBytes(t, nc, "de\n")
 }
 
+// TestResumedInItsOwnOnRead: who pauses and resumes inside OnRead is given what that leaves, though nothing more comes.
+func TestResumedInItsOwnOnRead(t *testing.T) {
+	l := running(t, Options{})
+	nc, src := pair(t)
+	r := newRecorder(func(r *recorder, b []byte) int {
+		r.events <- string(b)
+		r.PauseReads()
+		r.ResumeReads()
+		return 1
+	})
+	adopt(t, l, r, src)
+	write(t, nc, "abc")
+	for _, want := range []string{"abc", "bc", "c"} {
+		r.expect(t, want)
+	}
+	call(l, r.Close)
+}
+
 // TestPausedReads: nothing is delivered while reads are paused, a hang-up is told all the same, and the loop does not spin.
 func TestPausedReads(t *testing.T) {
 	l := running(t, Options{})

@@ -581,3 +581,40 @@ func TestLifetime(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// TestSwappedServerIsNotTheLastUsed: a server that comes from another pool in exchange takes its place by when it was used. One used later is
+// lent without it being checked first.
+func TestSwappedServerIsNotTheLastUsed(t *testing.T) {
+	set := NewSet(1)
+	l := Limits{Size: 2, CheckDelay: time.Second}
+	from, to := set.Open(Key{"t", "d", "u"}, l, 0), set.Open(Key{"s", "d", "u"}, Limits{Size: 1}, 0)
+	open := func(p *Pool, now time.Duration) *Server {
+		p.Checkout(&Waiter{}, now)
+		s := set.Actions()[0].Server
+		if o := p.Dialed(s, 0, now); o.Kind != Lent {
+			t.Fatalf("%+v", o)
+		}
+		return s
+	}
+	old := open(to, 0)
+	to.Checkin(old, clean, 0)
+	const now = 2 * time.Second
+	promoted, fresh := open(from, now), open(from, now)
+	from.Checkin(fresh, clean, now)
+	if !from.Promote(promoted, to, nil, now) || old.Pool() != from {
+		t.Fatal("they were not swapped")
+	}
+	set.Actions()
+	if s := from.Checkout(&Waiter{}, now); s != fresh {
+		t.Errorf("lent %v, and not the one just used", s)
+	}
+	if a := set.Actions(); len(a) > 0 {
+		t.Errorf("%+v", a)
+	}
+	if s := from.states[ServerIdle].last; s != old {
+		t.Errorf("the other is %v", s)
+	}
+	if err := set.Verify(); err != nil {
+		t.Error(err)
+	}
+}

@@ -56,7 +56,7 @@ func (s *Server) enter(to *Pool) {
 	s.pool.states[s.state].remove(s)
 	s.pool.open--
 	s.pool = to
-	to.states[s.state].pushFront(s)
+	to.states[s.state].pushByUse(s)
 	to.open++
 	to.bare = false
 }

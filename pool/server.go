@@ -55,6 +55,29 @@ func (l *serverList) pushFront(s *Server) {
 	}
 }
 
+// pushByUse puts one that comes from another pool behind those used later: the first idle server is the one used last.
+func (l *serverList) pushByUse(s *Server) {
+	behind := l.last
+	for behind != nil && behind.usedAt < s.usedAt {
+		behind = behind.prev
+	}
+	if behind == nil {
+		l.pushFront(s)
+		return
+	}
+	s.prev, s.next = behind, behind.next
+	if s.next != nil {
+		s.next.prev = s
+	} else {
+		l.last = s
+	}
+	behind.next = s
+	l.n++
+	if s.Dedicated != nil {
+		l.dedicated++
+	}
+}
+
 func (l *serverList) remove(s *Server) {
 	if s.prev != nil {
 		s.prev.next = s.next

@@ -3,11 +3,14 @@ package proxy_test
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+	"github.com/hybridbouncer/hybridbouncer/proxy"
 )
 
 // cancelled sends a client's cancel request; the channel is closed when it has been dealt with.
@@ -68,5 +71,81 @@ func TestCancelBehindAnswer(t *testing.T) {
 	}
 	if n := p.Snapshot().CancelsForwarded; n != 0 {
 		t.Errorf("%d were forwarded", n)
+	}
+}
+
+// lateCancel is a cancel request that the pooler has asked for and that is still on its way to PostgreSQL.
+type lateCancel struct {
+	target proxy.CancelTarget
+	done   func()
+}
+
+// arrive lets it reach PostgreSQL.
+func (l lateCancel) arrive(t *testing.T) {
+	t.Helper()
+	pgtest.Cancel(t, l.target.Address.String(), pgproto3.BackendKeyData{ProcessID: l.target.Key.ProcessID, SecretKey: l.target.Key.Secret})
+	l.done()
+}
+
+// TestCancelArrivesLate: a cancel request that reaches PostgreSQL behind the reply to the query that it was for hits nothing else. Until it has
+// arrived the server is sent no statement of the pooler's own, neither the question what a client has set nor what gives back what RESET took,
+// and no other client's. Its own client is answered meanwhile.
+func TestCancelArrivesLate(t *testing.T) {
+	for name, test := range map[string]struct {
+		before, canceled string // the last is answered before its cancel request arrives
+		tag              string
+		next             string // of the pooler's statement that waits; "": the other client's
+		after            string
+	}{
+		"question": {"", "select set_config('app.begun', upper('asked'), false)", "SELECT 1", "getdatabaseencoding", "ASKED"},
+		"repair":   {"begin", "reset app.begun", "RESET", "app.begun", "begun"},
+		"gate":     {"", "select 'of one'", "SELECT 1", "", "begun"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := pgtest.Shared(t)
+			fault := pgtest.NewFaultProxy(t, c.Address())
+			late := make(chan lateCancel, 1)
+			env := proxy.Environment{Cancel: func(target proxy.CancelTarget, done func()) { late <- lateCancel{target, done} }}
+			cfg := configuration(t, fmt.Sprintf("host = %q\nport = %d\n", fault.Host(), fault.Port()), "default_pool_size = 1\n", "")
+			p := launchIn(t, c, cfg, slog.New(slog.DiscardHandler), env)
+			w, other := p.enter(t, p.transaction, map[string]string{"options": "-c app.begun=begun"}), p.login(t, p.transaction)
+			run(t, w, "select 1")
+			if test.before != "" {
+				run(t, w, test.before)
+			}
+			reply := fault.Plant(pgtest.Fault{Side: pgtest.FromPostgreSQL, Type: 'C', Match: func(b []byte) bool { return bytes.Contains(b, []byte(test.tag)) }, Stall: true})
+			w.Query(test.canceled)
+			<-reply.Struck
+			done := cancelled(t, p, w)
+			request := <-late
+			next := fault.Plant(pgtest.Fault{Side: pgtest.FromPooler, Type: 'Q', Match: func(b []byte) bool {
+				return test.next == "" && bytes.Contains(b, []byte("of another")) || test.next != "" && bytes.Contains(b, []byte(test.next))
+			}})
+			reply.Release()
+			for _, m := range w.ReceiveReady() {
+				if e, ok := m.(*pgproto3.ErrorResponse); ok {
+					t.Fatalf("%+v", e)
+				}
+			}
+			w.Query("select current_setting('app.begun')")
+			if test.before == "" {
+				other.Query("select 'of another'")
+			}
+			select {
+			case <-next.Struck:
+				t.Error("the server was sent something else while the request could still hit it")
+			case <-done:
+				t.Error("the requester was told too early")
+			case <-time.After(100 * time.Millisecond):
+			}
+			request.arrive(t)
+			<-done
+			if got := w.ReceiveReady(); len(got) < 2 || fmt.Sprintf("%s", got[1].(*pgproto3.DataRow).Values) != "["+test.after+"]" {
+				t.Errorf("%s", pgtest.Describe(got[1]))
+			}
+			if test.before == "" {
+				other.ReceiveReady()
+			}
+		})
 	}
 }

@@ -17,12 +17,13 @@ import (
 
 // listens is what a client that listens has; nil for all others.
 type listens struct {
-	on     map[string]*subscription // by channel
-	queue  []heard                  // what waits until the client is between transactions
-	own    [][]byte                 // notifications of its server's own, which come before those
-	queued int                      // bytes in both
-	slow   bool                     // too many: it is being closed
-	lossy  bool                     // it may have missed something, and has not been told
+	on      map[string]*subscription // by channel
+	queue   []heard                  // what waits until the client is between transactions
+	own     [][]byte                 // notifications of its server's own, which come before those
+	queued  int                      // bytes in both
+	slow    bool                     // too many: it is being closed
+	lossy   bool                     // it may have missed something, and has not been told
+	unnamed bool                     // it listens to something that nobody here knows
 
 	linking bool // its server has to get the client's settings first
 	awaits  bool // an answer of the notifier is on its way, and reads are paused
@@ -180,6 +181,9 @@ func (c *Client) listened(s *Server, out *relay.Listened) {
 		l := c.listensOf()
 		l.changes, l.doubtful = append(l.changes, out.Listenings...), out.Doubtful
 	}
+	if out.Unnamed {
+		c.listensOf().unnamed = true
+	}
 	s.listens = s.listens || out.Listens
 }
 
@@ -201,6 +205,9 @@ func (w *worker) inform(c *Client, s *Server, ends bool) bool {
 	case ends:
 		w.activate(c, l.changes) // so that it hears nothing on what it no longer listens to
 		l.changes = nil
+	case l.unnamed && c.relay.Session.Shares:
+		c.close(closeListenImpossible, protocol.ErrListenImpossible(listenUnnamed))
+		return false
 	case l.awaits:
 		return false
 	case l.linking && !l.ready: // it has them now, and keeps its client

@@ -45,7 +45,13 @@ func launch(t testing.TB, c *pgtest.Cluster, cfg *config.Config) *pooler {
 // launchLogging is launch with a log of the caller's.
 func launchLogging(t testing.TB, c *pgtest.Cluster, cfg *config.Config, log *slog.Logger) *pooler {
 	t.Helper()
-	p, err := proxy.New(cfg, log)
+	return launchIn(t, c, cfg, log, proxy.Environment{})
+}
+
+// launchIn is launchLogging in an environment of the caller's.
+func launchIn(t testing.TB, c *pgtest.Cluster, cfg *config.Config, log *slog.Logger, env proxy.Environment) *pooler {
+	t.Helper()
+	p, err := proxy.NewIn(cfg, log, env)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -232,4 +233,34 @@ func TestPromotedClientGoesOn(t *testing.T) {
 	w.Expect("ParseComplete", "ReadyForQuery I", "BindComplete", "DataRow m", "CommandComplete SELECT 1", "ReadyForQuery I")
 	w.Send(&pgproto3.Query{String: "select 1"}, &pgproto3.Query{String: "deallocate n"})
 	w.ReceiveReadies(2)
+}
+
+// TestPromotionSwapsForUnchecked: a server that comes from the session pool in exchange for a promoted one has not been used for long, and has to be
+// checked first; the client that comes next is served by another, all of what it has sent, though it sends nothing more.
+func TestPromotionSwapsForUnchecked(t *testing.T) {
+	const delay = 300 * time.Millisecond
+	p := start(t, pgtest.Shared(t), "default_pool_size = 2\nlong_transaction = \"0s\"\nserver_check_delay = \"300ms\"\n", "")
+	both := func(address string) (a, b *pgtest.Wire) {
+		a, b = p.login(t, address), p.login(t, address)
+		run(t, a, "begin")
+		run(t, b, "begin")
+		return a, b
+	}
+	for range 5 {
+		a, b := both(p.session)
+		a.Close()
+		b.Close()
+		waitFor(t, "the session pool to be full of idle servers", func() bool { return p.pool(t, "session").ServersIdle == 2 })
+		time.Sleep(delay + 50*time.Millisecond)
+		a, b = both(p.transaction)
+		run(t, a, "commit")
+		run(t, b, "commit")
+		run(t, a, "create temp table mine (i int)")
+		b.SetLimit(5 * time.Second)
+		b.Send(&pgproto3.Query{String: "select 1"}, &pgproto3.Query{String: "select 2"})
+		b.ReceiveReadies(2)
+		a.Close()
+		b.Close()
+		waitFor(t, "all to be at rest", func() bool { return p.pool(t, "session").ServersIdle == 2 })
+	}
 }

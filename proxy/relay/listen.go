@@ -64,6 +64,8 @@ type Listened struct {
 	// the server listens to them.
 	Listenings []Listening
 	Doubtful   []string
+	// Unnamed: some may have been, of channels that nobody here knows.
+	Unnamed bool
 	// Listens: the server may listen now.
 	Listens bool
 }
@@ -72,6 +74,7 @@ type Listened struct {
 func (n *SessionState) listened(p *pending) Listened {
 	return Listened{
 		Listenings: p.listenings.committed, Doubtful: p.listenings.doubtful,
+		Unnamed: p.listenings.unnamed && (!p.undone || p.ends != 1 || p.unsure),
 		Listens: n.Shares && p.effects&protocol.Listens != 0,
 	}
 }
@@ -160,6 +163,7 @@ type listenings struct {
 	open      []openListening
 	committed []Listening
 	doubtful  []string // channels about which the server has to be asked
+	unnamed   bool     // a text that was too long to be judged before it was sent listens to what is not among these
 	failed    bool     // an error came since the last ReadyForQuery
 	savepoint bool     // a transaction may have been rolled back to a savepoint
 }
@@ -172,7 +176,7 @@ type openListening struct {
 }
 
 func (l *listenings) some() bool {
-	return len(l.open) > 0 || len(l.committed) > 0 || len(l.doubtful) > 0
+	return len(l.open) > 0 || len(l.committed) > 0 || len(l.doubtful) > 0 || l.unnamed
 }
 
 // sendsListenings notes those of a message that has been sent.
@@ -181,6 +185,7 @@ func (n *SessionState) sendsListenings(e *effect, s *Server) {
 		return
 	}
 	l := &n.pending.listenings
+	l.unnamed = l.unnamed || n.Shares && e.unnamed && e.effects&protocol.Listens != 0
 	for _, one := range e.listenings {
 		switch {
 		case !s.owesEarlier():
