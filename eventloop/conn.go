@@ -43,15 +43,15 @@ type Conn struct {
 type connState uint16
 
 const (
-	paused    connState = 1 << iota // reads are
-	ended                           // the end of the stream has been read
-	hangTold                        // OnHangup has been called
-	maybeMore                       // the last read filled its buffer
-	broken                          // OnBroken is due or has been called
-	resumed                         // kept bytes are due
-	queued                          // in loop.ready
-	posted                          // in loop.outbox
-	delivering                      // OnRead is running: what it leaves is not in kept yet
+	paused     connState = 1 << iota // reads are
+	ended                            // the end of the stream has been read
+	hangTold                         // OnHangup has been called
+	maybeMore                        // the last read filled its buffer
+	broken                           // OnBroken is due or has been called
+	resumed                          // kept bytes are due
+	queued                           // in loop.ready
+	posted                           // in loop.outbox
+	delivering                       // OnRead is running: what it leaves is not in kept yet
 )
 
 var errPanic = errors.New("a handler panicked")

@@ -10,12 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+	"github.com/hybridbouncer/hybridbouncer/pool"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // modelScripts is how many random scripts are played to the model and to PostgreSQL.
-const modelScripts = 400
+const modelScripts = 500
 
 // TestModel: the model of PostgreSQL answers what PostgreSQL answers.
 func TestModel(t *testing.T) {
@@ -26,14 +27,15 @@ func TestModel(t *testing.T) {
 	for seed := range uint64(modelScripts) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
 		direct := pgtest.Login(t, fmt.Sprintf("%s:%d", c.Host, c.Port), "postgres", "postgres", "")
-		model := newSession("")
+		model := &server{run: &run{notes: make(map[pool.Key][]note)}, session: newSession("")}
+		model.run.servers = []*server{model}
 		var script []string
 		for range 1 + rnd.IntN(8) {
 			var sent, expected []byte
 			for _, m := range randomBatch(rnd) {
 				script = append(script, fmt.Sprintf("%q", []byte(m)))
 				sent = append(sent, m...)
-				for _, reply := range model.step(m, false) {
+				for _, reply := range model.replies(m) {
 					expected = append(expected, reply...)
 				}
 			}
@@ -54,7 +56,13 @@ func randomBatch(rnd *rand.Rand) (batch []message) {
 		"copy (select 'c') to stdout", "", "copy sim from stdin",
 		"select rejected_by_hybridbouncer",
 	}
-	pick := func() string { return statements[rnd.IntN(len(statements))] }
+	notifying := []string{"listen n1", "listen n2", "unlisten n1", "unlisten *", "notify n1, 'd'", "notify n2, 'd'"}
+	pick := func() string {
+		if rnd.IntN(3) == 0 {
+			return notifying[rnd.IntN(len(notifying))]
+		}
+		return statements[rnd.IntN(len(statements))]
+	}
 	name := func() string { return []string{"", "", "s1", "s2"}[rnd.IntN(4)] }
 	if rnd.IntN(12) == 0 {
 		return append(batch, frame(&pgproto3.Query{String: "discard all"}))
@@ -144,6 +152,8 @@ func told(t *testing.T, messages []pgproto3.BackendMessage) string {
 			lines = append(lines, fmt.Sprintf("ErrorResponse %s %s %s", m.Severity, m.Code, m.Message))
 		case *pgproto3.NoticeResponse:
 			lines = append(lines, fmt.Sprintf("NoticeResponse %s %s %s", m.Severity, m.Code, m.Message))
+		case *pgproto3.NotificationResponse:
+			lines = append(lines, fmt.Sprintf("NotificationResponse %s %s", m.Channel, m.Payload))
 		case *pgproto3.RowDescription:
 			lines = append(lines, fmt.Sprintf("RowDescription %s", m.Fields[0].Name))
 		default:

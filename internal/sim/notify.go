@@ -34,7 +34,9 @@ func (n *notifying) statement(plain, sql string) (replies []message, ok bool) {
 		n.doing = append(slices.Clone(n.doing), plain)
 	case "notify":
 		channel, _, _ := strings.Cut(rest, ",")
-		n.said = append(slices.Clone(n.said), note{channel: channel, payload: literal(sql)})
+		if said := (note{channel: channel, payload: literal(sql)}); !slices.Contains(n.said, said) { // the same twice is once
+			n.said = append(slices.Clone(n.said), said)
+		}
 	default:
 		return nil, false
 	}

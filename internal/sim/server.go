@@ -82,14 +82,23 @@ func (v *server) work() {
 // flushBytes is from how many bytes on PostgreSQL sends of itself.
 const flushBytes = 8 << 10
 
+// replies steps the session. What has been notified comes ahead of the ReadyForQuery and of the parameters that have changed.
+func (v *server) replies(m message) []message {
+	replies := v.session.step(m, v.cancel)
+	v.run.publish(v)
+	if at := len(replies) - 1; at >= 0 && replies[at][0] == 'Z' && v.session.tx == 'I' {
+		if at > 0 && replies[at-1][0] == 'S' {
+			at--
+		}
+		replies = slices.Concat(replies[:at], v.heard(), replies[at:])
+	}
+	return replies
+}
+
 // answer steps the session and sends what PostgreSQL would send now.
 func (v *server) answer(m message) {
 	flush := m.kind() == 'H'
-	replies := v.session.step(m, v.cancel)
-	v.run.publish(v)
-	if last := len(replies) - 1; last >= 0 && replies[last][0] == 'Z' && v.session.tx == 'I' {
-		replies = slices.Concat(replies[:last], v.heard(), replies[last:])
-	}
+	replies := v.replies(m)
 	for _, reply := range replies {
 		v.out = append(v.out, reply...)
 		switch reply[0] {
