@@ -104,6 +104,13 @@ func TestRestoredBehindLongText(t *testing.T) {
 		if got := one(t, w, tenantNow); got != "own|8|begun" {
 			t.Errorf("what was set is lost: %s", got)
 		}
+		w.Send(&pgproto3.Parse{Query: "reset all"}, &pgproto3.Sync{})
+		w.ReceiveReady()
+		w.Send(&pgproto3.Parse{Query: strings.Repeat(" ", 40<<10) + "select 1"}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{})
+		w.ReceiveReady()
+		if got := one(t, w, tenantNow); got != "own|8|begun" {
+			t.Errorf("what was set is lost behind a text that took the place of a RESET: %s", got)
+		}
 		w.Send(&pgproto3.Terminate{})
 	}
 }
