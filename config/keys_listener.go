@@ -150,7 +150,7 @@ var listenerKeys = []Key{
 	{
 		Name: "isolation", When: NewLogins,
 		Allowed: []string{"tracked", "strict", "off"},
-		Doc:     "What becomes of SET and its kin outside session mode. tracked: parameters follow the client from server to server, whatever else it leaves on one is cleaned away. strict: likewise, and each server is reset before a different client gets it, which costs a DISCARD ALL each time. off: as in PgBouncer, the next client inherits it.",
+		Doc:     "What becomes of SET and its kin outside session mode. tracked: parameters follow the client from server to server, whatever else it leaves on one is cleaned away. strict: likewise, and each server is reset before a different client gets it, which costs a DISCARD ALL each time. off: as in PgBouncer, the next client inherits it. In every mode, session mode too, RESET gives back the startup parameters with tracked and strict, and goes past them with off.",
 		field:   of(func(l *Listener) any { return &l.Isolation }),
 	},
 	{

@@ -115,6 +115,39 @@ func AppendQuestion(dst []byte, names []string, doubted bool) []byte {
 	return dst
 }
 
+// AppendRestore builds the query that gives parameters the values of want, but for those that the session itself has set to something. Of
+// custom names, and of the role, PostgreSQL does not tell who set them: those are taken to be reset that are empty, or none. The role goes
+// last: it might not be allowed the rest. It appends nothing when want is empty.
+func AppendRestore(dst []byte, want Settings) []byte {
+	role, acts := want.Get("role")
+	if want = want.Without("role"); want != (Settings{}) {
+		dst = appendRestore(dst, want, "")
+	}
+	if acts {
+		dst = appendRestore(dst, Settings{}.With("role", role), "none")
+	}
+	return dst
+}
+
+// appendRestore is one statement. unset is what a parameter reads as that nobody has set and pg_settings does not show.
+func appendRestore(dst []byte, want Settings, unset string) []byte {
+	dst = append(dst, "SELECT pg_catalog.set_config(w.name, w.value, false) FROM (VALUES "...)
+	first := true
+	want.Each(func(name, value string) {
+		if !first {
+			dst = append(dst, ", "...)
+		}
+		first = false
+		dst = appendLiteral(append(dst, '('), name)
+		dst = append(appendLiteral(append(dst, ", "...), value), ')')
+	})
+	dst = append(dst, ") AS w(name, value) LEFT JOIN pg_catalog.pg_settings AS s "+
+		"ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) w.name WHERE CASE WHEN s.name IS NULL "+
+		"THEN coalesce(pg_catalog.current_setting(w.name, true), '') OPERATOR(pg_catalog.=) "...)
+	dst = appendLiteral(dst, unset)
+	return append(dst, " ELSE s.source OPERATOR(pg_catalog.<>) 'session' END;"...)
+}
+
 // skipTo drops the pairs whose names are before name.
 func skipTo(text, name string) string {
 	for text != "" {

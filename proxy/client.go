@@ -48,6 +48,8 @@ type clientInfo struct {
 	// base is what its session began with: RESET goes back to it. On a transaction port with isolation = "off", Own is accepted and unused.
 	base  protocol.Session
 	since time.Time
+	// restores: on a session port, what RESET takes of base is set anew.
+	restores bool
 	// replication is what its own server is opened with; nil: an ordinary client.
 	replication *replication
 	// home is the index of the loop it is on, for cancel requests: the one field that other goroutines read.
@@ -58,6 +60,7 @@ type clientInfo struct {
 func newClient(sp *serverPool, base protocol.Session) *Client {
 	c := &Client{relay: relay.NewClient(sp.limits.Load().statementsMax > 0), pool: sp, isolation: sp.limits.Load().isolation, info: &clientInfo{base: base}}
 	if sp.mode == relay.Session {
+		c.info.restores = c.isolation != isolationOff
 		c.isolation = isolationOff // it has its server to itself
 	}
 	if sp.mode == relay.Session || c.isolation != isolationOff {

@@ -138,8 +138,9 @@ func (w *worker) link(c *Client, s *Server) {
 	s.parting, s.rolledBack, s.drained = nil, false, 0
 	c.conn.SetReadMax(0)
 	w.watch()
-	s.relay.Watch(&c.relay, &w.lexer)
 	c.relay.Session.Begun = c.info.base != (protocol.Session{Reported: s.base})
+	c.relay.Session.Restores = c.info.restores && c.relay.Session.Begun && s.replication == nil
+	s.relay.Watch(&c.relay, &w.lexer)
 	reset := c.resets(s)
 	s.dirty, s.lastID = c.pool.mode == relay.Session, c.info.id
 	if c.settings != s.settings || c.relay.Own != s.own || reset {
@@ -203,7 +204,7 @@ func (w *worker) settle(s *Server) {
 	if s.awaitsCancel() {
 		return // come again when that has been delivered
 	}
-	if c.relay.Session.Pending() && !w.resolve(c, s, ends) {
+	if c.relay.Session.Pending() && !w.resolves(c, s, ends) {
 		return // the server has been asked, and is settled again when it has answered
 	}
 	if (c.listens != nil || s.listens) && !w.inform(c, s, ends) {
@@ -291,6 +292,7 @@ func (w *worker) abandon(c *Client) {
 	s := c.server
 	if c.relay.Session.Pending() || s.asked != nil || s.applying {
 		s.dirty, s.asked, s.applying = true, nil, false // nobody will know what it has
+		s.doubtOwn(c)
 	}
 	w.unlink(c, s)
 	send, ok := s.relay.Abandon(&c.relay)

@@ -122,7 +122,7 @@ func (s *Server) afterRead() {
 		if s.awaitsCancel() {
 			return
 		}
-		s.worker.repair(c, s)
+		s.worker.restore(c, s)
 	}
 	switch {
 	case c == nil:

@@ -190,42 +190,6 @@ func (c *Client) follow(s *Server, change relay.Change) {
 	}
 }
 
-// repair is called in a transaction in which parameters have been reset: they went back to what the server began with, and go on from
-// there to what the client's session began with.
-func (w *worker) repair(c *Client, s *Server) {
-	sql := w.sql[:0]
-	changes := c.relay.Session.NewChanges()
-	back := func(name string, since int) {
-		if setLater(changes[since+1:], name) {
-			return
-		}
-		begun, ok := c.info.base.Reported.Get(name)
-		if has, _ := s.base.Get(name); ok && has == begun {
-			return
-		}
-		if !ok {
-			if begun, ok = c.info.base.Own.Get(name); !ok {
-				return
-			}
-		}
-		sql = protocol.AppendSettingsDiff(sql, protocol.Settings{}.With(name, begun), protocol.Settings{})
-	}
-	for i, change := range changes {
-		switch {
-		case !change.Reset:
-		case change.Name != "":
-			back(change.Name, i)
-		default:
-			c.info.base.Reported.Each(func(name, _ string) { back(name, i) })
-			c.info.base.Own.Each(func(name, _ string) { back(name, i) })
-		}
-	}
-	if w.sql = sql; len(sql) > 0 {
-		s.inject(string(sql))
-		s.applying = true
-	}
-}
-
 // begunAgain is for reported parameters that have been reset, perhaps: one that the server now reports to be what the server began with
 // has gone back, and so it is for the client what its session began with.
 func (c *Client) begunAgain(s *Server, changes []relay.Change) {
@@ -247,7 +211,15 @@ func (c *Client) begunAgain(s *Server, changes []relay.Change) {
 
 // resetAmong reports that a parameter has been reset, perhaps.
 func resetAmong(changes []relay.Change, name string) bool {
-	return slices.ContainsFunc(changes, func(c relay.Change) bool { return c.Reset && (c.Name == name || c.Name == "") })
+	return slices.ContainsFunc(changes, func(c relay.Change) bool { return resetsTo(c, name) })
+}
+
+// unset is what a parameter reads as, of those of which PostgreSQL does not tell who set them, when nobody has.
+func unset(name string) string {
+	if name == "role" {
+		return "none"
+	}
+	return ""
 }
 
 // setLater reports that a parameter is among the changes that followed.
@@ -255,7 +227,7 @@ func setLater(changes []relay.Change, name string) bool {
 	return slices.ContainsFunc(changes, func(later relay.Change) bool { return later.Name == name })
 }
 
-// unknownValue is what a server is taken to have where repair may have set a parameter or not: no client has it, so that it is set anew.
+// unknownValue is what a server is taken to have where restore may have set a parameter or not: no client has it, so that it is set anew.
 const unknownValue = "\x01unknown"
 
 // resetAll follows RESET ALL or DISCARD ALL. For the client, the session begins anew with its startup parameters.
@@ -296,13 +268,14 @@ func (s *Server) answered(row []byte) {
 			}
 			return
 		}
-		if begun, ok := c.info.base.Own.Get(names[i]); ok && len(value) == 0 && resetAmong(changes, names[i]) {
-			c.relay.Own, s.own = c.relay.Own.With(names[i], begun), s.own.With(names[i], "") // so did a custom one: it is empty there
+		text := make([]byte, hex.DecodedLen(len(value)))
+		if _, err := hex.Decode(text, value); err != nil {
 			return
 		}
-		text := make([]byte, hex.DecodedLen(len(value)))
-		if _, err := hex.Decode(text, value); err == nil {
-			c.relay.Own, s.own = c.relay.Own.With(names[i], string(text)), s.own.With(names[i], string(text))
+		has := string(text)
+		c.relay.Own, s.own = c.relay.Own.With(names[i], has), s.own.With(names[i], has)
+		if begun, ok := c.info.base.Own.Get(names[i]); ok && has == unset(names[i]) && resetAmong(changes, names[i]) {
+			c.relay.Own = c.relay.Own.With(names[i], begun) // so did a custom one, which is empty there, or the role
 		}
 	})
 	if !ok {

@@ -31,7 +31,6 @@ type client struct {
 	done    bool
 	acting  bool
 	feeding bool // a COPY waits for its data
-	patient bool // it sends no more before it is answered
 
 	since   time.Duration // it has waited for a server; see invariants.go
 	waiting bool
@@ -64,7 +63,7 @@ func (c *client) act() {
 			c.send(c.later...)
 			c.later = nil
 		}
-	case c.oracle.ready < c.ready && (c.patient || !w.chance(6)):
+	case c.oracle.ready < c.ready && !w.chance(6):
 		if w.chance(12) && c.run.cancels {
 			c.cancel()
 		}
@@ -77,7 +76,6 @@ func (c *client) act() {
 		c.leave()
 	default:
 		c.batches--
-		c.patient = false
 		c.batch()
 	}
 	c.plan(0, 4*time.Millisecond)
@@ -208,16 +206,14 @@ func (c *client) batch() {
 	}
 }
 
-// clears now and then takes back what the session has. What follows a RESET in one pipeline may still run with the values that the server
-// began with, not with those of the client's startup: the client waits for the answer. And no comment hides DEALLOCATE from the relay.
+// clears now and then takes back what the session has. No comment hides DEALLOCATE from the relay.
 func (c *client) clears() bool {
 	texts := []string{"deallocate all", "discard all", "reset all", "reset lock_timeout", "reset application_name"}
 	i := c.run.world.rnd.IntN(2 * len(texts))
-	if !c.run.tracks || !c.run.prepares || i >= len(texts) || c.tx {
+	if !c.run.tracks || !c.run.prepares || i >= len(texts) || c.tx && i < 2 {
 		return false
 	}
 	c.query(texts[i])
-	c.patient = i > 0
 	return true
 }
 

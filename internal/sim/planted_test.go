@@ -84,6 +84,12 @@ var planted = []struct {
 	{"a client goes on before its server has answered the pooler's question", []edit{
 		{"proxy/server.go", "case c.held && s.relay.Asking():", "case c.held && s.relay.Asking() && c.torn:"},
 	}},
+	{"a session loses its startup parameters by RESET", []edit{
+		{"proxy/restore.go", "if taken == (protocol.Settings{}) {", "if taken == (protocol.Settings{}) || c.relay.Session.Restores {"},
+	}},
+	{"what is pipelined behind RESET does not wait", []edit{
+		{"proxy/relay/session.go", "if !n.Begun || n.pending == nil ||", "if n.Restores || !n.Begun || n.pending == nil ||"},
+	}},
 	{"an evicted statement is taken to be there", []edit{
 		{"proxy/relay/answers.go", "if !s.lose(x.statement) { // it was", "if true { // it was"},
 	}},

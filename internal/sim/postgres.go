@@ -427,6 +427,8 @@ func (s *session) run(sql string, simple bool) (replies []message, fault []byte)
 		return s.values(sql), nil
 	case strings.HasPrefix(plain, "select (select '1' from pg_catalog.pg_listening_channels()"):
 		return s.listensTo(sql), nil
+	case strings.HasPrefix(plain, "select pg_catalog.set_config(w.name"):
+		return s.restored(sql), nil
 	case strings.HasPrefix(plain, "select pg_catalog.set_config("):
 		return []message{describe(sql), complete("SELECT 0")}, nil
 	case strings.HasPrefix(plain, "set client_encoding"):
@@ -490,6 +492,15 @@ func (s *session) reset(name string) {
 	case "all":
 		s.settings = s.base
 	}
+}
+
+// restored gives settings what the pooler says, but for those that the session has set.
+func (s *session) restored(sql string) []message {
+	_, value, ok := strings.Cut(sql, "('application_name', ")
+	if ok && s.settings.app == s.base.app {
+		s.settings.app = literal(value)
+	}
+	return []message{describe(sql), complete("SELECT 0")}
 }
 
 // values answers the pooler's question for the values of settings: of those that the session has set, if it asks for their source.

@@ -36,6 +36,7 @@ type run struct {
 	faults        bool // servers crash and logins fail
 	statements    bool // pool_mode = "statement"
 	sessions      bool // pool_mode = "session"
+	passes        bool // RESET goes past the startup parameters
 	tracks        bool // settings that no server reports stay with their client
 	prepares      bool // so do prepared statements
 	defers        bool // defer_begin is on, and clients say BEGIN and COMMIT plainly
@@ -106,6 +107,7 @@ func (r *run) configuration(seed uint64) *config.Config {
 	l.MaxPreparedStatements = w.rnd.IntN(5)
 	r.statements, r.sessions = l.PoolMode == "statement", l.PoolMode == "session"
 	r.tracks = l.PoolMode == "session" || l.Isolation != "off"
+	r.passes = l.PoolMode == "session" && l.Isolation == "off"
 	r.prepares = l.PoolMode == "session" || l.MaxPreparedStatements > 0
 	if l.PoolMode == "transaction" && w.chance(3) {
 		l.Promotion, r.refuses = "error", true
@@ -192,8 +194,8 @@ func (r *run) enter(i int) error {
 	c.oracle = newOracle(c.app)
 	c.oracle.defers = r.defers
 	c.oracle.hearing = hearing{run: r, key: c.key, got: map[int]bool{}, from: map[string]int{}, floor: map[string]int{}}
-	if r.sessions {
-		c.oracle.session.base = settingsOf("") // RESET is PostgreSQL's business there, which had the startup parameters by SET
+	if r.passes {
+		c.oracle.session.base = settingsOf("")
 		c.oracle.base = c.oracle.session
 	}
 	c.oracle.session.refuses, c.oracle.base.refuses = r.refuses, r.refuses

@@ -210,7 +210,7 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 // watch lets the session hear of a message that has been passed over.
 func (c *Client) watch(f protocol.Frame, s *Server) {
 	switch {
-	case c.Session.Tracked:
+	case c.Session.Tracked, c.Session.Restores && c.Session.reads(f):
 		c.Session.watch(f, s)
 	case c.Session.Observed:
 		c.Session.observe(f, s)

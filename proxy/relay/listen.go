@@ -149,9 +149,12 @@ func (n *SessionState) hears() bool {
 	return n.Listening || n.pending != nil && n.pending.listenings.some()
 }
 
-// minds are the effects that are noted of a client that listens, beyond those of everybody.
+// minds are the effects that are noted: of a client that listens, some beyond those of everybody.
 func (n *SessionState) minds() protocol.Effects {
-	if n.hears() {
+	switch {
+	case n.Restores:
+		return resetting
+	case n.hears():
 		return noted | protocol.Unlistens
 	}
 	return noted

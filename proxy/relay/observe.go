@@ -23,7 +23,12 @@ func (n *SessionState) observe(f protocol.Frame, s *Server) {
 	case protocol.ClientFunctionCall:
 		e = protocol.Unreadable // of a function by its number
 	}
-	if e &= keeping; e != 0 {
+	n.observed(e)
+}
+
+// observed notes the effects of a text that has been read.
+func (n *SessionState) observed(e protocol.Effects) {
+	if e &= keeping; e != 0 && n.Observed {
 		n.made, n.Observed = e, false
 	}
 }

@@ -8,16 +8,16 @@ import (
 
 // pending is what is noted since the last transaction that ended.
 type pending struct {
-	effects  protocol.Effects
-	changes  []Change
-	unsure   bool
-	broken   bool   // a statement has failed, and its transaction has not ended yet
-	ends     int    // transactions that have ended since
-	undone   bool   // the last of them by ROLLBACK
-	told     int    // changes that NewChanges has told of, or that have failed
-	repaired int    // those that NewChanges has told of
-	awaits   bool   // an effect is bound and not executed yet
-	portal   string // to which
+	effects protocol.Effects
+	changes []Change
+	unsure  bool
+	broken  bool   // a statement has failed, and its transaction has not ended yet
+	ends    int    // transactions that have ended since
+	undone  bool   // the last of them by ROLLBACK
+	told    int    // changes that NewChanges has told of
+	maybe   bool   // an error came since: of the others it is not certain which hold
+	awaits  bool   // an effect is bound and not executed yet
+	portal  string // to which
 
 	listenings listenings
 }
@@ -53,7 +53,7 @@ func (p *pending) executed(frame []byte) {
 
 // failed notes an error: its transaction comes to nothing, if it is not saved by a savepoint.
 func (p *pending) failed() {
-	p.broken, p.told = true, len(p.changes)
+	p.broken, p.maybe = true, true
 	p.listenings.failed = true
 }
 

@@ -151,7 +151,7 @@ type Server struct {
 	Parts bool
 	// Kept: the server is its client's own until it leaves; the caller says so after Promote.
 	Kept    bool
-	watched *SessionState // of the client it is linked to; nil: nobody's, or not Tracked
+	watched *SessionState // of the client it is linked to; nil: nobody's, or neither Tracked nor Restores
 	// Lexer reads the texts of the linked client. It belongs to the loop, and is never nil while a client is watched.
 	Lexer *protocol.Lexer
 
@@ -192,7 +192,7 @@ func NewServer() Server {
 // Watch lets a server know whose statements it runs.
 func (s *Server) Watch(c *Client, l *protocol.Lexer) {
 	s.watched, s.Lexer = nil, l
-	if c.Session.Tracked {
+	if c.Session.Tracked || c.Session.Restores {
 		c.Session.local = nil
 		s.watched = &c.Session
 	}

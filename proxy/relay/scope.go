@@ -28,7 +28,7 @@ func (l *local) doubt() { l.doubtful, l.private = true, "" }
 // assignLocally notes what a statement sets for its transaction.
 func (n *SessionState) assignLocally(e effect, s *Server) {
 	for _, c := range e.changes {
-		if !c.local || c.Name != "" && !protocol.DecidesMeaning(c.Name) {
+		if n.Restores || !c.local || c.Name != "" && !protocol.DecidesMeaning(c.Name) {
 			continue
 		}
 		if n.local == nil {

@@ -83,8 +83,8 @@ func (s *Server) single(rest []byte) (step Step, alone bool) {
 	case protocol.ServerNotificationResponse:
 		return s.overheard(rest)
 	case protocol.ServerCommandComplete:
-		if len(rest) > headerBytes && rest[headerBytes] != 'D' && !(s.watched != nil && s.watched.hears()) {
-			return Step{}, false // see tagged, and pending.completed
+		if len(rest) > headerBytes && rest[headerBytes] != 'D' && !(s.watched != nil && s.watched.readsTag(rest[headerBytes])) {
+			return Step{}, false // see tagged, pending.completed and unseen
 		}
 	case protocol.ServerParameterDescription, protocol.ServerRowDescription:
 		return Step{Verdict: More}, s.describing() && cut(rest, toldMax)
@@ -130,6 +130,8 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 		s.copying, s.syncInCopy = copyNone, false
 		if p := s.pending(); p != nil {
 			p.completed(f.Data)
+		} else if s.watched != nil && s.watched.Restores && s.owed.front()&owedInjected == 0 {
+			s.watched.unseen(f.Data)
 		}
 		if s.watched != nil && s.watched.local != nil {
 			s.watched.local.completed(f.Data)

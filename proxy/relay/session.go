@@ -23,6 +23,8 @@ type SessionState struct {
 	Promotes bool
 	// Observed: its texts are looked at, though nothing is followed: until one of them leaves something that only a connection can hold.
 	Observed bool
+	// Restores: its client has its server to itself, and of what its texts do nothing is followed but what they reset: see restore.go.
+	Restores bool
 
 	// Begun: its session did not begin as a server's does. What RESET gives back is then not what the server goes back to, and the caller
 	// has to set it anew before the next message.
@@ -131,7 +133,7 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 		}
 		n.parsed(l, name, rest)
 	case protocol.ClientBind:
-		if n.prepared == nil && n.pending == nil {
+		if len(n.prepared) == 0 && n.pending == nil {
 			return
 		}
 		if !f.Last {
@@ -214,11 +216,15 @@ func (p *partial) readText(b []byte) {
 // queried notes the text of a Query.
 func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 	e := l.End()
+	n.observed(e)
 	if n.local != nil && e&ends != 0 {
 		n.local.doubt()
 	}
 	if n.pending != nil {
 		n.pending.doubts(e)
+	}
+	if n.Restores && !n.resets(l, e) {
+		return
 	}
 	if e&n.minds() == 0 {
 		if e&protocol.AssignsLocally != 0 {
@@ -236,7 +242,8 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 // parsed remembers a statement that has effects.
 func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 	e := l.End()
-	if e&(n.minds()|protocol.AssignsLocally) == 0 {
+	n.observed(e)
+	if e&(n.minds()|protocol.AssignsLocally) == 0 || n.Restores && !n.resets(l, e) {
 		if n.prepared != nil {
 			delete(n.prepared, string(significant(name)))
 		}
@@ -277,6 +284,7 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 	}
 	e := n.prepared[string(significant(name))]
 	if e == nil {
+		n.mayAssign()
 		return
 	}
 	run := effect{effects: e.effects, changes: make([]boundChange, len(e.changes)), listenings: e.listenings}
@@ -324,7 +332,9 @@ func isPlain(b []byte) bool {
 // effectOf copies what a Lexer has found.
 func (n *SessionState) effectOf(l *protocol.Lexer, e protocol.Effects) effect {
 	found := effect{effects: e}
-	found.listenings, found.unnamed = n.listeningsOf(l, e)
+	if !n.Restores {
+		found.listenings, found.unnamed = n.listeningsOf(l, e)
+	}
 	if e&protocol.DiscardsAll != 0 {
 		found.changes = append(found.changes, boundChange{Change: Change{Reset: true, Exact: true, Discard: true}})
 	}
@@ -394,14 +404,15 @@ func (s *Server) pending() *pending {
 // Pending reports that statements with effects have been sent, and Resolve has not been called since.
 func (n *SessionState) Pending() bool { return n.pending != nil }
 
-// NewChanges are those since the last call that have not failed, while a transaction goes on.
-func (n *SessionState) NewChanges() []Change {
-	if n.pending == nil {
-		return nil
+// NewChanges are those since the last call, while a transaction goes on. sure is false when some of them may have failed.
+func (n *SessionState) NewChanges() (changes []Change, sure bool) {
+	p := n.pending
+	if p == nil {
+		return nil, true
 	}
-	changes := n.pending.changes[n.pending.told:]
-	n.pending.told, n.pending.repaired = len(n.pending.changes), len(n.pending.changes)
-	return changes
+	changes, sure = p.changes[p.told:], !p.maybe
+	p.told, p.maybe = len(p.changes), false
+	return changes, sure
 }
 
 // Resetting reports that a parameter has been reset, perhaps, since the last transaction that ended or the last call of NewChanges.
@@ -410,7 +421,7 @@ func (n *SessionState) Resetting(name string) bool {
 		return false
 	}
 	reset := false
-	for _, c := range n.pending.changes[n.pending.repaired:] {
+	for _, c := range n.pending.changes[n.pending.told:] {
 		if c.Name == "" || strings.EqualFold(c.Name, name) {
 			reset = c.Reset
 		}

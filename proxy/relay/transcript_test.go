@@ -115,6 +115,10 @@ func play(t *testing.T, text string, cut func([]byte) int) string {
 		case "statements": // as the server may hold
 			p.server.StatementsMax, _ = strconv.Atoi(rest)
 			continue
+		case "restores": // what is reset is set anew
+			p.client, p.lexer = NewClient(false), &protocol.Lexer{}
+			p.client.Session.Restores, p.client.Session.Begun = true, true
+			continue
 		case "shares": // a connection is shared for LISTEN, if there is one
 			p.client.Session.Tracked, p.client.Session.Shares, p.alone, p.lexer = true, true, rest == "none", &protocol.Lexer{}
 			continue
@@ -250,6 +254,9 @@ func (p *player) server1(b []byte) {
 		}
 		p.fromServer = p.fromServer[step.N:]
 	}
+	if n := &p.client.Session; p.linked && n.Restores && n.Pending() && p.server.Quiet() && p.server.TxStatus != StatusFailed {
+		p.restore()
+	}
 	if p.linked && p.mode != Session && p.server.Settled() && !p.client.MidMessage() && !p.client.Session.Withheld {
 		p.linked = false
 		p.server.Unlink()
@@ -288,6 +295,14 @@ func (p *player) settled() {
 	}
 	n.Withheld, n.Hears = false, false
 	p.server1(nil)
+}
+
+// restore sets anew what has been reset, whatever it is.
+func (p *player) restore() {
+	changes, sure := p.client.Session.Restore()
+	p.event(fmt.Sprintf("restore %ssure: %t", told(Outcome{Changes: changes}), sure))
+	p.server.Inject()
+	p.toServer = append(p.toServer, encodeClient(p.t, `Query "set what the session began with"`)...)
 }
 
 func (p *player) abandon() {
