@@ -20,6 +20,8 @@ type Entry struct {
 	// Shape is what the server has said of it. It is the same for as long as the server has it: PostgreSQL refuses to run a statement
 	// whose result has changed.
 	Shape Shape
+	// Declared is the ID of the statement that declares the types which PostgreSQL has inferred here; 0: not known, or none inferred.
+	Declared uint64
 	// Asked: the proxy has asked for the Shape, and the answer is on its way.
 	Asked bool
 }
@@ -62,6 +64,9 @@ func (c *Cache) Use(s *Statement) *Entry {
 	}
 	return e
 }
+
+// Latest is the Serial of the newest Entry.
+func (c *Cache) Latest() uint64 { return c.serial }
 
 // Len is the number of statements the server has, stale ones included.
 func (c *Cache) Len() int { return len(c.entries) }

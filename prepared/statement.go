@@ -17,10 +17,13 @@ const Prefix = "hb_"
 // Statement is a text with its parameter types, prepared by any number of clients and held by any number of servers. Immutable but for
 // refs.
 type Statement struct {
-	parse string // the whole Parse message under its name on servers
-	body  int    // where in it the text begins
-	scope Scope
-	refs  int // names of clients, servers that hold it, notes about it. Guarded by Table.mu
+	parse  string // the whole Parse message under its name on servers
+	body   int    // where in it the text begins
+	id     uint64
+	scope  Scope
+	infers bool
+	origin *Statement // retained
+	refs   int        // names of clients, servers that hold it, notes about it, statements it is the origin of. Guarded by Table.mu
 }
 
 // Scope is what changes the meaning of a text while it is parsed: where its names are looked up, how its constants and strings are read. Equal
@@ -39,7 +42,7 @@ func newStatement(id uint64, scope Scope, body []byte) *Statement {
 	b.WriteString(name)
 	b.WriteByte(0)
 	b.Write(body)
-	return &Statement{parse: b.String(), body: headBytes + len(name) + 1, scope: scope}
+	return &Statement{parse: b.String(), body: headBytes + len(name) + 1, id: id, scope: scope, infers: infers(body)}
 }
 
 const headBytes = 5
@@ -50,6 +53,15 @@ func (s *Statement) Name() string { return s.parse[headBytes : s.body-1] }
 // ParseMessage is the whole Parse message that prepares it on a server.
 func (s *Statement) ParseMessage() string { return s.parse }
 
+// ID tells it from all others, those included that are forgotten and those that are yet to come.
+func (s *Statement) ID() uint64 { return s.id }
+
+// Infers reports that it may have parameters whose types are not declared: those are what PostgreSQL makes of the text at each Parse.
+func (s *Statement) Infers() bool { return s.infers }
+
+// Origin is the statement that it was declared from (Table.Declare); nil when it came as it is.
+func (s *Statement) Origin() *Statement { return s.origin }
+
 // Scope is the one it was made for.
 func (s *Statement) Scope() Scope { return s.scope }
 
@@ -59,4 +71,4 @@ func (s *Statement) Body() string { return s.parse[s.body:] }
 // bytes is what it costs, roughly: the message, the struct, its place in the table.
 func (s *Statement) bytes() int { return len(s.parse) + statementBytes }
 
-const statementBytes = 160
+const statementBytes = 192

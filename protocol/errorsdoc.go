@@ -90,7 +90,7 @@ var statementErrors = []errorRow{
 	},
 	{
 		constructor: "ErrResultChanged", sample: ErrResultChanged(), remedy: "Prepare the statement anew, as drivers do of their own accord.",
-		when: "A table was altered: a statement has other columns, or a parameter that is sent in binary another type, than the client was told.",
+		when: "A table was altered: a statement has other columns than the client was told, or, of more than 256 parameters, one that is sent in binary another type.",
 	},
 }
 

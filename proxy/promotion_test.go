@@ -251,7 +251,7 @@ func TestPromotionSwapsForUnchecked(t *testing.T) {
 		a.Close()
 		b.Close()
 		waitFor(t, "the session pool to be full of idle servers", func() bool { return p.pool(t, "session").ServersIdle == 2 })
-		time.Sleep(delay + 50*time.Millisecond)
+		<-time.After(delay + 50*time.Millisecond)
 		a, b = both(p.transaction)
 		run(t, a, "commit")
 		run(t, b, "commit")

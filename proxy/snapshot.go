@@ -64,7 +64,7 @@ type PoolSnapshot struct {
 	QueryTime     Histogram
 
 	ParsesSaved       uint64 // Parse messages answered by the pooler: the server had the statement
-	ParsesInjected    uint64 // Parse messages sent ahead of a Bind or Describe: the server lacked it
+	ParsesInjected    uint64 // Parse messages sent ahead of a Bind or Describe: the server lacked it, or it was to be parsed anew
 	StatementsEvicted uint64 // statements closed on a server to make room for others
 	StatementsHealed  uint64 // batches sent again because a statement's plan no longer fitted the tables
 

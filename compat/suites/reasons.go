@@ -25,11 +25,6 @@ var reasons = []struct{ suite, port, test, why string }{
 	{"pgx", "transaction", "stdlib.TestConnMultiplePrepareAndDeallocate", catalog},
 	{"pgx", "transaction", "v5.TestPrepareHandlesTimeoutBetweenParseAndDescribe", catalog},
 	{"pgx", "transaction", "v5.TestPrepareWithDigestedNameHandlesTimeoutBetweenParseAndDescribe", catalog},
-	{
-		"pgx", "transaction", "v5.TestStmtCacheInvalidationExec",
-		"A limit of ours: a server that holds a text does not parse it anew for the next client, so after ALTER TABLE the types of its parameters " +
-			"are still those of then, on some servers. An error (42883, 42804, XX000) while the statement is being described is healed; here it comes later.",
-	},
 }
 
 const (

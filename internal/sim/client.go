@@ -156,7 +156,8 @@ func (c *client) common() string {
 	if c.run.tracks && c.run.world.chance(4) {
 		return "show lock_timeout"
 	}
-	return fmt.Sprintf("select 'common-%d'", c.run.world.rnd.IntN(4))
+	n := c.run.world.rnd.IntN(4)
+	return fmt.Sprintf("select 'common-%d'%s", n, []string{"", " where $1 is null"}[n%2])
 }
 
 // batch sends something that ends with one or more ReadyForQuery.

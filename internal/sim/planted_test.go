@@ -48,6 +48,9 @@ var planted = []struct {
 	{"a deferred transaction goes on after a refusal", []edit{
 		{"proxy/relay/refuse.go", "c.deferred.failed = c.Deferred()", ""},
 	}},
+	{"what stands in for a statement is bound by the name of that", []edit{
+		{"proxy/relay/prepare.go", "own.statement = own.statement.Origin()\n\t\treturn own, in", "return own, in"},
+	}},
 	{"CopyDone ahead of CopyInResponse is not noted", []edit{
 		{"proxy/relay/client.go", "s.owed.markEnded()", ""},
 	}},

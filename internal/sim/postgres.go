@@ -307,7 +307,7 @@ func (s *session) describe(kind byte, name string) (replies []message, fault []b
 		if s.tx == 'E' && describe(sql) != nil {
 			return nil, abortedFailure()
 		}
-		replies = append(replies, encode(&pgproto3.ParameterDescription{}))
+		replies = append(replies, encode(&pgproto3.ParameterDescription{ParameterOIDs: inferred(sql)}))
 	}
 	if columns := describe(sql); columns != nil {
 		return append(replies, columns), nil
@@ -385,6 +385,14 @@ func (s *session) check(sql string) []byte {
 		return refusedFailure()
 	case verb == "load":
 		return failure("58P01", "could not access file \"x\": No such file or directory")
+	}
+	return nil
+}
+
+// inferred are the types of a statement's parameters. How many values a Bind has is not looked at.
+func inferred(sql string) []uint32 {
+	if strings.Contains(sql, "$1") {
+		return []uint32{25}
 	}
 	return nil
 }

@@ -183,7 +183,7 @@ func (s *Server) heal(rest []byte) Step {
 		s.desk.ToServer = append(s.desk.ToServer, syncMessage...)
 		s.begin(owedSync | owedInjected)
 	}
-	e := s.replace(x.statement, state)
+	e := s.replaceDeclared(x.statement, state, s.relied(&x))
 	s.noted(owedParse|owedInjected, note{kind: noteAdd, statement: x.statement})
 	if batch.asks && owed[0].kind&^owedMarks == owedBind && len(owed) > 1 && owed[1].kind == owedDescribe { // what the portal looks like was known, and is news now
 		owed[1] = due{kind: owedDescribe | owedNoted, note: note{kind: noteUse, statement: x.statement, name: x.name, serial: e.Serial}}

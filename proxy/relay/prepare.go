@@ -132,19 +132,9 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	if s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
-	var own named
-	var e *prepared.Entry
-	if c.own != nil {
-		if own = c.own.names[string(significant(u.name))]; own.statement != nil {
-			e = s.cache.Use(own.statement)
-		}
-	}
-	if own.statement != nil && e.State() != prepared.Held {
-		var refused *protocol.Error
-		if own, refused = c.rescope(own, s.desk.Table); refused != nil {
-			return c.refuseUse(w, at, s, refused)
-		}
-		e = s.cache.Use(own.statement)
+	own, e, standsIn, refused := c.find(s, u.name)
+	if refused != nil {
+		return c.refuseUse(w, at, s, refused)
 	}
 	if u.kind == owedBind && own.told != (prepared.Shape{}) {
 		if fit := s.fit(w, at, own, e); fit != fits {
@@ -173,7 +163,12 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 		if own.mentions {
 			c.lendToUsed(s, u, []byte(statement.Body()))
 		}
-		e = s.provide(statement, e)
+		if u.kind == owedDescribe && !standsIn && s.outdated(own, e) {
+			e = s.renew(statement, e)
+			c.own.parsedBy(own.name, e)
+		} else {
+			e = s.provide(statement, e)
+		}
 		s.dropBound = s.dropBound || own.drops
 	}
 	out := appendHeader(s.desk.ToServer, f.Type, int(f.Size)-headerBytes-len(u.name)+len(name))
@@ -186,6 +181,28 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	}
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
+}
+
+// find looks up the client's statement of a name, and what the server has of it or of what stands in for it. The statement is none if there is
+// no such name; the error is what to tell the client if it cannot be prepared any more.
+func (c *Client) find(s *Server, name []byte) (own named, e *prepared.Entry, standsIn bool, refused *protocol.Error) {
+	if c.own != nil {
+		own = c.own.names[string(significant(name))]
+	}
+	if own.statement == nil {
+		return own, nil, false, nil
+	}
+	if e = s.cache.Use(own.statement); e.State() == prepared.Held {
+		return own, e, false, nil
+	}
+	if in := s.standIn(own); in != nil {
+		own.statement = own.statement.Origin()
+		return own, in, true, nil
+	}
+	if own, refused = c.rescope(own, s.desk.Table); refused != nil {
+		return own, nil, false, refused
+	}
+	return own, s.cache.Use(own.statement), false, nil
 }
 
 // useUnnamed is use for the unnamed statement.
@@ -314,7 +331,7 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 		s.noted(owedParse|owedOurs, note{kind: noteName, name: key, statement: statement})
 		s.Tally.ParsesSaved++
 	} else {
-		s.replace(statement, state)
+		own.parsedBy(key, s.replace(statement, state))
 		s.noted(owedParse, note{kind: noteParse, name: key, statement: statement})
 	}
 	c.watch(f, s)

@@ -7,7 +7,7 @@
 // called by one event loop only, and FromClient is given the Server it writes to. Nothing here allocates on the way of a query.
 //
 // Prepared statements: statements.go (who has what), prepare.go (a client's messages), notes.go (what is not certain yet), answers.go
-// (replies that no server gave), weave.go (bytes that change on their way), shape.go (columns that have changed), scope.go (what a text means),
+// (replies that no server gave), weave.go (bytes that change on their way), shape.go (columns that have changed), declare.go (parameters' types), scope.go (what a text means),
 // sqlnames.go (names in SQL).
 //
 // Read verdict.go, then client.go (bytes from the client) and server.go (bytes from the server); owed.go is the queue between them.
@@ -142,6 +142,7 @@ type Server struct {
 	retry                     retry
 	bound                     bound  // what the client bound last
 	parameters                uint32 // digest of the ParameterDescription that was the last message
+	lent                      uint64 // the newest Entry.Serial when the server was lent to its client
 	renewed                   uint64 // the Entry.Serial of what was prepared anew to see its shape, while its Bind is held
 
 	// StatementsMax is how many statements it may hold.
@@ -204,7 +205,7 @@ func (s *Server) Unwatch() { s.watched = nil }
 // Link is called when the server is lent to a client.
 func (s *Server) Link(c *Client, tally *Tally, desk *Desk, statementsMax int) {
 	s.client, s.Tally, s.desk, s.StatementsMax = c, tally, desk, statementsMax
-	s.dropBound, s.deallocates, s.renewed, s.bound.of = false, "", 0, boundNothing
+	s.dropBound, s.deallocates, s.renewed, s.bound.of, s.lent = false, "", 0, boundNothing, s.cache.Latest()
 	if !c.tracked {
 		s.unnamed.of = nil
 	}

@@ -144,6 +144,7 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 	case protocol.ServerParameterDescription:
 		if s.describing() {
 			s.parameters = parametersDigest(f)
+			s.toldTypes(f)
 		}
 	case protocol.ServerRowDescription, protocol.ServerNoData:
 		if s.describing() {

@@ -10,10 +10,10 @@ import (
 // A client that has described a statement goes by what it was told: it sends parameters in those types, and reads rows by those columns. On
 // a direct connection that stays true, because PostgreSQL keeps the types of parameters and refuses to run a plan whose columns have changed
 // (0A000). Here the statement may be prepared anew on another server, after an ALTER TABLE, and look different there. So what a client was
-// told goes with its name for the statement (named.told), what a server has goes with the server's Entry, and a Bind passes where the two
-// agree. That costs a comparison. Where the server has not said yet what it has, or has something else, the statement is prepared anew and
-// described in one breath, and the Bind is held until the answer: a round trip. If the client is wrong about what is there now, it meets
-// PostgreSQL's own error.
+// told of columns, and of parameters where declare.go can do nothing for them, goes with its name for the statement (named.told), what a
+// server has goes with the server's Entry, and a Bind passes where the two agree. That costs a comparison. Where the server has not said yet
+// what it has, or has something else, the statement is prepared anew and described in one breath, and the Bind is held until the answer: a
+// round trip. If the client is wrong about what is there now, it meets PostgreSQL's own error.
 
 // fit is whether a client's Bind goes with what the server has.
 type fit uint8
@@ -249,6 +249,9 @@ func (s *Server) described(f protocol.Frame) {
 			s.unnamed.shape, s.unnamed.asked = s.unnamed.shape.With(shape), false
 		}
 		if own != nil && own.unnamed.serial == x.serial {
+			if own.unnamed.declared {
+				shape.Parameters = 0
+			}
 			own.unnamed.told = own.unnamed.told.With(shape)
 		}
 	}
@@ -260,7 +263,10 @@ func (own *statements) tell(name string, statement *prepared.Statement, shape pr
 		return
 	}
 	n := own.names[name]
-	if told := n.told.With(shape); n.statement == statement && n.told != told {
+	if n.statement != statement && n.isOf(statement) {
+		shape.Parameters = 0 // they are declared
+	}
+	if told := n.told.With(shape); n.isOf(statement) && n.told != told {
 		n.told = told
 		own.names[name] = n
 	}

@@ -25,6 +25,7 @@ type named struct {
 	drops     bool // it is a DEALLOCATE or DISCARD
 	mentions  bool // its text may have the name of another
 	told      prepared.Shape
+	parsed    uint64 // Entry.Serial of what the client's Parse has made; that server may be another by now
 }
 
 // unnamed is the unnamed statement, which outlives the transaction it was prepared in.
@@ -35,6 +36,7 @@ type unnamed struct {
 	batch    uint32 // Server.batch at its Parse
 	drops    bool   // it is a DEALLOCATE or DISCARD
 	mentions bool   // its text may have the name of another
+	declared bool   // message declares the types that the client was told
 	told     prepared.Shape
 }
 
@@ -61,7 +63,7 @@ const (
 	// savedMax bounds the unnamed statements that one pipeline keeps to undo others.
 	savedMax = 1 << 20
 	// nameBytes is what a name costs in a client's map, beyond its letters.
-	nameBytes = 64
+	nameBytes = 72
 )
 
 // remember gives the client a name for a statement; the reference is the name's.

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -415,12 +416,16 @@ func types(b []byte, names bool) string {
 	return strings.Join(out, " ")
 }
 
-// statementName is the name of the statement that a client's message is about, in parentheses.
+// statementName is the name of the statement that a client's message is about, in parentheses; of a Parse the types too.
 func statementName(b []byte) string {
 	name := ""
 	switch b[0] {
 	case protocol.ClientParse:
 		name = cString(b[headerBytes:])
+		text := cString(b[headerBytes+len(name)+1:])
+		for types := b[headerBytes+len(name)+1+len(text)+1+2:]; len(types) >= 4; types = types[4:] {
+			name += fmt.Sprint(" ", binary.BigEndian.Uint32(types))
+		}
 	case protocol.ClientBind:
 		portal := cString(b[headerBytes:])
 		name = cString(b[headerBytes+len(portal)+1:])
