@@ -238,7 +238,7 @@ func TestPromotedClientGoesOn(t *testing.T) {
 // TestPromotionSwapsForUnchecked: a server that comes from the session pool in exchange for a promoted one has not been used for long, and has to be
 // checked first; the client that comes next is served by another, all of what it has sent, though it sends nothing more.
 func TestPromotionSwapsForUnchecked(t *testing.T) {
-	const delay = 300 * time.Millisecond
+	const delay = 350 * time.Millisecond // more than server_check_delay
 	p := start(t, pgtest.Shared(t), "default_pool_size = 2\nlong_transaction = \"0s\"\nserver_check_delay = \"300ms\"\n", "")
 	both := func(address string) (a, b *pgtest.Wire) {
 		a, b = p.login(t, address), p.login(t, address)
@@ -251,7 +251,8 @@ func TestPromotionSwapsForUnchecked(t *testing.T) {
 		a.Close()
 		b.Close()
 		waitFor(t, "the session pool to be full of idle servers", func() bool { return p.pool(t, "session").ServersIdle == 2 })
-		<-time.After(delay + 50*time.Millisecond)
+		idle := time.Now()
+		waitFor(t, "them to be due for a check", func() bool { return time.Since(idle) > delay })
 		a, b = both(p.transaction)
 		run(t, a, "commit")
 		run(t, b, "commit")
