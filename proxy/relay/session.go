@@ -243,7 +243,11 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 	e := l.End()
 	n.observed(e)
-	if e&(n.minds()|protocol.AssignsLocally) == 0 || n.Restores && !n.resets(l, e) {
+	minds := n.minds() | protocol.AssignsLocally
+	if n.Shares {
+		minds |= protocol.Unlistens // it may listen when it runs this
+	}
+	if e&minds == 0 || n.Restores && !n.resets(l, e) {
 		if n.prepared != nil {
 			delete(n.prepared, string(significant(name)))
 		}
