@@ -158,6 +158,9 @@ func (o *oracle) listens(m message) {
 	channel, _, _ = strings.Cut(channel, ";")
 	if _, floored := o.floor[channel]; channel != "" && !floored && !o.session.channels[channel] {
 		o.floor[channel] = o.run.noted
+		if len(o.session.channels) > 0 || len(o.floor) > 1 {
+			o.floor[channel] = o.due // PostgreSQL sends, too, what was committed since it last looked for others
+		}
 	}
 }
 
