@@ -22,6 +22,10 @@ var reasons = []struct{ suite, port, test, why string }{
 		"lib/pq", "both", "pq.TestRuntimeParameters/#00",
 		"It wants its login refused for an unknown startup parameter. A login waits for no server: what PostgreSQL says of it comes with the first statement.",
 	},
+	{
+		"lib/pq", "transaction", "pq.TestPing",
+		"It terminates the server that ran its last transaction and wants its idle connection broken by that. Between transactions a client has no server to lose.",
+	},
 	{"pgx", "transaction", "stdlib.TestConnMultiplePrepareAndDeallocate", catalog},
 	{"pgx", "transaction", "v5.TestPrepareHandlesTimeoutBetweenParseAndDescribe", catalog},
 	{"pgx", "transaction", "v5.TestPrepareWithDigestedNameHandlesTimeoutBetweenParseAndDescribe", catalog},
