@@ -16,6 +16,7 @@ type suite struct {
 	version  string
 	database string
 	setup    string   // SQL, run in the database beforehand
+	leaves   string   // a database that the tests make, and may leave behind
 	install  []string // shell commands that put the tests into an empty folder
 	tool     tool
 	env      func(t target) []string
@@ -50,7 +51,7 @@ var suites = []suite{
 		},
 	},
 	{
-		name: "asyncpg", version: "0.32.0", database: "asyncpg_test",
+		name: "asyncpg", version: "0.32.0", database: "asyncpg_test", leaves: "asyncpg_intro_test",
 		tool: pytest{arguments: "tests --ignore=tests/test_connect.py"}, // that starts clusters of its own, one with Kerberos
 		install: append(pythonInstall("asyncpg==0.32.0", "pytest"),
 			"env/bin/pip download --quiet --no-deps --no-binary asyncpg asyncpg==0.32.0", "tar xzf asyncpg-0.32.0.tar.gz",

@@ -161,7 +161,11 @@ func freePort() (int, error) {
 
 // prepare makes the suite's database anew.
 func (w *world) prepare(s suite) error {
-	for _, sql := range []string{"drop database if exists " + s.database + " with (force)", "create database " + s.database} {
+	statements := []string{"drop database if exists " + s.database + " with (force)", "create database " + s.database}
+	if s.leaves != "" {
+		statements = append(statements, "drop database if exists "+s.leaves+" with (force)")
+	}
+	for _, sql := range statements {
 		if err := w.cluster.Exec(sql); err != nil {
 			return err
 		}
