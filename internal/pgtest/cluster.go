@@ -313,11 +313,19 @@ func (c *Cluster) Restart() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := c.launch(ctx); err != nil {
+	err := c.launch(ctx)
+	for err != nil && strings.Contains(err.Error(), stillInUse) && ctx.Err() == nil {
+		<-time.After(50 * time.Millisecond)
+		err = c.launch(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("restart the throwaway PostgreSQL on port %d: %w", c.Port, err)
 	}
 	return nil
 }
+
+// stillInUse is what a postmaster says whose predecessor was killed a moment ago, and one of whose processes is still dying.
+const stillInUse = "pre-existing shared memory block"
 
 // Stop ends the server (see Halt) and removes all it had. Idempotent; nil for a cluster that was already stopped.
 func (c *Cluster) Stop(immediate bool) error {
