@@ -44,7 +44,7 @@ func payloads(messages []pgproto3.BackendMessage) (all []string) {
 // servers are the connections of the pooler to PostgreSQL, as that counts them.
 func (p *pooler) servers(t *testing.T) (n int) {
 	t.Helper()
-	rows, err := p.postgres.Query("select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()")
+	rows, err := p.postgres.Query("select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name <> 'pgtest'")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,10 +52,11 @@ func isCopyData(m pgproto3.BackendMessage) bool {
 	return is
 }
 
-// backends is how many processes of PostgreSQL serve a pooler's connection, or anybody's; the one that counts excluded.
+// backends is how many processes of PostgreSQL serve a pooler's connection, or anybody's; those that count, or have just
+// counted and are still ending, excluded.
 func backends(t *testing.T, c *pgtest.Cluster, where string) string {
 	t.Helper()
-	rows, err := c.Query("select count(*) from pg_stat_activity where backend_type in ('client backend', 'walsender') and pid <> pg_backend_pid() and " + where)
+	rows, err := c.Query("select count(*) from pg_stat_activity where backend_type in ('client backend', 'walsender') and application_name <> 'pgtest' and " + where)
 	if err != nil {
 		t.Fatal(err)
 	}
