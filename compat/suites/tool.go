@@ -93,6 +93,9 @@ func (goTest) pattern(names []string) string {
 	return "^(" + strings.Join(slices.Compact(tests), "|") + ")$"
 }
 
+// temporary is a folder of t.TempDir in the name of a test: another one in each run.
+var temporary = regexp.MustCompile(`/[^' ]*/Test\w+/\d{3}\b`)
+
 func (goTest) read(out []byte) results {
 	got := results{}
 	said := map[string]string{}
@@ -101,7 +104,7 @@ func (goTest) read(out []byte) results {
 		if json.Unmarshal(line, &event) != nil || event.Test == "" {
 			continue
 		}
-		name := event.Package[strings.LastIndexByte(event.Package, '/')+1:] + "." + event.Test
+		name := event.Package[strings.LastIndexByte(event.Package, '/')+1:] + "." + temporary.ReplaceAllString(event.Test, "TMP")
 		switch event.Action {
 		case "run":
 			got[name] = result{Word: failed, Text: "it did not end"}
