@@ -41,19 +41,7 @@ type serverList struct {
 	dedicated   int // of them
 }
 
-func (l *serverList) pushFront(s *Server) {
-	s.prev, s.next = nil, l.first
-	if l.first != nil {
-		l.first.prev = s
-	} else {
-		l.last = s
-	}
-	l.first = s
-	l.n++
-	if s.Dedicated != nil {
-		l.dedicated++
-	}
-}
+func (l *serverList) pushFront(s *Server) { l.insert(s, nil) }
 
 // pushByUse puts one that comes from another pool behind those used later: the first idle server is the one used last.
 func (l *serverList) pushByUse(s *Server) {
@@ -61,17 +49,23 @@ func (l *serverList) pushByUse(s *Server) {
 	for behind != nil && behind.usedAt < s.usedAt {
 		behind = behind.prev
 	}
-	if behind == nil {
-		l.pushFront(s)
-		return
+	l.insert(s, behind)
+}
+
+// insert puts a server behind one of the list; nil: at its front.
+func (l *serverList) insert(s, behind *Server) {
+	s.prev, s.next = behind, l.first
+	if behind != nil {
+		s.next = behind.next
+		behind.next = s
+	} else {
+		l.first = s
 	}
-	s.prev, s.next = behind, behind.next
 	if s.next != nil {
 		s.next.prev = s
 	} else {
 		l.last = s
 	}
-	behind.next = s
 	l.n++
 	if s.Dedicated != nil {
 		l.dedicated++

@@ -114,6 +114,22 @@ func TestLoginRate(t *testing.T) {
 	}
 }
 
+// TestLoginAtTheDoor: a login that is not let in for as long as it may take is told so.
+func TestLoginAtTheDoor(t *testing.T) {
+	p := start(t, pgtest.Shared(t), "client_login_timeout = \"200ms\"\n", "[auth]\ntype = \"trust\"\n")
+	p.FillDoor()
+	if told := tryLogin(t, p.transaction, "postgres", "postgres", ""); !strings.Contains(told, "client_login_timeout") {
+		t.Errorf("told %q", told)
+	}
+	pgtest.WaitFor(t, 20*time.Second, "the refusal to be counted", func() bool { return len(p.Snapshot().Refusals) > 0 })
+	if err := p.Close(); err != nil { // every login has come to its end
+		t.Error(err)
+	}
+	if n := p.Snapshot().Panics; n != 0 {
+		t.Errorf("%d panics", n)
+	}
+}
+
 // TestSlowLogin: a client that sends a byte now and then has client_login_timeout in all, at every stage.
 func TestSlowLogin(t *testing.T) {
 	users := filepath.Join(t.TempDir(), "users.txt")

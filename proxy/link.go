@@ -204,7 +204,7 @@ func (w *worker) settle(s *Server) {
 	if s.awaitsCancel() {
 		return // come again when that has been delivered
 	}
-	if c.relay.Session.Pending() && !w.resolves(c, s, ends) {
+	if c.relay.Session.Pending() && !w.conclude(c, s, ends) {
 		return // the server has been asked, and is settled again when it has answered
 	}
 	if (c.listens != nil || s.listens) && !w.inform(c, s, ends) {

@@ -62,8 +62,8 @@ func (l *listener) login(nc net.Conn) {
 	}
 }
 
-// growStack lets the goroutine's stack grow to what a login needs while there is next to nothing on it to move. Otherwise it grows by
-// doubling, in the depth of the login: a twentieth of what one costs.
+// growStack lets the goroutine's stack grow to what a login needs in one step, once it has been let in: those that wait have small ones.
+// Otherwise it grows by doubling, in the depth of the login: a twentieth of what one costs.
 //
 //go:noinline
 func growStack() byte {
@@ -81,14 +81,18 @@ func (l *listener) loginContext() (context.Context, context.CancelFunc) {
 }
 
 // turn waits for the login's turn, by login_rate and at the door, before anything is computed for it.
-func (l *listener) turn(ctx context.Context, c *caller) (err error) {
+func (l *listener) turn(ctx context.Context, c *caller) error {
 	p := l.proxy
-	if err = p.turnstile.pass(ctx, p.settings.Load().cfg.Auth.LoginRate); err != nil {
+	if err := p.turnstile.pass(ctx, p.settings.Load().cfg.Auth.LoginRate); err != nil {
 		return err
 	}
-	c.leave, err = p.door.enter(ctx, p.workers[:p.openLoops.Load()])
+	leave, err := p.door.enter(ctx, p.workers[:p.openLoops.Load()])
+	if err != nil {
+		return err
+	}
+	c.leave = leave
 	growStack()
-	return err
+	return nil
 }
 
 // startup reads the first packet that is not about encryption. From then on the caller speaks TLS if it asked for that and the listener

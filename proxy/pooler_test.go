@@ -16,11 +16,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy"
 )
 
-func TestMain(m *testing.M) {
-	if !storming() {
-		pgtest.Main(m)
-	}
-}
+func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // pooler is a proxy under test in front of a real PostgreSQL.
 type pooler struct {

@@ -9,8 +9,8 @@ import (
 // that is followed from server to server session.go sees to that; here it is done in transactions, and on the session port, where nothing else
 // is followed (relay/restore.go).
 
-// resolves is called between transactions when something is noted about a client's statements. It reports false when the server has been asked.
-func (w *worker) resolves(c *Client, s *Server, last bool) bool {
+// conclude is called between transactions when something is noted about a client's statements. It reports false when the server has been asked.
+func (w *worker) conclude(c *Client, s *Server, last bool) bool {
 	if !c.relay.Session.Restores {
 		return w.resolve(c, s, last)
 	}

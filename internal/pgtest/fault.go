@@ -30,12 +30,13 @@ type Fault struct {
 	Skip  int               // how many that would match to let pass first
 	Match func([]byte) bool // further condition on the whole message, type byte and length included; nil: none
 
-	// Cut closes both sockets of the connection; CutAt bytes of the message go out first (0: none, len: all of it).
-	Cut   bool
+	// Cut closes both sockets of the connection.
+	Cut bool
+	// CutAt bytes of the message go out ahead of a Cut or Stall (0: none, len: all of it).
 	CutAt int
 	// Reset makes Cut's closing a RST.
 	Reset bool
-	// Stall holds the message, and all behind it in its direction, until Release, CutAll or Close.
+	// Stall holds the message, or the rest of it, and all behind it in its direction, until Release, CutAll or Close.
 	Stall bool
 	// Delay holds the message, and all behind it in its direction, for this long.
 	Delay time.Duration
@@ -345,6 +346,11 @@ func (d *direction) apply(p *Planted, m []byte) error {
 		close(p.Struck)
 		return err
 	case fault.Stall:
+		ahead := min(fault.CutAt, len(m))
+		if err := d.send(m[:ahead]); err != nil {
+			return err
+		}
+		m = m[ahead:]
 		close(p.Struck)
 		select {
 		case <-p.released:
