@@ -12,6 +12,7 @@ import (
 type door struct {
 	turn   chan struct{} // held by who stands at the door; the others wait in the order of coming
 	places chan struct{} // held by who is inside
+	asked  time.Time     // when the loops were last found to keep up; belongs to who stands at the door
 }
 
 const (
@@ -21,6 +22,9 @@ const (
 	doorFree = 2
 	// doorHold is how long a login keeps its place: one that takes longer waits for its client, not for a processor.
 	doorHold = 10 * time.Millisecond
+	// doorAsk is how long an answer of the loops is good for. To ask wakes each of them: a quarter of a login's processor time, if every one
+	// did.
+	doorAsk = time.Millisecond
 	// doorPrompt is how soon a loop that has a processor runs what is posted to it.
 	doorPrompt = 200 * time.Microsecond
 	// doorPatience is how long the next login waits for the loops at most, however busy they are.
@@ -46,8 +50,9 @@ func (d *door) enter(ctx context.Context, loops []*worker) (leave func(), err er
 	}
 	give := sync.OnceFunc(func() { <-d.places })
 	hold := time.AfterFunc(doorHold, give)
-	if len(d.places) > doorFree {
+	if len(d.places) > doorFree && time.Since(d.asked) > doorAsk {
 		awaitPrompt(ctx, loops)
+		d.asked = time.Now()
 	}
 	return func() { hold.Stop(); give() }, nil
 }
