@@ -456,7 +456,8 @@ func (c *Conn) leave() {
 	c.loop = nil
 }
 
-// Close ends the Conn at once; the backlog is lost. No handler is called any more.
+// Close ends the Conn at once; the backlog is lost. No handler is called any more. The socket itself is closed when the turn ends, or in one
+// of the next if many are.
 func (c *Conn) Close() {
 	c.loop.owned("Conn.Close")
 	l := c.loop
@@ -465,7 +466,10 @@ func (c *Conn) Close() {
 	}
 	c.unpost()
 	c.leave()
-	l.kernel.CloseFD(int(c.fd)) // which also ends its watch
+	if c.want != 0 {
+		_ = l.kernel.Remove(int(c.fd)) // or it would be reported until then
+	}
+	l.closing = append(l.closing, int(c.fd))
 	if c.kept != nil {
 		l.give(c.kept)
 	}

@@ -58,14 +58,24 @@ func event(token uint64, want Interest) *unix.EpollEvent {
 }
 
 func (k *epoll) Add(fd int, token uint64, want Interest) error {
-	return unix.EpollCtl(k.fd, unix.EPOLL_CTL_ADD, fd, event(token, want))
+	return k.control(unix.EPOLL_CTL_ADD, fd, event(token, want))
 }
 
 func (k *epoll) Modify(fd int, token uint64, want Interest) error {
-	return unix.EpollCtl(k.fd, unix.EPOLL_CTL_MOD, fd, event(token, want))
+	return k.control(unix.EPOLL_CTL_MOD, fd, event(token, want))
 }
 
-func (k *epoll) Remove(fd int) error { return unix.EpollCtl(k.fd, unix.EPOLL_CTL_DEL, fd, nil) }
+func (k *epoll) Remove(fd int) error { return k.control(unix.EPOLL_CTL_DEL, fd, nil) }
+
+// control is epoll_ctl. As with all system calls of a loop that do not block, the Go scheduler does not hear of it: of one that takes a
+// little longer it would think that the thread sleeps, and give its P to others; the loop then had to wait for one.
+func (k *epoll) control(operation, fd int, e *unix.EpollEvent) error {
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_CTL, uintptr(k.fd), uintptr(operation), uintptr(fd), uintptr(unsafe.Pointer(e)), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
 
 func (k *epoll) Wait(events []Event, timeout time.Duration) int {
 	n := k.look(len(events), 0)
@@ -85,7 +95,7 @@ func (k *epoll) Wait(events []Event, timeout time.Duration) int {
 		token := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
 		if token == wakeToken {
 			var count [8]byte
-			_, _ = unix.Read(k.wakeFD, count[:])
+			_, _, _ = syscall.RawSyscall(syscall.SYS_READ, uintptr(k.wakeFD), uintptr(unsafe.Pointer(&count)), uintptr(len(count)))
 			continue
 		}
 		events[out] = Event{Token: token, Flags: flagsOf(e.Events)}
@@ -135,7 +145,7 @@ func (k *epoll) sleep(n int, timeout time.Duration) int {
 
 func (k *epoll) Wake() {
 	one := [8]byte{1}
-	_, _ = unix.Write(k.wakeFD, one[:]) // a full counter has woken it already
+	_, _, _ = syscall.RawSyscall(syscall.SYS_WRITE, uintptr(k.wakeFD), uintptr(unsafe.Pointer(&one)), uintptr(len(one))) // a full counter has woken it already
 }
 
 func (k *epoll) Recv(fd int, b []byte) (int, syscall.Errno) {
@@ -171,7 +181,7 @@ func (k *epoll) Peek(fd int) bool {
 }
 
 func (k *epoll) ShutdownWrite(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
-func (k *epoll) CloseFD(fd int)       { _ = unix.Close(fd) }
+func (k *epoll) CloseFD(fd int)       { _, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
 func (k *epoll) Now() time.Duration   { return sinceStart() }
 
 func (k *epoll) Close() error {

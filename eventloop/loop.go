@@ -11,6 +11,7 @@ package eventloop
 import (
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,6 +47,7 @@ type Loop struct {
 	ready   []*Conn // with kept bytes to deliver again, or broken
 	spare   [][]byte
 	outbox  outbox
+	closing []int // sockets that nobody watches any more, to be closed
 	current *Conn // whose handler is running; nil once it has left this loop
 
 	// atomic
@@ -90,6 +92,9 @@ func (l *Loop) Run() {
 			c.Close()
 		}
 	}
+	for len(l.closing) > 0 {
+		l.closeSockets()
+	}
 	_ = l.kernel.Close()
 }
 
@@ -109,13 +114,14 @@ func (l *Loop) Turn(block bool) bool {
 	l.runTickers()
 	l.settle()
 	l.deliverOutbox()
+	l.closeSockets()
 	l.busy.Add(int64(l.kernel.Now() - start))
 	return open
 }
 
 // patience is how long a wait may last.
 func (l *Loop) patience(block bool) time.Duration {
-	if !block || len(l.later) > 0 || len(l.ready) > 0 {
+	if !block || len(l.later) > 0 || len(l.ready) > 0 || len(l.closing) > 0 {
 		return 0
 	}
 	wait := time.Duration(-1)
@@ -158,6 +164,23 @@ func (l *Loop) settle() {
 		clear(l.later)
 		l.later = l.later[:0]
 	}
+}
+
+// A turn closes closesPerTurn sockets, and a share of those that are left, so that there is an end to them however many come. To close one
+// takes the kernel as long as a query takes the pooler, for it says goodbye on the spot: when thousands leave at once, the others must not
+// wait until all are gone.
+const (
+	closesPerTurn = 8
+	closesShare   = 64
+)
+
+// closeSockets closes some of the sockets that are to be closed.
+func (l *Loop) closeSockets() {
+	n := min(len(l.closing), closesPerTurn+len(l.closing)/closesShare)
+	for _, fd := range l.closing[:n] {
+		l.kernel.CloseFD(fd)
+	}
+	l.closing = slices.Delete(l.closing, 0, n)
 }
 
 // contain runs f and survives its panic.

@@ -432,6 +432,41 @@ func TestLastWordsOfAHalfClosed(t *testing.T) {
 	}
 }
 
+// TestManyCloseAtOnce: what others wait for goes on while many sockets are closed, no turn sleeps before the last of them is, and none is
+// reported meanwhile.
+func TestManyCloseAtOnce(t *testing.T) {
+	const many = 100
+	l, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var leaving [many]*recorder
+	for i := range leaving {
+		nc, src := pair(t)
+		write(t, nc, "unread") // which the kernel would report for ever
+		leaving[i] = newRecorder(swallow)
+		if err := l.Adopt(&leaving[i].Conn, src, leaving[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range leaving {
+		r.Close()
+	}
+	for left := many; left > 0; {
+		l.Turn(true) // would sleep for ever
+		closed := left - len(l.closing)
+		if left = len(l.closing); closed < 1 || closed > closesPerTurn+many/closesShare {
+			t.Fatalf("a turn has closed %d, %d are left", closed, left)
+		}
+		if n := l.kernel.Wait(l.events[:], 0); n != 0 {
+			t.Fatalf("%d events of sockets that are to be closed", n)
+		}
+	}
+	if err := l.kernel.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDescriptors: nothing is left open.
 func TestDescriptors(t *testing.T) {
 	open := func() int {
@@ -449,15 +484,21 @@ func TestDescriptors(t *testing.T) {
 		}
 		done := make(chan struct{})
 		go func() { l.Run(); close(done) }()
-		nc, src := pair(t)
-		r := newRecorder(echo)
-		adopt(t, l, r, src)
-		write(t, nc, "x")
-		expectBytes(t, nc, "x")
+		var clients [2 * closesPerTurn]net.Conn
+		for i := range clients {
+			nc, src := pair(t)
+			r := newRecorder(echo)
+			adopt(t, l, r, src)
+			write(t, nc, "x")
+			expectBytes(t, nc, "x")
+			clients[i] = nc
+		}
 		l.Stop()
 		<-done
-		if err := nc.Close(); err != nil {
-			t.Fatal(err)
+		for _, nc := range clients {
+			if err := nc.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	if after := open(); after > before+2 {
