@@ -11,16 +11,29 @@ import (
 	"time"
 )
 
-// paced is pgbench whose connections run queries at the pace of an application: some that ask without pause would measure each
-// other. At a fixed rate a query's latency counts from when it was due: none is left out because the one before it was late.
+// pace is how many queries a second all connections run together.
+type pace int
+
+// withoutPause lets each connection send its next query when the one before is answered.
+const withoutPause pace = 0
+
+func (p pace) String() string {
+	if p == withoutPause {
+		return "without pause"
+	}
+	return fmt.Sprintf("at %d a second", int(p))
+}
+
+// paced is pgbench that runs queries until it is stopped. At a fixed rate a query's latency counts from when it was due: none is left
+// out because the one before it was late. Connections that ask without pause keep the machine busy, and wait for each other already.
 type paced struct {
 	process     *child
 	folder      string
 	connections int
 }
 
-// startPaced lets connections run so many queries a second together, until it is stopped.
-func startPaced(ctx context.Context, to *target, connections, rate int) (_ *paced, err error) {
+// startPaced lets connections run queries at a rate.
+func startPaced(ctx context.Context, to *target, connections int, rate pace) (_ *paced, err error) {
 	p := &paced{connections: connections}
 	if p.folder, err = scratch("bench-pgbench-*", nil); err != nil {
 		return nil, err
@@ -35,9 +48,12 @@ func startPaced(ctx context.Context, to *target, connections, rate int) (_ *pace
 	}
 	const longest = 24 * time.Hour // pgbench wants an end; it is stopped long before
 	command, err := pgbenchCommand(ctx, to, p.folder, "-f", filepath.Join(p.folder, "query.sql"), "-c", strconv.Itoa(connections),
-		"-R", strconv.Itoa(rate), "-T", strconv.Itoa(int(longest.Seconds())))
+		"-T", strconv.Itoa(int(longest.Seconds())))
 	if err != nil {
 		return nil, err
+	}
+	if rate != withoutPause {
+		command.Args = append(command.Args, "-R", strconv.Itoa(int(rate)))
 	}
 	p.process, err = startCommand("pgbench", p.folder, nil, command)
 	return p, err

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 // storm is many logins at once while others run queries: are they all answered, and what becomes of the queries?
 type storm struct {
 	setup
-	logins, connections, rate, rounds, nice, poolSize, backlog int
-	calm                                                       time.Duration
+	logins, connections, rounds, nice, poolSize, backlog int
+	calm                                                 time.Duration
+	rates                                                string
 
 	server *postgres
 	signed *certificate
@@ -28,8 +30,8 @@ type storm struct {
 	report io.Writer
 }
 
-const aboutStorm = `pgbench runs queries at a fixed rate on a pooler; after some seconds of calm, thousands of SCRAM logins come at once from another process.
-Prints what became of the logins, and how long the queries took in calm and in the storm. What the machine itself does to the queries is
+const aboutStorm = `pgbench runs queries on a pooler, without pause or at a fixed rate; after some seconds of calm, thousands of SCRAM logins come at once from
+another process. Prints what became of the logins, and how long the queries took in calm and in the storm. What the machine itself does to the queries is
 shown beside it: the same storm at another process of the same pooler, and its connects alone, at a socket whose owner accepts nobody.
 Ends with exit status 1 when a running query fails, or a login at our pooler is neither served nor refused in words.`
 
@@ -54,11 +56,12 @@ func runStorm(ctx context.Context, arguments []string, out io.Writer) error {
 		return err
 	}
 	const niceMax = 19 // the lowest priority there is
+	rates, err := s.parseRates()
 	switch {
+	case err != nil:
+		return err
 	case s.logins < 1 || s.connections < 1 || s.rounds < 1 || s.calm <= 0 || s.poolSize < 1 || s.backlog < 0:
 		return errors.New("-logins, -connections, -rounds, -calm and -pool-size are above 0, -backlog not below")
-	case s.rate < s.connections:
-		return errors.New("-rate is at least one query a second for each of -connections")
 	case s.nice < 0 || s.nice > niceMax:
 		return fmt.Errorf("-nice is 0 to %d", niceMax)
 	case len(s.given) > 0 || s.floor:
@@ -81,17 +84,35 @@ func runStorm(ctx context.Context, arguments []string, out io.Writer) error {
 	if s.secret, err = auth.BuildSCRAMSecret(s.poolerPassword(), 1); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "# Login storm\n\n%s- %d SCRAM logins at once, from a process of nice %d, while pgbench runs %d queries a second over %d connections; %d servers a pooler, "+
+	fmt.Fprintf(out, "# Login storm\n\n%s- %d SCRAM logins at once, from a process of nice %d, while pgbench runs queries over %d connections; %d servers a pooler, "+
 		"transaction mode; %d rounds in turn, each after %s of calm; connects alone: %d, for as long as the storm before them took\n",
-		machine(ctx, server, list), s.logins, s.nice, s.rate, s.connections, s.poolSize, s.rounds, s.calm, min(s.logins, connectsMax))
-	return s.measure(ctx, list)
+		machine(ctx, server, list), s.logins, s.nice, s.connections, s.poolSize, s.rounds, s.calm, min(s.logins, connectsMax))
+	for _, rate := range rates {
+		if err := s.measure(ctx, list, rate); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseRates reads -rates.
+func (s *storm) parseRates() ([]pace, error) {
+	var rates []pace
+	for text := range strings.SplitSeq(s.rates, ",") {
+		rate, err := strconv.Atoi(text)
+		if err != nil || rate != int(withoutPause) && rate < s.connections {
+			return nil, fmt.Errorf("-rates: %q is neither 0 nor at least one query a second for each of -connections", text)
+		}
+		rates = append(rates, pace(rate))
+	}
+	return rates, nil
 }
 
 func (s *storm) addFlags(flags *flag.FlagSet) {
 	s.setup.addFlags(flags)
 	flags.IntVar(&s.logins, "logins", 5000, "logins at once")
 	flags.IntVar(&s.connections, "connections", 100, "connections of pgbench that run queries meanwhile")
-	flags.IntVar(&s.rate, "rate", 2000, "queries a second of all of them")
+	flags.StringVar(&s.rates, "rates", "0,2000", "queries a second of all of them, each a measurement; 0: each sends its next one when the one before is answered")
 	flags.IntVar(&s.rounds, "rounds", 3, "rounds of each storm")
 	flags.IntVar(&s.nice, "nice", 0, "run the clients of the storm at a lower priority, up to 19: about what the queries would see if they were on other machines")
 	flags.DurationVar(&s.calm, "calm", 5*time.Second, "calm before a storm")
@@ -100,8 +121,8 @@ func (s *storm) addFlags(flags *flag.FlagSet) {
 }
 
 // measure lets storms of all kinds come over all poolers in turn.
-func (s *storm) measure(ctx context.Context, list []product) error {
-	all := newStormResults()
+func (s *storm) measure(ctx context.Context, list []product, rate pace) error {
+	all := newStormResults(rate)
 	for round := range s.rounds {
 		for _, one := range list {
 			var took time.Duration
@@ -110,8 +131,8 @@ func (s *storm) measure(ctx context.Context, list []product) error {
 				if at == atNobody {
 					within = took // nobody ends it otherwise
 				}
-				name := fmt.Sprintf("round %d, %s, %s", round+1, one.name, at)
-				r, err := s.once(ctx, one, at, within)
+				name := fmt.Sprintf("queries %s, round %d, %s, %s", rate, round+1, one.name, at)
+				r, err := s.once(ctx, one, rate, at, within)
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
@@ -124,6 +145,9 @@ func (s *storm) measure(ctx context.Context, list []product) error {
 	return all.write(s.report)
 }
 
+// leavingTime is how long the queries are looked at from the moment when all those leave that were let in.
+const leavingTime = time.Second
+
 // stormResults are those of all storms.
 type stormResults struct {
 	logins, queries *table
@@ -131,9 +155,9 @@ type stormResults struct {
 	faults          []error
 }
 
-func newStormResults() *stormResults {
-	logins := newTable("Logins", "storm", []column{{"served", "%.0f"}, {"refused", "%.0f"}, {"failed", "%.0f"}, {"seconds", "%.2f"}})
-	queries := newTable("Running queries", "storm", []column{
+func newStormResults(rate pace) *stormResults {
+	logins := newTable("Logins, while queries run "+rate.String(), "storm", []column{{"served", "%.0f"}, {"refused", "%.0f"}, {"failed", "%.0f"}, {"seconds", "%.2f"}})
+	queries := newTable("Queries "+rate.String(), "storm", []column{
 		{"calm: p50 ms", "%.2f"},
 		{"p90 ms", "%.2f"},
 		{"p99 ms", "%.2f"},
@@ -143,6 +167,8 @@ func newStormResults() *stormResults {
 		{"p99 ms", "%.2f"},
 		{"longest ms", "%.2f"},
 		{"p99 storm / calm", "%.1f"},
+		{"leaving: p99 ms", "%.2f"},
+		{"longest ms", "%.2f"},
 		{"errors", "%.0f"},
 	})
 	logins.plain, queries.plain = true, true
@@ -172,15 +198,16 @@ func (all *stormResults) write(out io.Writer) error {
 // stormRun is what one storm has shown.
 type stormRun struct {
 	*stormReport
-	calm, storm quantiles // of the queries
-	errors      []string  // of theirs
+	calm, storm, leaving quantiles // of the queries; leaving is empty when nobody was let in
+	errors               []string  // of theirs
 }
 
 func (r *stormRun) took() time.Duration { return r.Ended.Sub(r.Began) }
 
 func (r *stormRun) String() string {
-	return fmt.Sprintf("%d served, %d refused, %d failed in %s; queries: p99 %s in calm (%d), %s in the storm (%d), %d errors", r.Served, sum(r.Refused),
-		sum(r.Failed), r.took().Round(time.Millisecond), r.calm.p99, r.calm.number, r.storm.p99, r.storm.number, len(r.errors))
+	return fmt.Sprintf("%d served, %d refused, %d failed in %s; queries: p99 %s in calm (%d), %s in the storm (%d), %s as they left (%d), %d errors",
+		r.Served, sum(r.Refused), sum(r.Failed), r.took().Round(time.Millisecond), r.calm.p99, r.calm.number, r.storm.p99, r.storm.number, r.leaving.p99,
+		r.leaving.number, len(r.errors))
 }
 
 // figures are the columns of the queries' table.
@@ -189,7 +216,7 @@ func (r *stormRun) figures() []float64 {
 	for _, q := range []quantiles{r.calm, r.storm} {
 		list = append(list, milliseconds(q.p50), milliseconds(q.p90), milliseconds(q.p99), milliseconds(q.longest))
 	}
-	return append(list, float64(r.storm.p99)/float64(r.calm.p99), float64(len(r.errors)))
+	return append(list, float64(r.storm.p99)/float64(r.calm.p99), milliseconds(r.leaving.p99), milliseconds(r.leaving.longest), float64(len(r.errors)))
 }
 
 // notes are the words of those who were not served.
@@ -222,7 +249,7 @@ func (r *stormRun) judge(at stormPlace, ours bool) error {
 }
 
 // once lets one storm come over one pooler that runs queries; within, if not 0, is how long it lasts.
-func (s *storm) once(ctx context.Context, one product, at stormPlace, within time.Duration) (*stormRun, error) {
+func (s *storm) once(ctx context.Context, one product, rate pace, at stormPlace, within time.Duration) (*stormRun, error) {
 	p, to, err := s.start(ctx, one)
 	if err != nil {
 		return nil, err
@@ -247,7 +274,7 @@ func (s *storm) once(ctx context.Context, one product, at stormPlace, within tim
 		nobody.port = listener.Addr().(*net.TCPAddr).Port
 		aim, logins = &nobody, min(logins, connectsMax)
 	}
-	work, err := startPaced(ctx, to, s.connections, s.rate)
+	work, err := startPaced(ctx, to, s.connections, rate)
 	if err != nil {
 		return nil, err
 	}
@@ -264,14 +291,23 @@ func (s *storm) once(ctx context.Context, one product, at stormPlace, within tim
 	if err != nil {
 		return nil, err
 	}
-	if err := work.awaitAll(ctx, told.Ended); err != nil {
+	left := told.Leaving.Add(leavingTime) // not in the storm that nobody is let in from: then it is long ago
+	if err := work.awaitAll(ctx, later(told.Ended, left)); err != nil {
 		return nil, err
 	}
 	all, err := readTransactions(work.folder)
 	return &stormRun{
 		stormReport: told, errors: work.errors(),
 		calm: quantilesOf(whole(all, calmFrom, calmTo)), storm: quantilesOf(touched(all, told.Began, told.Ended)),
+		leaving: quantilesOf(touched(all, told.Leaving, left)),
 	}, err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // start is a fresh process of a pooler that has had a login.

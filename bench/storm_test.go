@@ -132,11 +132,13 @@ func TestWhatAStormMustNotDo(t *testing.T) {
 // TestStorm is `bench storm` with a few logins.
 func TestStorm(t *testing.T) {
 	var out strings.Builder
-	line := "storm -pgbouncer none -logins 50 -connections 4 -rate 2000 -rounds 1 -calm 1s -pool-size 3 -nice 5"
+	line := "storm -pgbouncer none -logins 50 -connections 4 -rates 0,2000 -rounds 1 -calm 1s -pool-size 3 -nice 5"
 	if err := dispatch(t.Context(), strings.Fields(line), &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	for _, want := range []string{
+		"## Queries without pause",
+		"## Queries at 2000 a second",
 		"| at the pooler of the queries | hybridbouncer | 50 | 0 | 0 |",
 		"| at another process of it | hybridbouncer | 50 | 0 | 0 |",
 		"| connects alone, accepted by nobody | hybridbouncer |",

@@ -20,9 +20,13 @@ import (
 // measures they would share the scheduler of Go, and a priority. It is not for people, so it is in no list.
 const stormClients = "storm-clients"
 
+// stormRest is between the last login and the moment when all leave, so that each has its own effect on the queries.
+const stormRest = 500 * time.Millisecond
+
 // stormReport is what the storm's process says: first when it begins, then all.
 type stormReport struct {
 	Began, Ended    time.Time // of the logins: until the last one is answered
+	Leaving         time.Time // when those that were served leave, all at once
 	Served          int
 	Refused, Failed map[string]int // by what the clients were told: in an ErrorResponse, or not at all
 }
@@ -108,10 +112,13 @@ func runStormClients(ctx context.Context, arguments []string, out io.Writer) err
 	close(begin)
 	answered.Wait()
 	report.Ended = time.Now()
-	err = said.Encode(report)
+	if err := pause(ctx, stormRest); err != nil {
+		return err
+	}
+	report.Leaving = time.Now()
 	close(over)
 	left.Wait()
-	return err
+	return said.Encode(report)
 }
 
 // add counts one login.
