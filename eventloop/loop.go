@@ -106,14 +106,8 @@ func (l *Loop) Turn(block bool) bool {
 	n := l.kernel.Wait(l.events[:], l.patience(block))
 	start := l.kernel.Now()
 	l.now = start
-	ended := 0
-	for _, e := range l.events[:n] {
-		if e.Flags&(HalfClosed|HungUp) != 0 {
-			if ended++; ended > endsPerTurn {
-				continue // it will be reported again
-			}
-		}
-		l.dispatch(e)
+	for i := range n {
+		l.dispatch(l.events[i])
 		l.settle()
 	}
 	open := l.runPosted()
@@ -172,11 +166,10 @@ func (l *Loop) settle() {
 	}
 }
 
-// When thousands leave at once the others must not wait until all are gone. A turn deals with the end of endsPerTurn streams. It closes
-// closesPerTurn sockets, for which the kernel takes as long as the pooler for a query, since it says goodbye on the spot; and a share of those
-// that are left, so that there is an end to them however many come.
+// A turn closes closesPerTurn sockets, and a share of those that are left, so that there is an end to them however many come. To close one
+// takes the kernel as long as a query takes the pooler, for it says goodbye on the spot: when thousands leave at once, the others must not
+// wait until all are gone.
 const (
-	endsPerTurn   = 8
 	closesPerTurn = 8
 	closesShare   = 64
 )

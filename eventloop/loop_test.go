@@ -467,56 +467,6 @@ func TestManyCloseAtOnce(t *testing.T) {
 	}
 }
 
-// TestManyEndAtOnce: whoever asks while many streams end is answered in the same turn, behind a few of them; all are told of their end.
-func TestManyEndAtOnce(t *testing.T) {
-	const many, few = 50, 10
-	l, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all [many]*recorder
-	for i := range all {
-		nc, src := pair(t)
-		if err := nc.Close(); err != nil {
-			t.Fatal(err)
-		}
-		all[i] = newRecorder(swallow)
-		if err := l.Adopt(&all[i].Conn, src, all[i]); err != nil {
-			t.Fatal(err)
-		}
-	}
-	nc, src := pair(t)
-	asks := newRecorder(echo)
-	if err := l.Adopt(&asks.Conn, src, asks); err != nil {
-		t.Fatal(err)
-	}
-	write(t, nc, "x")
-	told := 0
-	for turns := 0; told < many; turns++ {
-		l.Turn(false)
-		n := 0
-		for _, r := range all {
-			n += len(r.events)
-		}
-		if turns == 0 {
-			expectBytes(t, nc, "x")
-		}
-		if n <= told || n > told+few {
-			t.Fatalf("turn %d tells %d of their end", turns, n-told)
-		}
-		told = n
-	}
-	for _, r := range append(all[:], asks) {
-		r.Close()
-	}
-	for len(l.closing) > 0 {
-		l.Turn(false)
-	}
-	if err := l.kernel.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestDescriptors: nothing is left open.
 func TestDescriptors(t *testing.T) {
 	open := func() int {

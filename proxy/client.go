@@ -261,7 +261,7 @@ func (c *Client) close(why closeReason, err *protocol.Error) {
 	if err != nil || c.conn.Unsent() > 0 { // it may be half-closed, and read on
 		c.conn.CloseAfterDrain(lastWordsMax)
 	} else {
-		c.conn.Close()
+		c.conn.CloseSoon()
 	}
 	switch before {
 	case clientWaiting:

@@ -175,3 +175,37 @@ func TestRestoredRefused(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestNotifiedBehindReset: what a session is notified of is heard, also in front of the answer to what restores its startup parameters.
+func TestNotifiedBehindReset(t *testing.T) {
+	const rounds = 200
+	c := pgtest.Shared(t)
+	p := start(t, c, single, "")
+	for _, port := range []string{p.session, p.transaction} {
+		w, other := p.enter(t, port, tenant("7")), p.enter(t, c.Address(), map[string]string{})
+		run(t, w, "create temp table held (i int)") // from here on it keeps its server
+		run(t, w, "listen news")
+		heard := 0
+		for range rounds {
+			w.Query("reset all")
+			other.Query("notify news")
+			heard += notifications(w)
+			other.ReceiveReady()
+		}
+		w.Query("select 1") // PostgreSQL tells all it knows of before it says that it is ready
+		if heard += notifications(w); heard != rounds {
+			t.Errorf("session %v: %d of %d notifications", port == p.session, heard, rounds)
+		}
+		w.Send(&pgproto3.Terminate{})
+	}
+}
+
+// notifications counts those that come up to a ReadyForQuery.
+func notifications(w *pgtest.Wire) (n int) {
+	for _, m := range w.ReceiveReady() {
+		if _, ok := m.(*pgproto3.NotificationResponse); ok {
+			n++
+		}
+	}
+	return n
+}

@@ -301,9 +301,11 @@ func (s *Server) readyAlone(rest []byte) Step {
 	return step
 }
 
-// overheard judges a notification of the server's own, whose client hears them from the shared connection, if there is one.
+// overheard judges a notification of the server's own where its client does not simply hear it: it hears them from the shared connection, if
+// there is one; or it has the server to itself, and this one has come in front of what answers the proxy.
 func (s *Server) overheard(rest []byte) (step Step, alone bool) {
-	if s.watched == nil || !s.watched.Shares {
+	shares := s.watched != nil && s.watched.Shares
+	if !shares && !(s.hidden() && s.listensAlone()) {
 		return Step{}, false
 	}
 	size, complete := protocol.Whole(rest)
@@ -316,10 +318,18 @@ func (s *Server) overheard(rest []byte) (step Step, alone bool) {
 	if _, err := s.scanner.Next(rest); err != nil {
 		return s.distrust(err.Error()), true
 	}
-	if s.watched.Hears {
+	switch {
+	case !shares:
+		return Step{Verdict: Forward, N: size}, true
+	case s.watched.Hears:
 		return Step{Verdict: Overheard, N: size}, true
 	}
 	return Step{Verdict: Drop, N: size}, true
+}
+
+// listensAlone reports that the server is its client's own, and so is all that it listens to.
+func (s *Server) listensAlone() bool {
+	return !s.abandoned && (s.Kept || s.watched != nil && s.watched.Restores)
 }
 
 // Hearing judges what a shared connection says: a server without a client, which is sent nothing but the proxy's own queries.
