@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -198,7 +199,7 @@ func (all *stormResults) write(out io.Writer) error {
 // stormRun is what one storm has shown.
 type stormRun struct {
 	*stormReport
-	calm, storm, leaving quantiles // of the queries; leaving is empty when nobody was let in
+	calm, storm, leaving quantiles // of the queries; leaving is empty where nobody is accepted
 	errors               []string  // of theirs
 }
 
@@ -212,11 +213,16 @@ func (r *stormRun) String() string {
 
 // figures are the columns of the queries' table.
 func (r *stormRun) figures() []float64 {
+	leaving := []float64{milliseconds(r.leaving.p99), milliseconds(r.leaving.longest)}
+	if r.leaving.number == 0 {
+		leaving = []float64{math.NaN(), math.NaN()}
+	}
 	var list []float64
 	for _, q := range []quantiles{r.calm, r.storm} {
 		list = append(list, milliseconds(q.p50), milliseconds(q.p90), milliseconds(q.p99), milliseconds(q.longest))
 	}
-	return append(list, float64(r.storm.p99)/float64(r.calm.p99), milliseconds(r.leaving.p99), milliseconds(r.leaving.longest), float64(len(r.errors)))
+	list = append(list, float64(r.storm.p99)/float64(r.calm.p99))
+	return append(append(list, leaving...), float64(len(r.errors)))
 }
 
 // notes are the words of those who were not served.

@@ -83,7 +83,7 @@ func runStormClients(ctx context.Context, arguments []string, out io.Writer) err
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	logIn, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	report := &stormReport{Refused: map[string]int{}, Failed: map[string]int{}}
 	var mu sync.Mutex // guards report
@@ -93,7 +93,7 @@ func runStormClients(ctx context.Context, arguments []string, out io.Writer) err
 	for range logins {
 		left.Go(func() {
 			<-begin
-			one, err := pgconn.ConnectConfig(ctx, to)
+			one, err := pgconn.ConnectConfig(logIn, to)
 			mu.Lock()
 			report.add(err)
 			mu.Unlock()

@@ -456,20 +456,34 @@ func (c *Conn) leave() {
 	c.loop = nil
 }
 
-// Close ends the Conn at once; the backlog is lost. No handler is called any more. The socket itself is closed when the turn ends, or in one
-// of the next if many are.
+// Close ends the Conn at once; the backlog is lost. No handler is called any more.
 func (c *Conn) Close() {
 	c.loop.owned("Conn.Close")
+	if l := c.loop; l != nil {
+		c.release()
+		l.kernel.CloseFD(int(c.fd)) // which also ends its watch
+	}
+}
+
+// CloseSoon is Close where nobody waits for the socket itself to be closed: that is done when the turn ends, or in one of the next if many are.
+func (c *Conn) CloseSoon() {
+	c.loop.owned("Conn.CloseSoon")
 	l := c.loop
 	if l == nil {
 		return
 	}
-	c.unpost()
-	c.leave()
+	c.release()
 	if c.want != 0 {
 		_ = l.kernel.Remove(int(c.fd)) // or it would be reported until then
 	}
 	l.closing = append(l.closing, int(c.fd))
+}
+
+// release takes the Conn off its loop and gives back all it has but the socket.
+func (c *Conn) release() {
+	l := c.loop
+	c.unpost()
+	c.leave()
 	if c.kept != nil {
 		l.give(c.kept)
 	}
@@ -539,7 +553,7 @@ func (c *Conn) CloseAfterDrain(limit time.Duration) {
 
 func (g *lingerer) end() {
 	g.ticker.Stop()
-	g.conn.Close()
+	g.conn.CloseSoon()
 }
 
 func (g *lingerer) OnRead(b []byte) int { return len(b) }

@@ -26,7 +26,7 @@ type Kernel interface {
 	// Peek reports whether a byte or the end of the stream is waiting.
 	Peek(fd int) bool
 	ShutdownWrite(fd int)
-	CloseFD(fd int) // which is not watched any more
+	CloseFD(fd int) // and no longer watch it
 	// Now is monotonic time since the process started.
 	Now() time.Duration
 	Close() error

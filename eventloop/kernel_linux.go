@@ -180,9 +180,12 @@ func (k *epoll) Peek(fd int) bool {
 	return errno != syscall.EAGAIN
 }
 
-func (k *epoll) ShutdownWrite(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }
-func (k *epoll) CloseFD(fd int)       { _, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
-func (k *epoll) Now() time.Duration   { return sinceStart() }
+func (k *epoll) ShutdownWrite(fd int) {
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
+}
+
+func (k *epoll) CloseFD(fd int)     { _, _, _ = syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0) }
+func (k *epoll) Now() time.Duration { return sinceStart() }
 
 func (k *epoll) Close() error {
 	if k.ring != nil {

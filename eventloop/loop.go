@@ -166,9 +166,9 @@ func (l *Loop) settle() {
 	}
 }
 
-// A turn closes closesPerTurn sockets, and a share of those that are left, so that there is an end to them however many come. To close one
-// takes the kernel as long as a query takes the pooler, for it says goodbye on the spot: when thousands leave at once, the others must not
-// wait until all are gone.
+// Of the sockets that may be closed soon a turn closes closesPerTurn, and a share of those that are left, so that there is an end to them
+// however many come. To close one takes the kernel as long as a query takes the pooler, for it says goodbye on the spot: when thousands
+// leave at once, the others need not wait until all are gone.
 const (
 	closesPerTurn = 8
 	closesShare   = 64

@@ -450,7 +450,7 @@ func TestManyCloseAtOnce(t *testing.T) {
 		}
 	}
 	for _, r := range leaving {
-		r.Close()
+		r.CloseSoon()
 	}
 	for left := many; left > 0; {
 		l.Turn(true) // would sleep for ever
