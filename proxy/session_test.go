@@ -269,3 +269,43 @@ func TestResetBehindAnError(t *testing.T) {
 		}
 	}
 }
+
+// TestSetterComesBack: a prepared statement that sets something is known as what it is, although its client has sent another text under its
+// name, as long as PostgreSQL has not taken that.
+func TestSetterComesBack(t *testing.T) {
+	parse := func(name, sql string) pgproto3.FrontendMessage { return &pgproto3.Parse{Name: name, Query: sql} }
+	run := func(name string) []pgproto3.FrontendMessage {
+		return []pgproto3.FrontendMessage{&pgproto3.Bind{PreparedStatement: name}, &pgproto3.Execute{}}
+	}
+	gone := &pgproto3.Close{ObjectType: 'S', Name: "setter"}
+	fails := append([]pgproto3.FrontendMessage{parse("", "select 1/0")}, run("")...)
+	for name, between := range map[string][]pgproto3.FrontendMessage{
+		"a name that is taken":              {parse("setter", "select 1")},
+		"a text with a fault":               {gone, parse("other", "selec"), parse("setter", "select 1")},
+		"skipped behind an error":           append(fails, gone, parse("setter", "select 1")),
+		"skipped and closed":                append(fails, gone, parse("setter", "select 1"), gone),
+		"skipped, twice":                    append(fails, gone, parse("setter", "select 1"), gone, parse("setter", "select 2")),
+		"an error in the transaction block": append(append([]pgproto3.FrontendMessage{parse("", "begin")}, run("")...), append(fails, gone, parse("setter", "select 1"))...),
+	} {
+		for _, waits := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, waits %t", name, waits), func(t *testing.T) {
+				first, second := succession(t, "tracked")
+				batches := [][]pgproto3.FrontendMessage{
+					{parse("setter", "set app.tenant_id = '7'")}, between, append([]pgproto3.FrontendMessage{parse("", "rollback")}, run("")...), run("setter"),
+				}
+				for _, batch := range batches {
+					first.Send(append(batch, &pgproto3.Sync{})...)
+					if waits {
+						first.ReceiveReady()
+					}
+				}
+				if !waits {
+					first.ReceiveReadies(len(batches))
+				}
+				if have := one(t, second, "select coalesce(current_setting('app.tenant_id', true), '')"); have != "" {
+					t.Errorf("another client sees %q", have)
+				}
+			})
+		}
+	}
+}

@@ -128,7 +128,7 @@ func (n *SessionState) sharesBind(b []byte, s *Server) (step Step, judged bool) 
 	}
 	_, rest, _ := bytes.Cut(b[headerBytes:size], zero)
 	name, _, _ := bytes.Cut(rest, zero)
-	e := n.prepared[string(name)]
+	e := n.means(name)
 	if e == nil || e.effects&protocol.Listens == 0 {
 		return Step{}, false
 	}

@@ -200,7 +200,12 @@ func (s *Server) Watch(c *Client, l *protocol.Lexer) {
 }
 
 // Unwatch is called when the two are parted.
-func (s *Server) Unwatch() { s.watched = nil }
+func (s *Server) Unwatch() {
+	if s.watched != nil {
+		s.watched.unsettle() // there may never be an answer
+	}
+	s.watched = nil
+}
 
 // Link is called when the server is lent to a client.
 func (s *Server) Link(c *Client, tally *Tally, desk *Desk, statementsMax int) {

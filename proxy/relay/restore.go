@@ -20,6 +20,7 @@ func (n *SessionState) reads(f protocol.Frame) bool {
 		if size, _ := protocol.Whole(f.Data); size > judgedMax {
 			if f.Type == protocol.ClientParse {
 				clear(n.prepared) // it may be one of these that is another now
+				n.replaced = n.replaced[:0]
 			}
 			return false
 		}

@@ -35,7 +35,7 @@ func (n *SessionState) assignLocally(e effect, s *Server) {
 			n.local = &local{}
 		}
 		n.local.assign(c.Change)
-		if s.skipping || s.outstanding() || e.effects&ends != 0 {
+		if s.skipping || s.outstanding() || e.effects&ends != 0 || e.either {
 			n.local.doubt()
 		}
 	}

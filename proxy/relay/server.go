@@ -257,6 +257,9 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 	if pending != nil {
 		pending.ready(s.TxStatus, s.owed.n > 0)
 	}
+	if s.watched != nil && s.owed.n == 0 {
+		s.watched.settleNames()
+	}
 	s.copying, s.syncInCopy = copyNone, false
 	return ""
 }
@@ -268,6 +271,9 @@ func (s *Server) failed(front owedKind, frame []byte) {
 		s.doubt = true
 	}
 	s.copying, s.syncInCopy, s.parameters = copyNone, false, 0
+	if s.watched != nil {
+		s.watched.erred = true
+	}
 	if ours := s.owed.front()&owedInjected != 0 && front.endsWithReady(); s.watched != nil && s.watched.pending != nil && !ours {
 		s.watched.pending.failed()
 	}

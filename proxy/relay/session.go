@@ -32,12 +32,18 @@ type SessionState struct {
 
 	Sharing
 
-	made     protocol.Effects // what is to be told by Made
-	read     bool             // the lexer has read the text of the message that comes next
-	pending  *pending
-	local    *local             // what decides the meaning of its texts until its transaction ends; nil: nothing of its own
-	prepared map[string]*effect // its prepared statements that have effects; nil: none
-	partial  *partial           // a message that is coming in pieces
+	made    protocol.Effects // what is to be told by Made
+	read    bool             // the lexer has read the text of the message that comes next
+	pending *pending
+	local   *local   // what decides the meaning of its texts until its transaction ends; nil: nothing of its own
+	partial *partial // a message that is coming in pieces
+
+	// See means.go.
+	prepared  map[string]*effect // its prepared statements that have effects; nil: none
+	replaced  []string           // of these, the names of which it is not known yet what they mean
+	batch     uint32             // counts Syncs
+	erred     bool               // there was an error since everything was answered
+	forgotten bool               // they were too many: of any other name nothing is known
 }
 
 // Change is a parameter that was set or reset for the session.
@@ -72,6 +78,10 @@ type effect struct {
 	changes    []boundChange
 	listenings []Listening
 	unnamed    bool // it listens to a channel whose name is not known
+
+	either bool    // it is what one of several statements does: see means.go
+	before *effect // what its name means if PostgreSQL skips its Parse; nil: nothing, or it is known that it has not
+	batch  uint32  // SessionState.batch at its Parse
 }
 
 // boundChange is a Change whose name or value may be a bound parameter.
@@ -131,9 +141,9 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 			l.Begin(n.Dialect)
 			l.Feed(rest)
 		}
-		n.parsed(l, name, rest)
+		n.parsed(l, name, rest, s)
 	case protocol.ClientBind:
-		if len(n.prepared) == 0 && n.pending == nil {
+		if len(n.prepared) == 0 && n.pending == nil && !n.forgotten {
 			return
 		}
 		if !f.Last {
@@ -150,6 +160,8 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 			return
 		}
 		n.pending.executed(f.Data)
+	case protocol.ClientSync:
+		n.batch++
 	}
 }
 
@@ -190,7 +202,7 @@ func (n *SessionState) watchPart(f protocol.Frame, s *Server) {
 	case protocol.ClientQuery:
 		n.queried(&p.lexer, s)
 	case protocol.ClientParse:
-		n.parsed(&p.lexer, p.head, p.tail)
+		n.parsed(&p.lexer, p.head, p.tail, s)
 	case protocol.ClientBind:
 		n.bound(p.head, len(p.head) < partialBindMax, s)
 	case protocol.ClientExecute:
@@ -240,7 +252,7 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 }
 
 // parsed remembers a statement that has effects.
-func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
+func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *Server) {
 	e := l.End()
 	n.observed(e)
 	minds := n.minds() | protocol.AssignsLocally
@@ -248,17 +260,10 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 		minds |= protocol.Unlistens // it may listen when it runs this
 	}
 	if e&minds == 0 || n.Restores && !n.resets(l, e) {
-		if n.prepared != nil {
-			delete(n.prepared, string(significant(name)))
+		if len(n.prepared) > 0 {
+			n.remember(name, &effect{}, s.startsBatch())
 		}
 		return
-	}
-	if n.prepared == nil {
-		n.prepared = make(map[string]*effect)
-	}
-	if len(n.prepared) >= preparedMax {
-		clear(n.prepared)
-		e |= protocol.Unreadable
 	}
 	does := n.effectOf(l, e)
 	n.listens = n.listens || e&protocol.Listens != 0
@@ -267,11 +272,8 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte) {
 		c := &does.changes[i]
 		c.Exact = c.Exact && types.isText(c.valueParam)
 	}
-	n.prepared[string(significant(name))] = &does
+	n.remember(name, &does, s.startsBatch())
 }
-
-// preparedMax bounds the prepared statements with effects that are remembered of one client.
-const preparedMax = 4096
 
 // bound notes a Bind of a statement with effects. frame begins with its header; whole tells whether all of it is there.
 func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
@@ -286,12 +288,12 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 		}
 		return
 	}
-	e := n.prepared[string(significant(name))]
+	e := n.means(name)
 	if e == nil {
 		n.mayAssign()
 		return
 	}
-	run := effect{effects: e.effects, changes: make([]boundChange, len(e.changes)), listenings: e.listenings}
+	run := effect{effects: e.effects, changes: make([]boundChange, len(e.changes)), listenings: e.listenings, unnamed: e.unnamed, either: e.either}
 	for i, c := range e.changes {
 		run.changes[i] = c.bind(frame, whole, &run)
 	}
@@ -300,6 +302,7 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 		return
 	}
 	p := n.note(run, s)
+	p.unsure = p.unsure || run.either
 	p.awaits, p.portal = true, string(portal)
 }
 
@@ -382,6 +385,16 @@ func (s *Server) outstanding() bool {
 		}
 	}
 	return false
+}
+
+// startsBatch reports that the message just sent is the first of its batch: PostgreSQL cannot skip it.
+func (s *Server) startsBatch() bool {
+	for i := s.owed.n - s.current; i < s.owed.n-1; i++ {
+		if s.owed.at(i)&owedInjected == 0 {
+			return false
+		}
+	}
+	return !s.skipping
 }
 
 // rests reports that what comes next may rest on what a RESET gives back: see Begun.

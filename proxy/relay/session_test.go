@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -234,6 +235,84 @@ func sendPieces(t *testing.T, c *Client, s *Server, b []byte, piece int) {
 				t.Fatalf("%+v", step)
 			}
 			kept = kept[step.N:]
+		}
+	}
+}
+
+// TestNamesAreForgotten: who prepares more statements that set something than are remembered may be running any of them under a name that is
+// not known.
+func TestNamesAreForgotten(t *testing.T) {
+	n := &SessionState{}
+	for i := range preparedMax {
+		n.remember([]byte(strconv.Itoa(i)), &effect{effects: protocol.Assigns}, true)
+	}
+	if e := n.means([]byte("other")); e != nil {
+		t.Errorf("before: %+v", e)
+	}
+	n.remember([]byte("one more"), &effect{effects: protocol.Assigns}, true)
+	if e := n.means([]byte("0")); e == nil || e.effects&protocol.Unreadable == 0 {
+		t.Errorf("a name that was forgotten: %+v", e)
+	}
+	if e := n.means([]byte("one more")); e == nil || e.effects != protocol.Assigns {
+		t.Errorf("the last one: %+v", e)
+	}
+}
+
+// TestNamesInDoubt: a name means what was prepared under it last, or also what that has replaced, as long as PostgreSQL may have skipped the Parse.
+func TestNamesInDoubt(t *testing.T) {
+	sets, plain := func() *effect { return &effect{effects: protocol.Assigns} }, func() *effect { return &effect{} }
+	means := func(n *SessionState, name string) string {
+		e := n.means([]byte(name))
+		switch {
+		case e == nil:
+			return "nothing"
+		case e.either:
+			return "either"
+		}
+		return "sets"
+	}
+	for what, test := range map[string]struct {
+		name, want string
+		do         func(n *SessionState)
+	}{
+		"in the same batch":         {"s", "nothing", func(n *SessionState) { n.remember([]byte("s"), plain(), false) }},
+		"in the next one":           {"s", "either", func(n *SessionState) { n.remember([]byte("s"), plain(), false); n.batch++ }},
+		"unnamed, behind something": {"", "either", func(n *SessionState) { n.remember(nil, plain(), false); n.batch++ }},
+		"unnamed, in front":         {"", "nothing", func(n *SessionState) { n.remember(nil, plain(), true); n.batch++ }},
+		"answered":                  {"s", "nothing", func(n *SessionState) { n.remember([]byte("s"), plain(), false); n.batch++; n.settleNames() }},
+		"answered by an error": {"s", "either", func(n *SessionState) {
+			n.remember([]byte("s"), plain(), false)
+			n.batch++
+			n.erred = true
+			n.settleNames()
+		}},
+		"replaced again, by the next": {"s", "either", func(n *SessionState) {
+			n.remember([]byte("s"), plain(), false)
+			n.remember([]byte("s"), plain(), false)
+			n.batch++
+		}},
+		"then all is well": {"s", "nothing", func(n *SessionState) {
+			n.erred = true
+			n.settleNames()
+			n.remember([]byte("s"), plain(), false)
+			n.batch++
+			n.settleNames()
+		}},
+		"never answered":                        {"s", "either", func(n *SessionState) { n.remember([]byte("s"), plain(), false); n.unsettle() }},
+		"a name of which 63 bytes are the same": {strings.Repeat("n", 70), "sets", func(n *SessionState) { n.remember([]byte(strings.Repeat("n", 64)), sets(), true) }},
+		"too many at once": {"s", "either", func(n *SessionState) {
+			n.remember([]byte("s"), plain(), false)
+			for range replacedMax {
+				n.remember([]byte("other"), sets(), false)
+			}
+		}},
+	} {
+		n := &SessionState{}
+		n.remember([]byte("s"), sets(), true)
+		n.remember(nil, sets(), true)
+		n.remember([]byte("other"), sets(), true)
+		if test.do(n); means(n, test.name) != test.want {
+			t.Errorf("%s: %s, not %s", what, means(n, test.name), test.want)
 		}
 	}
 }

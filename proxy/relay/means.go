@@ -1,0 +1,127 @@
+package relay
+
+import (
+	"slices"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
+
+// What a statement's name means to the session. PostgreSQL takes a Parse under a name that the client has used before when the old statement
+// has been closed, and skips both when a message before them in their batch has failed: then the old one is still there. Until
+// that is known, and for ever where it cannot be, what runs under the name may be either of them: taking a SET for a SELECT would leave its
+// value to the next client of the server.
+
+// unreadable is what a statement does of which nothing is known.
+var unreadable = &effect{effects: protocol.Unreadable}
+
+// means is what may run under a name; nil: nothing that is noted.
+func (n *SessionState) means(name []byte) *effect {
+	e := n.prepared[string(significant(name))]
+	switch {
+	case e == nil && n.forgotten:
+		return unreadable
+	case e == nil || e.before == nil:
+		return e
+	case e.batch == n.batch: // should the Parse be skipped, so will be what comes behind it
+		if e.plain() {
+			return nil
+		}
+		return e
+	}
+	return e.before.or(e)
+}
+
+// remember notes what a name means from here on; an effect that is plain is none. first: the Parse is the first message of its batch.
+func (n *SessionState) remember(name []byte, does *effect, first bool) {
+	key := string(significant(name))
+	was := n.prepared[key]
+	switch {
+	case was == nil:
+	case len(name) == 0 && first: // it ends the unnamed statement, whatever is wrong with it
+		was = nil
+	case was.before != nil:
+		was = was.before.or(was)
+	}
+	switch {
+	case was != nil:
+		if len(n.replaced) == replacedMax {
+			n.unsettle()
+		}
+		does.before, does.batch = was, n.batch
+		n.replaced = append(n.replaced, key)
+	case does.plain():
+		delete(n.prepared, key)
+		return
+	}
+	if n.prepared == nil {
+		n.prepared = make(map[string]*effect)
+	}
+	if len(n.prepared) >= preparedMax {
+		clear(n.prepared)
+		n.replaced, n.forgotten = nil, true
+	}
+	n.prepared[key] = does
+}
+
+// settleNames is called when everything has been answered that the client has sent: if there was no error, what came last is what a name means.
+func (n *SessionState) settleNames() {
+	if n.erred {
+		n.unsettle()
+		n.erred = false
+		return
+	}
+	for _, key := range n.replaced {
+		e := n.prepared[key]
+		if e == nil {
+			continue
+		}
+		if e.before = nil; e.plain() {
+			delete(n.prepared, key)
+		}
+	}
+	n.replaced = n.replaced[:0]
+}
+
+// unsettle gives up finding out which of its statements a name means.
+func (n *SessionState) unsettle() {
+	for _, key := range n.replaced {
+		if e := n.prepared[key]; e != nil && e.before != nil {
+			n.prepared[key] = e.before.or(e)
+		}
+	}
+	n.replaced = n.replaced[:0]
+}
+
+const (
+	// preparedMax bounds the prepared statements with effects that are remembered of one client.
+	preparedMax = 4096
+	// replacedMax bounds those of which it is not known yet what their names mean.
+	replacedMax = 64
+	// alternativesMax bounds what one name may do.
+	alternativesMax = 32
+)
+
+// plain reports that a statement does nothing that is noted.
+func (e *effect) plain() bool { return e.effects == 0 }
+
+// or is what a name does that means one of two statements.
+func (e *effect) or(other *effect) *effect {
+	both := &effect{
+		effects: e.effects | other.effects, unnamed: e.unnamed || other.unnamed, either: true,
+		changes: slices.Clone(e.changes), listenings: slices.Clone(e.listenings),
+	}
+	for _, c := range other.changes {
+		if !slices.Contains(both.changes, c) {
+			both.changes = append(both.changes, c)
+		}
+	}
+	for _, l := range other.listenings {
+		if !slices.Contains(both.listenings, l) {
+			both.listenings = append(both.listenings, l)
+		}
+	}
+	if len(both.changes) > alternativesMax || len(both.listenings) > alternativesMax {
+		both.effects |= unreadable.effects
+	}
+	return both
+}
