@@ -31,26 +31,22 @@ func (n *SessionState) means(name []byte) *effect {
 	return e.before.or(e)
 }
 
-// remember notes what a name means from here on; an effect that is plain is none. first: the Parse is the first message of its batch.
+// remember notes what a name means from here on; nil: nothing that is noted. first: the Parse is the first message of its batch.
 func (n *SessionState) remember(name []byte, does *effect, first bool) {
-	key := string(significant(name))
-	was := n.prepared[key]
-	switch {
-	case was == nil:
-	case len(name) == 0 && first: // it ends the unnamed statement, whatever is wrong with it
-		was = nil
-	case was.before != nil:
-		was = was.before.or(was)
+	name = significant(name)
+	was := n.prepared[string(name)]
+	if was == nil && does == nil {
+		return
 	}
-	switch {
-	case was != nil:
-		if len(n.replaced) == replacedMax {
-			n.unsettle()
-		}
-		does.before, does.batch = was, n.batch
-		n.replaced = append(n.replaced, key)
-	case does.plain():
+	key := string(name)
+	if len(name) == 0 && first { // it ends the unnamed statement, whatever is wrong with it
 		delete(n.prepared, key)
+		was = nil
+	}
+	if was != nil {
+		does = n.instead(key, was, does)
+	}
+	if does == nil {
 		return
 	}
 	if n.prepared == nil {
@@ -61,6 +57,23 @@ func (n *SessionState) remember(name []byte, does *effect, first bool) {
 		n.replaced, n.forgotten = nil, true
 	}
 	n.prepared[key] = does
+}
+
+// instead is what a name means that has meant something before.
+func (n *SessionState) instead(key string, was, does *effect) *effect {
+	if len(n.replaced) == replacedMax {
+		n.unsettle()
+		was = n.prepared[key]
+	}
+	if was.before != nil {
+		was = was.before.or(was)
+	}
+	if does == nil {
+		does = &effect{}
+	}
+	does.before, does.batch = was, n.batch
+	n.replaced = append(n.replaced, key)
+	return does
 }
 
 // settleNames is called when everything has been answered that the client has sent: if there was no error, what came last is what a name means.

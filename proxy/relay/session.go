@@ -260,9 +260,7 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *S
 		minds |= protocol.Unlistens // it may listen when it runs this
 	}
 	if e&minds == 0 || n.Restores && !n.resets(l, e) {
-		if len(n.prepared) > 0 {
-			n.remember(name, &effect{}, s.startsBatch())
-		}
+		n.remember(name, nil, s.startsBatch())
 		return
 	}
 	does := n.effectOf(l, e)

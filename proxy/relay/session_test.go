@@ -260,7 +260,7 @@ func TestNamesAreForgotten(t *testing.T) {
 
 // TestNamesInDoubt: a name means what was prepared under it last, or also what that has replaced, as long as PostgreSQL may have skipped the Parse.
 func TestNamesInDoubt(t *testing.T) {
-	sets, plain := func() *effect { return &effect{effects: protocol.Assigns} }, func() *effect { return &effect{} }
+	sets := func() *effect { return &effect{effects: protocol.Assigns} }
 	means := func(n *SessionState, name string) string {
 		e := n.means([]byte(name))
 		switch {
@@ -275,33 +275,33 @@ func TestNamesInDoubt(t *testing.T) {
 		name, want string
 		do         func(n *SessionState)
 	}{
-		"in the same batch":         {"s", "nothing", func(n *SessionState) { n.remember([]byte("s"), plain(), false) }},
-		"in the next one":           {"s", "either", func(n *SessionState) { n.remember([]byte("s"), plain(), false); n.batch++ }},
-		"unnamed, behind something": {"", "either", func(n *SessionState) { n.remember(nil, plain(), false); n.batch++ }},
-		"unnamed, in front":         {"", "nothing", func(n *SessionState) { n.remember(nil, plain(), true); n.batch++ }},
-		"answered":                  {"s", "nothing", func(n *SessionState) { n.remember([]byte("s"), plain(), false); n.batch++; n.settleNames() }},
+		"in the same batch":         {"s", "nothing", func(n *SessionState) { n.remember([]byte("s"), nil, false) }},
+		"in the next one":           {"s", "either", func(n *SessionState) { n.remember([]byte("s"), nil, false); n.batch++ }},
+		"unnamed, behind something": {"", "either", func(n *SessionState) { n.remember(nil, nil, false); n.batch++ }},
+		"unnamed, in front":         {"", "nothing", func(n *SessionState) { n.remember(nil, nil, true); n.batch++ }},
+		"answered":                  {"s", "nothing", func(n *SessionState) { n.remember([]byte("s"), nil, false); n.batch++; n.settleNames() }},
 		"answered by an error": {"s", "either", func(n *SessionState) {
-			n.remember([]byte("s"), plain(), false)
+			n.remember([]byte("s"), nil, false)
 			n.batch++
 			n.erred = true
 			n.settleNames()
 		}},
 		"replaced again, by the next": {"s", "either", func(n *SessionState) {
-			n.remember([]byte("s"), plain(), false)
-			n.remember([]byte("s"), plain(), false)
+			n.remember([]byte("s"), nil, false)
+			n.remember([]byte("s"), nil, false)
 			n.batch++
 		}},
 		"then all is well": {"s", "nothing", func(n *SessionState) {
 			n.erred = true
 			n.settleNames()
-			n.remember([]byte("s"), plain(), false)
+			n.remember([]byte("s"), nil, false)
 			n.batch++
 			n.settleNames()
 		}},
-		"never answered":                        {"s", "either", func(n *SessionState) { n.remember([]byte("s"), plain(), false); n.unsettle() }},
+		"never answered":                        {"s", "either", func(n *SessionState) { n.remember([]byte("s"), nil, false); n.unsettle() }},
 		"a name of which 63 bytes are the same": {strings.Repeat("n", 70), "sets", func(n *SessionState) { n.remember([]byte(strings.Repeat("n", 64)), sets(), true) }},
 		"too many at once": {"s", "either", func(n *SessionState) {
-			n.remember([]byte("s"), plain(), false)
+			n.remember([]byte("s"), nil, false)
 			for range replacedMax {
 				n.remember([]byte("other"), sets(), false)
 			}
