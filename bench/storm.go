@@ -298,7 +298,11 @@ func (s *storm) once(ctx context.Context, one product, rate pace, at stormPlace,
 		return nil, err
 	}
 	left := told.Leaving.Add(leavingTime) // not in the storm that nobody is let in from: then it is long ago
-	if err := work.awaitAll(ctx, later(told.Ended, left)); err != nil {
+	over := later(told.Ended, left)
+	if err := pause(ctx, time.Until(over)); err != nil { // to look takes processor time
+		return nil, err
+	}
+	if err := work.awaitAll(ctx, over); err != nil {
 		return nil, err
 	}
 	all, err := readTransactions(work.folder)
