@@ -98,7 +98,11 @@ func AppendQuestion(dst []byte, names []string, doubted bool) []byte {
 		source := doubted && name != "role" && name != "session_authorization" // which pg_settings does not show
 		if source {
 			dst = append(dst, " CASE WHEN coalesce((SELECT source FROM pg_catalog.pg_settings WHERE pg_catalog.lower(name) OPERATOR(pg_catalog.=) "...)
-			dst = appendLiteral(dst, name)
+			if newer := renamed[name]; newer != "" {
+				dst = append(append(append(appendLiteral(append(dst, "ANY (ARRAY["...), name), ", '"...), newer...), "'])"...)
+			} else {
+				dst = appendLiteral(dst, name)
+			}
 			dst = append(dst, "), '"...)
 			if strings.Contains(name, ".") {
 				dst = append(dst, "session"...) // likewise, unless an extension has made it
@@ -113,6 +117,11 @@ func AppendQuestion(dst []byte, names []string, doubted bool) []byte {
 		}
 	}
 	return dst
+}
+
+// renamed are the names that PostgreSQL still takes for parameters, and does not show (utils/misc/guc.c, map_old_guc_names).
+var renamed = map[string]string{
+	"sort_mem": "work_mem", "vacuum_mem": "maintenance_work_mem", "force_parallel_mode": "debug_parallel_query",
 }
 
 // AppendRestore builds the query that gives parameters the values of want, but for those that the session itself has set to something. Of

@@ -132,6 +132,7 @@ func (s *statement) endStatement() {
 // interesting are the letters with which words begin that matter in any statement.
 var interesting = [256]bool{
 	'i': true, 'I': true, 'm': true, 'M': true, 'u': true, 'U': true, 's': true, 'S': true, 'p': true, 'P': true, 'd': true, 'D': true,
+	'q': true, 'Q': true, 't': true, 'T': true,
 }
 
 // word takes a word without quotes.
@@ -310,6 +311,12 @@ func (s *statement) name(w []byte, previous word) {
 		s.previous, s.calling = wordFunction, UnlocksAdvisory
 	case "dblink_connect", "dblink_connect_u", "pg_replication_origin_session_setup":
 		s.previous, s.calling = wordFunction, HoldsOther
+	case "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite":
+		s.previous, s.calling = wordFunction, Opaque // of a query that is their argument
+	case "execute":
+		if s.verb == verbCreated {
+			s.effects |= Executes // CREATE TABLE ... AS EXECUTE
+		}
 	case "pg_settings":
 		if previous == wordUpdate {
 			s.effects |= Unreadable // a rule makes it a set_config of whatever rows there are

@@ -99,6 +99,7 @@ func (s *Server) afterEmptied(x *note, own *statements) {
 	case x.kind == noteParse, x.kind == noteName:
 		if own.remember(x.name, x.statement, table) {
 			table.Retain(x.statement)
+			own.read(x.name, x.escapes)
 		}
 	case x.kind == noteForget:
 		if again := own.remove(x.name, table).statement; again != nil {

@@ -43,7 +43,7 @@ func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
 			return Step{}, false // malformed: the server refuses it
 		}
 	}
-	s.Lexer.Begin(n.Dialect)
+	s.Lexer.Begin(n.dialect())
 	s.Lexer.Feed(text)
 	e := s.Lexer.End()
 	if n.sharesText(s.Lexer, e, b[0] == protocol.ClientParse) {

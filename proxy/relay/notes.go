@@ -15,6 +15,7 @@ type note struct {
 	name      string         // the client's
 	serial    uint64         // of the client's unnamed statement; noteUse, of a Describe: of the Entry
 	told      prepared.Shape // noteForget
+	escapes   bool           // noteForget, noteName, noteParse: named.escapes
 	undo      *undo          // noteUnnamed, noteReject
 }
 
@@ -154,6 +155,7 @@ func (s *Server) undo(x *note) {
 			s.desk.Table.Release(x.statement)
 		}
 		own.tell(x.name, x.statement, x.told)
+		own.read(x.name, x.escapes)
 	case noteUnnamed, noteUnnamedAdd:
 		s.lacksUnnamed(x.serial)
 		if own != nil && x.undo != nil && x.undo.restore {

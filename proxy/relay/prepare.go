@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
@@ -193,13 +194,16 @@ func (c *Client) find(s *Server, name []byte) (own named, e *prepared.Entry, sta
 		return own, nil, false, nil
 	}
 	if e = s.cache.Use(own.statement); e.State() == prepared.Held {
+		if own.escapes != c.Session.Dialect.BackslashEscapes && strings.Contains(own.statement.Body(), `\`) {
+			return own, nil, false, protocol.ErrResultChanged() // it may have to be prepared anew all the same
+		}
 		return own, e, false, nil
 	}
 	if in := s.standIn(own); in != nil {
 		own.statement = own.statement.Origin()
 		return own, in, true, nil
 	}
-	if own, refused = c.rescope(own, s.desk.Table); refused != nil {
+	if own, refused = c.rescope(own, s); refused != nil {
 		return own, nil, false, refused
 	}
 	return own, s.cache.Use(own.statement), false, nil
@@ -326,13 +330,15 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 		s.reject(protocol.ErrStatementMemory())
 		return
 	}
+	escapes := c.Session.Dialect.BackslashEscapes
+	own.read(key, escapes)
 	state := s.cache.Use(statement).State()
 	if state == prepared.Held && s.sound() {
-		s.noted(owedParse|owedOurs, note{kind: noteName, name: key, statement: statement})
+		s.noted(owedParse|owedOurs, note{kind: noteName, name: key, statement: statement, escapes: escapes})
 		s.Tally.ParsesSaved++
 	} else {
 		own.parsedBy(key, s.replace(statement, state))
-		s.noted(owedParse, note{kind: noteParse, name: key, statement: statement})
+		s.noted(owedParse, note{kind: noteParse, name: key, statement: statement, escapes: escapes})
 	}
 	c.watch(f, s)
 }
@@ -430,6 +436,8 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 		kept = appendKept(kept, f.Data)
 	}
 	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, drops: drops(f.Data[headerBytes+1:]), mentions: mentions}
+	own.unnamed.escapes = c.Session.Dialect.BackslashEscapes
+	own.unnamed.encoding, _ = c.Settings.Get("client_encoding")
 	s.unnamed.becomes(own)
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
@@ -480,7 +488,7 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 	if statement == nil {
 		s.owe(owedClose | owedOurs) // to close what is not there is no error
 	} else {
-		s.noted(owedClose|owedOurs, note{kind: noteForget, name: key, statement: statement, told: was.told})
+		s.noted(owedClose|owedOurs, note{kind: noteForget, name: key, statement: statement, told: was.told, escapes: was.escapes})
 	}
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/prepared"
@@ -28,6 +29,9 @@ func (l *local) doubt() { l.doubtful, l.private = true, "" }
 // assignLocally notes what a statement sets for its transaction.
 func (n *SessionState) assignLocally(e effect, s *Server) {
 	for _, c := range e.changes {
+		if c.Name == "" || c.Name == "standard_conforming_strings" || c.Name == "client_encoding" {
+			n.rereads = true
+		}
 		if n.Restores || !c.local || c.Name != "" && !protocol.DecidesMeaning(c.Name) {
 			continue
 		}
@@ -60,6 +64,7 @@ func (l *local) assign(c Change) {
 
 // transactionEnded is called when the server has said that no transaction is open.
 func (n *SessionState) transactionEnded(s *Server) {
+	n.rereads = n.rereads && s.owed.n > 0
 	switch {
 	case n.local == nil:
 	case s.owed.n == 0:
@@ -123,18 +128,37 @@ func (l *local) scope(session prepared.Scope, table *prepared.Table) prepared.Sc
 	return prepared.Scope(b.String())
 }
 
+// readsOtherwise reports that the server may read texts in another way than it has told: what changes that is on its way.
+func (s *Server) readsOtherwise() bool {
+	return s.client != nil && s.client.Session.rereads && (s.owed.n > 0 || s.batchOpen)
+}
+
+// rereads reports that a text would be another one if it were sent again: its strings may end elsewhere than they did, behind which there may be
+// anything. escapes: a backslash was an escape when the client sent it.
+func (s *Server) rereads(escapes bool, text []byte) bool {
+	if s.client == nil || bytes.IndexByte(text, '\\') < 0 {
+		return false
+	}
+	return escapes != s.client.Session.Dialect.BackslashEscapes || s.readsOtherwise()
+}
+
 // rescope is called before a statement is prepared anew: it becomes that of the scope of the moment, so that nobody who has prepared the same
 // text under other settings gets it. The error is what to tell the client if that cannot be.
-func (c *Client) rescope(own named, table *prepared.Table) (named, *protocol.Error) {
+func (c *Client) rescope(own named, s *Server) (named, *protocol.Error) {
+	table := s.desk.Table
 	was, scope := own.statement.Scope(), c.scope(table)
-	if was == scope || own.mentions {
+	if was == scope {
 		return own, nil
 	}
 	encoding, _, _ := strings.Cut(string(was), "\x00")
 	now, _, _ := strings.Cut(string(scope), "\x00")
 	body := []byte(own.statement.Body())
-	if text, _, _ := cutName(body); encoding != now && !isASCII(text) {
-		return own, protocol.ErrResultChanged() // only the client can say it in its new encoding
+	text, _, _ := cutName(body)
+	if (encoding != now || s.readsOtherwise()) && !isASCII(text) || s.rereads(own.escapes, text) {
+		return own, protocol.ErrResultChanged() // only the client can say it in its new encoding, or with other escapes
+	}
+	if own.mentions {
+		return own, nil
 	}
 	statement, ok := table.Intern(scope, body)
 	if !ok {

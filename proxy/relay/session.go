@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
@@ -36,6 +37,7 @@ type SessionState struct {
 	read    bool             // the lexer has read the text of the message that comes next
 	pending *pending
 	local   *local   // what decides the meaning of its texts until its transaction ends; nil: nothing of its own
+	rereads bool     // Dialect may be another, which the server tells at the next ReadyForQuery, and may be what it was again when the transaction ends
 	partial *partial // a message that is coming in pieces
 
 	// See means.go.
@@ -123,7 +125,7 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 		}
 		l := s.Lexer
 		if !n.read {
-			l.Begin(n.Dialect)
+			l.Begin(n.dialect())
 			l.Feed(f.Data[headerBytes:])
 		}
 		n.queried(l, s)
@@ -138,7 +140,7 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 		}
 		l := s.Lexer
 		if !n.read {
-			l.Begin(n.Dialect)
+			l.Begin(n.dialect())
 			l.Feed(rest)
 		}
 		n.parsed(l, name, rest, s)
@@ -160,12 +162,36 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 			return
 		}
 		n.pending.executed(f.Data)
+	case protocol.ClientFunctionCall:
+		if n.Tracked && f.First && !ofLargeObjects(f.Data) {
+			n.note(effect{effects: protocol.Opaque}, s)
+		}
 	case protocol.ClientSync:
 		n.batch++
 	}
 }
 
+// ofLargeObjects reports that a FunctionCall is of one of the functions for large objects (include/catalog/pg_proc.dat), which is what drivers
+// use it for; any other may be set_config.
+func ofLargeObjects(frame []byte) bool {
+	if len(frame) < headerBytes+4 {
+		return false
+	}
+	switch binary.BigEndian.Uint32(frame[headerBytes:]) {
+	case 715, 764, 767, 765, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172, 3457, 3458, 3459, 3460:
+		return true
+	}
+	return false
+}
+
 var zero = []byte{0}
+
+// dialect is how the server reads the text that comes next, which may come behind one that changes that and has not been answered.
+func (n *SessionState) dialect() protocol.Dialect {
+	d := n.Dialect
+	d.Doubtful, d.TrailingQuotes = d.Doubtful || n.rereads, d.TrailingQuotes || n.rereads
+	return d
+}
 
 // watchPart goes on with a message that is cut.
 func (n *SessionState) watchPart(f protocol.Frame, s *Server) {
@@ -175,7 +201,7 @@ func (n *SessionState) watchPart(f protocol.Frame, s *Server) {
 		p = &partial{kind: f.Type}
 		n.partial = p
 		data = data[headerBytes:]
-		p.lexer.Begin(n.Dialect)
+		p.lexer.Begin(n.dialect())
 		p.named = f.Type == protocol.ClientQuery
 		if f.Type == protocol.ClientBind || f.Type == protocol.ClientExecute {
 			p.head = append(p.head, f.Data[:headerBytes]...)
@@ -225,10 +251,20 @@ func (p *partial) readText(b []byte) {
 	p.tail = append(p.tail, b[:min(len(b), max(0, partialBindMax-len(p.tail)))]...)
 }
 
-// queried notes the text of a Query.
-func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
+// ended is what a text does. What EXECUTE runs, it does not say: a statement that the client has prepared by the protocol, which knows it by
+// another name, or one of another client's.
+func (n *SessionState) ended(l *protocol.Lexer) protocol.Effects {
 	e := l.End()
 	n.observed(e)
+	if e&protocol.Executes != 0 {
+		e |= protocol.Opaque
+	}
+	return e
+}
+
+// queried notes the text of a Query.
+func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
+	e := n.ended(l)
 	if n.local != nil && e&ends != 0 {
 		n.local.doubt()
 	}
@@ -253,8 +289,7 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 
 // parsed remembers a statement that has effects.
 func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *Server) {
-	e := l.End()
-	n.observed(e)
+	e := n.ended(l)
 	minds := n.minds() | protocol.AssignsLocally
 	if n.Shares {
 		minds |= protocol.Unlistens // it may listen when it runs this
@@ -269,6 +304,10 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *S
 	for i := range does.changes {
 		c := &does.changes[i]
 		c.Exact = c.Exact && types.isText(c.valueParam)
+		if !types.isText(c.nameParam) { // PostgreSQL makes another name of it
+			c.nameParam = 0
+			does.effects |= protocol.Unreadable
+		}
 	}
 	n.remember(name, &does, s.startsBatch())
 }
@@ -360,6 +399,8 @@ func (n *SessionState) note(e effect, s *Server) *pending {
 	}
 	p := n.pending
 	p.effects |= e.effects
+	// What is bound already may run behind this; and behind a transaction that has ended, all that is noted is not of one.
+	p.unsure = p.unsure || p.awaits || p.ends > 0
 	n.sendsListenings(&e, s)
 	for _, c := range e.changes {
 		if (c.Name != "" || c.Reset) && !c.local {

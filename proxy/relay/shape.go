@@ -54,7 +54,7 @@ func (s *Server) fit(w *weave, at int, own named, e *prepared.Entry) fit {
 func (s *Server) fitUnnamed(w *weave, at int, own *statements, has bool) fit {
 	h := &s.unnamed
 	known := h.asked || h.shape != (prepared.Shape{})
-	if has && (!known || h.shape.Fits(own.unnamed.told)) || s.TxStatus == StatusFailed || !own.unnamed.there || len(own.unnamed.message) == 0 {
+	if has && (!known || h.shape.Fits(own.unnamed.told)) || s.TxStatus == StatusFailed || !own.unnamed.there || s.lost(&own.unnamed) {
 		return fits
 	}
 	told, seen := reliance(w.b[at:], own.unnamed.told)

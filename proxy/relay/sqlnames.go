@@ -194,7 +194,7 @@ func (c *Client) executesDeallocate(f protocol.Frame, kind owedKind, s *Server) 
 	if was.statement == nil {
 		return kind, false
 	}
-	s.notes.push(note{kind: noteForget, name: was.name, statement: was.statement, told: was.told})
+	s.notes.push(note{kind: noteForget, name: was.name, statement: was.statement, told: was.told, escapes: was.escapes})
 	s.changes++
 	return kind | owedNoted, true
 }

@@ -24,6 +24,7 @@ type named struct {
 	name      string
 	drops     bool // it is a DEALLOCATE or DISCARD
 	mentions  bool // its text may have the name of another
+	escapes   bool // a backslash in it is an escape
 	told      prepared.Shape
 	parsed    uint64 // Entry.Serial of what the client's Parse has made; that server may be another by now
 }
@@ -36,6 +37,8 @@ type unnamed struct {
 	batch    uint32 // Server.batch at its Parse
 	drops    bool   // it is a DEALLOCATE or DISCARD
 	mentions bool   // its text may have the name of another
+	escapes  bool   // a backslash in it is an escape
+	encoding string // in which it came
 	declared bool   // message declares the types that the client was told
 	told     prepared.Shape
 }
@@ -79,6 +82,17 @@ func (own *statements) remember(name string, statement *prepared.Statement, tabl
 	begins := []byte(statement.Body()[:min(begunMin, len(statement.Body()))])
 	own.names[name] = named{statement: statement, name: name, drops: drops(begins), mentions: mayMention(begins)}
 	return true
+}
+
+// read notes how the text of a name was read.
+func (own *statements) read(name string, escapes bool) {
+	if own == nil {
+		return
+	}
+	if n := own.names[name]; n.statement != nil {
+		n.escapes = escapes
+		own.names[name] = n
+	}
 }
 
 // remove takes a name away and hands out its reference; the zero value when there is no such name.
@@ -161,10 +175,20 @@ func (s *Server) evict(statement *prepared.Statement) {
 	s.noted(owedClose|owedInjected, note{kind: noteEvict, statement: statement})
 }
 
+// lost reports that the unnamed statement cannot be sent again: its text is not there, or would be another one now.
+func (s *Server) lost(u *unnamed) bool {
+	if len(u.message) <= headerBytes || s.client == nil {
+		return true
+	}
+	text, _, _ := cutName(u.message[headerBytes+1:])
+	encoding, _ := s.client.Settings.Get("client_encoding")
+	return s.rereads(u.escapes, text) || !isASCII(text) && (encoding != u.encoding || s.readsOtherwise())
+}
+
 // provideUnnamed makes the server hold the client's unnamed statement. When there is none, or its text is lost, the server is left without
 // any, so that it says so itself.
 func (s *Server) provideUnnamed(own *statements) {
-	if own != nil && own.unnamed.there && len(own.unnamed.message) > 0 {
+	if own != nil && own.unnamed.there && !s.lost(&own.unnamed) {
 		s.desk.ToServer = append(s.desk.ToServer, own.unnamed.message...)
 		own.unnamed.batch = s.batch
 		s.changeUnnamed(owedParse|owedInjected, own.unnamed.serial, nil)
