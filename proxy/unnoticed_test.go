@@ -88,6 +88,27 @@ func TestSameValueSet(t *testing.T) {
 	}
 }
 
+// TestStatementsStayed: without max_prepared_statements a statement is the server's. Nobody gets what another client's does by running it
+// unawares, and those with a name are gone with their transaction.
+func TestStatementsStayed(t *testing.T) {
+	for _, name := range []string{"", "s"} {
+		p := start(t, pgtest.Shared(t), single+"promotion = \"off\"\nmax_prepared_statements = 0", "")
+		first, second := p.login(t, p.transaction), p.login(t, p.transaction)
+		for _, u := range []turn{
+			batch(&pgproto3.Parse{Name: name, Query: "set app.tenant_id = '7'"}, &pgproto3.Sync{}),
+			batch(&pgproto3.Bind{PreparedStatement: name}, &pgproto3.Execute{}, &pgproto3.Sync{}).of(true),
+		} {
+			u.play([2]*pgtest.Wire{first, second})
+		}
+		if have := one(t, first, "select coalesce(current_setting('app.tenant_id', true), '')"); have != "" {
+			t.Errorf("%q: who has prepared it sees %s", name, have)
+		}
+		if have := one(t, first, "select count(*) from pg_prepared_statements"); have != "0" {
+			t.Errorf("%q: %s statements are left", name, have)
+		}
+	}
+}
+
 // TestUnnoticedSetters: ways to set something that were not noticed, or of which it was thought that it had been undone. Nothing of it may be there
 // for the second client.
 func TestUnnoticedSetters(t *testing.T) {

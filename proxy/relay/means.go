@@ -76,6 +76,20 @@ func (n *SessionState) instead(key string, was, does *effect) *effect {
 	return does
 }
 
+// leaves notes that the server has a statement now that the next client would find. The next unnamed one takes the place of the last.
+func (n *SessionState) leaves(name []byte, s *Server) {
+	if n.Restores {
+		return // the server is the client's own, and emptied behind it
+	}
+	if n.here == nil {
+		n.here = make(map[string]bool)
+	}
+	n.here[string(significant(name))] = true
+	if len(name) > 0 {
+		n.note(effect{effects: protocol.Prepares}, s)
+	}
+}
+
 // settleNames is called when everything has been answered that the client has sent: if there was no error, what came last is what a name means.
 func (n *SessionState) settleNames() {
 	if n.erred {

@@ -46,6 +46,7 @@ type SessionState struct {
 	batch     uint32             // counts Syncs
 	erred     bool               // there was an error since everything was answered
 	forgotten bool               // they were too many: of any other name nothing is known
+	here      map[string]bool    // the names parsed in this batch, where statements stay with the server
 }
 
 // Change is a parameter that was set or reset for the session.
@@ -145,7 +146,7 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 		}
 		n.parsed(l, name, rest, s)
 	case protocol.ClientBind:
-		if len(n.prepared) == 0 && n.pending == nil && !n.forgotten {
+		if len(n.prepared) == 0 && n.pending == nil && !n.forgotten && !s.leavesStatements() {
 			return
 		}
 		if !f.Last {
@@ -168,6 +169,7 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 		}
 	case protocol.ClientSync:
 		n.batch++
+		clear(n.here)
 	}
 }
 
@@ -290,6 +292,9 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 // parsed remembers a statement that has effects.
 func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *Server) {
 	e := n.ended(l)
+	if s.leavesStatements() {
+		n.leaves(name, s)
+	}
 	minds := n.minds() | protocol.AssignsLocally
 	if n.Shares {
 		minds |= protocol.Unlistens // it may listen when it runs this
@@ -312,6 +317,9 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *S
 	n.remember(name, &does, s.startsBatch())
 }
 
+// leavesStatements reports that what its client prepares is the server's, and there for the next client (max_prepared_statements = 0).
+func (s *Server) leavesStatements() bool { return s.client != nil && !s.client.tracked }
+
 // bound notes a Bind of a statement with effects. frame begins with its header; whole tells whether all of it is there.
 func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 	portal, rest, ok := bytes.Cut(frame[min(headerBytes, len(frame)):], zero)
@@ -326,6 +334,9 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 		return
 	}
 	e := n.means(name)
+	if s.leavesStatements() && !n.Restores && !n.here[string(significant(name))] {
+		e = unreadable // it may be another client's
+	}
 	if e == nil {
 		n.mayAssign()
 		return
