@@ -280,9 +280,23 @@ func (s *Server) owesReadyBefore(end int) bool {
 	return false
 }
 
-// withholds reports that the ReadyForQuery at the start of rest has to wait for what its client has to hear.
+// withholds reports that the ReadyForQuery at the start of rest has to wait for what its client has to hear. It is the last that its client is
+// owed: who begins to listen by a statement that was not seen ahead, or on a server of its own, may have sent that behind others (serial).
 func (s *Server) withholds(rest []byte) bool {
-	return s.watched != nil && s.watched.hears() && len(rest) > headerBytes && rest[headerBytes] == StatusIdle && !s.hidden()
+	return s.watched != nil && s.watched.hears() && len(rest) > headerBytes && rest[headerBytes] == StatusIdle && !s.hidden() && !s.owesMore()
+}
+
+// owesMore reports that something is owed to the client behind the oldest reply, or is going to be: its server is not settled then.
+func (s *Server) owesMore() bool {
+	if s.batchOpen {
+		return true
+	}
+	for i := 1; i < s.owed.n; i++ {
+		if s.owed.at(i)&owedInjected == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // readyAlone judges a ReadyForQuery that is kept back.
