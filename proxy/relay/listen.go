@@ -114,9 +114,11 @@ func (n *SessionState) sharesText(l *protocol.Lexer, e protocol.Effects, parse b
 	return false
 }
 
-// sharesBind judges a Bind likewise, by the text of its statement.
+// sharesBind judges a Bind likewise, by the text of its statement. Where no shared connection can listen for the client it is Promoted here: at the
+// Parse it was not known that none can.
 func (n *SessionState) sharesBind(b []byte, s *Server) (step Step, judged bool) {
-	if !n.Shares || n.Cleared || !n.listens {
+	promotes := !n.Shares && n.Promotes && !s.Kept
+	if (!n.Shares || n.Cleared) && !promotes || !n.listens {
 		return Step{}, false
 	}
 	size, complete := protocol.Whole(b)
@@ -129,8 +131,11 @@ func (n *SessionState) sharesBind(b []byte, s *Server) (step Step, judged bool) 
 	_, rest, _ := bytes.Cut(b[headerBytes:size], zero)
 	name, _, _ := bytes.Cut(rest, zero)
 	e := n.means(name)
-	if e == nil || e.effects&protocol.Listens == 0 {
+	switch {
+	case e == nil || e.effects&protocol.Listens == 0:
 		return Step{}, false
+	case promotes:
+		return Step{Verdict: Promote, Kind: StateListen}, !s.refusesAll(e.effects)
 	}
 	n.want(e.listenings, e.unnamed)
 	return s.share(), true

@@ -23,8 +23,8 @@ func (c *Client) Refuse(b []byte) bool {
 	return !c.pipelinesBehind(b)
 }
 
-// RefuseAlone is Refuse of a Query, or of a batch that begins with a Parse, which has arrived to its end with nothing behind it. The
-// unnamed statement ends, as by any such message that fails. It reports false, and refuses nothing, where b holds less or more than that.
+// RefuseAlone is Refuse of a Query, or of a batch that begins with a Parse or Bind, which has arrived to its end with nothing behind it. The
+// unnamed statement ends, as by a Query or such a Parse that fails. It reports false, and refuses nothing, where b holds less or more than that.
 func (c *Client) RefuseAlone(b []byte) bool {
 	for rest := b; len(rest) >= headerBytes; {
 		size, complete := protocol.Whole(rest)
@@ -38,7 +38,7 @@ func (c *Client) RefuseAlone(b []byte) bool {
 		if len(rest) > 0 || !c.Refuse(b) {
 			return false
 		}
-		if c.own != nil && (b[0] == protocol.ClientQuery || b[headerBytes] == 0) {
+		if c.own != nil && (b[0] == protocol.ClientQuery || b[0] == protocol.ClientParse && b[headerBytes] == 0) {
 			c.own.dropUnnamed()
 		}
 		return true

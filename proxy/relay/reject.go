@@ -2,12 +2,12 @@ package relay
 
 import "github.com/hybridbouncer/hybridbouncer/protocol"
 
-// Reject refuses the statement that the client sends next, a whole Query or Parse, wherever it stands: in a transaction, in a batch, behind
+// Reject refuses the statement that the client sends next, a whole Query, Parse or Bind, wherever it stands: in a transaction, in a batch, behind
 // requests that are not answered yet. In its place the server is sent what it has to refuse, so that everything after it goes as after any
 // error of PostgreSQL's: the transaction has failed, the rest of the batch is skipped. The client is told err.
 func (c *Client) Reject(err *protocol.Error) { c.rejection = err }
 
-// reject puts what the server refuses in the place of a Query or Parse. Like linked it reports the bytes to pass over.
+// reject puts what the server refuses in the place of a Query, Parse or Bind. Like linked it reports the bytes to pass over.
 func (c *Client) reject(w *weave, at int, s *Server) (step Step, passes bool) {
 	query := w.b[at] == protocol.ClientQuery
 	if query && s.batchOpen && !s.batchAnswered(w, at) {
@@ -24,7 +24,7 @@ func (c *Client) reject(w *weave, at int, s *Server) (step Step, passes bool) {
 	switch {
 	case query && c.own != nil:
 		c.own.dropUnnamed() // as a Query does
-	case !query && c.tracked && f.Data[headerBytes] == 0:
+	case f.Type == protocol.ClientParse && c.tracked && f.Data[headerBytes] == 0:
 		s.loseUnnamed(c.statements()) // as a Parse without a name that fails does
 	}
 	s.reject(err)

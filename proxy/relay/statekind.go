@@ -62,8 +62,11 @@ func StatementText(b []byte) []byte {
 		return nil
 	}
 	text := b[headerBytes:size]
-	if b[0] == protocol.ClientParse {
+	switch b[0] {
+	case protocol.ClientParse:
 		_, text, _ = bytes.Cut(text, zero)
+	case protocol.ClientBind:
+		return nil // it holds names and values
 	}
 	return text
 }
