@@ -92,7 +92,7 @@ func (w *worker) share(c *Client) {
 // attend asks the notifier.
 func (w *worker) attend(c *Client, a attendance) {
 	a.from = w
-	a.encoding, _ = c.server.settings.Get("client_encoding")
+	a.encoding, _ = c.settings.Get("client_encoding")
 	w.reach(c.pool, func(n *notifier) { n.attend(a) })
 }
 

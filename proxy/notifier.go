@@ -116,14 +116,14 @@ func (n *notifier) answer(a attendance, how attended) {
 
 // attend has the shared connection listen to channels, of which the asking loop has listeners from now on.
 func (n *notifier) attend(a attendance) {
-	if n.server == nil && !n.pledged && n.waiter == nil && len(n.channels) == 0 {
+	if len(a.channels) > 0 && n.server == nil && !n.pledged && n.waiter == nil && len(n.channels) == 0 {
 		n.encoding = a.encoding
 	}
-	if a.encoding != n.encoding && n.server != nil && len(n.channels) == 0 {
+	if len(a.channels) > 0 && a.encoding != n.encoding && n.server != nil && len(n.channels) == 0 {
 		n.speakIn(a.encoding)
 	}
 	switch {
-	case a.encoding != n.encoding:
+	case len(a.channels) > 0 && a.encoding != n.encoding: // who gains nothing may have changed its own since
 		n.answer(a, attendedEncoding)
 		return
 	case n.server == nil && !n.mayListen():
