@@ -142,10 +142,12 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 func (c *Client) doubtful(s *Server, out *relay.Outcome) []string {
 	var names []string
 	all, custom := out.AskAll, false
-	for _, change := range out.Changes {
+	for i, change := range out.Changes {
 		switch {
 		case change.Name == "":
 			all, custom = all || out.Ask, true
+		case !out.Ask && !change.Reset && !change.Maybe && resetAmong(out.Changes[i+1:], change.Name) && !c.asksWhenReset(change.Name):
+			// it is what its session began with again, and the server what that began with
 		case out.Ask, !change.Exact, change.Reset && c.asksWhenReset(change.Name):
 			names = append(names, change.Name)
 		}
