@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
@@ -352,6 +353,23 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 	p := n.note(run, s)
 	p.unsure = p.unsure || run.either
 	p.awaits, p.portal = true, string(portal)
+}
+
+// executes notes that a text runs a prepared statement by its name. Of what the text says more, parameters, nothing is known: the server is asked.
+func (n *SessionState) executes(name string, s *Server) {
+	e := n.means([]byte(name))
+	if e == nil || e.effects&n.minds() == 0 {
+		return
+	}
+	run := effect{effects: e.effects, changes: slices.Clone(e.changes), listenings: e.listenings, unnamed: e.unnamed}
+	for i := range run.changes {
+		c := &run.changes[i]
+		if c.nameParam > 0 {
+			run.effects |= protocol.Unreadable
+		}
+		c.Exact = c.Exact && c.valueParam == 0
+	}
+	n.note(run, s).unsure = true
 }
 
 // bind fills in the bound parameters of a change.

@@ -143,6 +143,9 @@ func (c *Client) lendQuery(w *weave, at int, s *Server) (step Step, passes, deal
 	s.oweReady(owedSync | owedInjected) // an error of that Parse is nobody's: the Query will meet one
 	s.sent(f.Type, c.mayDrop(f, owedQuery, s))
 	c.watch(f, s)
+	if word, _ := cutWord(f.Data[headerBytes:]); equalFold(word, "execute") && c.Session.Tracked {
+		c.Session.executes(own.name, s)
+	}
 	w.cut(at+size, 0, s.desk)
 	s.closeStrays()
 	return Step{Verdict: Forward, N: len(f.Data)}, true, true
