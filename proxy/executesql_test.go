@@ -18,31 +18,35 @@ func TestExecutedInSQL(t *testing.T) {
 		w.Send(&pgproto3.Parse{Name: name, Query: sql}, &pgproto3.Sync{})
 		w.ReceiveReady()
 	}
-	run(t, w, "set search_path to x")
-	for _, step := range [][2]string{
-		{"execute s", "x|9|begun"}, {"execute r", "tenant_7|9|begun"}, {"execute a", "tenant_7|7|begun"},
-		{"execute c('app.tenant', '8')", "tenant_7|8|begun"},
-	} {
-		run(t, w, step[0])
-		for range 4 { // on another server each
-			if got := one(t, w, tenantNow); got != step[1] {
-				t.Errorf("behind %s: %s", step[0], got)
-			}
-			if got := one(t, other, "select current_setting('app.tenant', true)"); got != "" {
-				t.Errorf("behind %s another client has %s", step[0], got)
+	for _, do := range []func(sql string){func(sql string) { run(t, w, sql) }, func(sql string) { extended(w, "", sql) }} {
+		run(t, w, "set search_path to x")
+		for _, step := range [][2]string{
+			{"execute s", "x|9|begun"}, {"execute r", "tenant_7|9|begun"}, {"execute a", "tenant_7|7|begun"},
+			{"execute c('app.tenant', '8')", "tenant_7|8|begun"},
+		} {
+			do(step[0])
+			for range 4 { // on another server each
+				if got := one(t, w, tenantNow); got != step[1] {
+					t.Errorf("behind %s: %s", step[0], got)
+				}
+				if got := one(t, other, "select current_setting('app.tenant', true)"); got != "" {
+					t.Errorf("behind %s another client has %s", step[0], got)
+				}
 			}
 		}
-	}
-	for _, sql := range []string{"begin", "execute s", "execute l", "rollback", "execute l"} {
-		run(t, w, sql)
-	}
-	if got := one(t, w, tenantNow); got != "tenant_7|8|begun" {
-		t.Errorf("behind a ROLLBACK: %s", got)
-	}
-	for range 4 {
-		run(t, other, "notify news, 'x'")
-		if got := payload(t, w); got != "x" {
-			t.Errorf("heard %q", got)
+		for _, sql := range []string{"begin", "execute s", "execute l", "rollback", "execute l"} {
+			do(sql)
 		}
+		if got := one(t, w, tenantNow); got != "tenant_7|8|begun" {
+			t.Errorf("behind a ROLLBACK: %s", got)
+		}
+		for range 4 {
+			run(t, other, "notify news, 'x'")
+			if got := payload(t, w); got != "x" {
+				t.Errorf("heard %q", got)
+			}
+		}
+		run(t, w, "unlisten *")
+		run(t, w, "select 1")
 	}
 }

@@ -181,8 +181,13 @@ func (c *Client) lendTo(s *Server, text []byte) (lent named, ok bool) {
 
 // lendToUsed is lendTo for a Bind or Describe.
 func (c *Client) lendToUsed(s *Server, u usage, text []byte) {
-	if lent, ok := c.lendTo(s, text); ok && u.kind == owedBind && drops(text) {
+	lent, ok := c.lendTo(s, text)
+	switch word, _ := cutWord(text); {
+	case !ok || u.kind != owedBind:
+	case drops(text):
 		s.deallocates, s.deallocating = lent.name, string(u.portal)
+	case equalFold(word, "execute") && c.Session.Tracked:
+		c.Session.executes(lent.name, s)
 	}
 }
 
