@@ -251,9 +251,17 @@ func (s *Server) begun(c *Client, name, value string) string {
 }
 
 // refused: the server answered a statement of the proxy's own with an error. It is closed; a client that is waiting behind the
-// statement hears PostgreSQL's words about the setting it asked for.
+// statement hears PostgreSQL's words about the setting it asked for. Who ends the connection (57P01, 57P05) has not refused anything: these words
+// pass as they are.
 func (s *Server) refused(frame []byte) {
 	e := protocol.ParseError(frame[messageHeader:])
+	if protocol.Fatal(frame) {
+		if c := s.client; c != nil {
+			c.close(closeServerLost, &e)
+		}
+		s.worker.closeServer(s, pool.CloseLost.String())
+		return
+	}
 	if c := s.client; c != nil {
 		c.close(closeSettingRefused, protocol.ErrSettingRefused(e))
 	}
