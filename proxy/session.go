@@ -146,8 +146,7 @@ func (c *Client) doubtful(s *Server, out *relay.Outcome) []string {
 		switch {
 		case change.Name == "":
 			all, custom = all || out.Ask, true
-		case !out.Ask && !change.Reset && !change.Maybe && resetAmong(out.Changes[i+1:], change.Name) && !c.asksWhenReset(change.Name):
-			// it is what its session began with again, and the server what that began with
+		case !out.Ask && !change.Reset && !change.Maybe && c.goesBack(change.Name, out.Changes[i+1:]): // there is nothing to ask
 		case out.Ask, !change.Exact, change.Reset && c.asksWhenReset(change.Name):
 			names = append(names, change.Name)
 		}
@@ -167,6 +166,12 @@ func (c *Client) doubtful(s *Server, out *relay.Outcome) []string {
 		_, reported := s.settings.Get(name)
 		return reported // the server says so of its own accord
 	})
+}
+
+// goesBack reports that later changes make a parameter what the client's session began with, and on the server what that began with. Who the
+// session acts as is apart: resetting one of its names sets the other.
+func (c *Client) goesBack(name string, later []relay.Change) bool {
+	return name != "role" && name != "session_authorization" && resetAmong(later, name) && !c.asksWhenReset(name)
 }
 
 // asksWhenReset reports that RESET of a parameter makes it something that is not known here.
