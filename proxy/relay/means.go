@@ -43,10 +43,12 @@ func (n *SessionState) remember(name []byte, does *effect, first bool) {
 		delete(n.prepared, key)
 		was = nil
 	}
-	if was != nil {
+	switch {
+	case was != nil:
 		does = n.instead(key, was, does)
-	}
-	if does == nil {
+	case does != nil && !first: // there may have been one that does nothing
+		does = n.instead(key, &effect{}, does)
+	case does == nil:
 		return
 	}
 	if n.prepared == nil {
@@ -63,7 +65,9 @@ func (n *SessionState) remember(name []byte, does *effect, first bool) {
 func (n *SessionState) instead(key string, was, does *effect) *effect {
 	if len(n.replaced) == replacedMax {
 		n.unsettle()
-		was = n.prepared[key]
+		if e := n.prepared[key]; e != nil {
+			was = e
+		}
 	}
 	if was.before != nil {
 		was = was.before.or(was)

@@ -84,7 +84,7 @@ type effect struct {
 	unnamed    bool // it listens to a channel whose name is not known
 
 	either bool    // it is what one of several statements does: see means.go
-	before *effect // what its name means if PostgreSQL skips its Parse; nil: nothing, or it is known that it has not
+	before *effect // what its name means if PostgreSQL skips its Parse; nil: it is known that it has not
 	batch  uint32  // SessionState.batch at its Parse
 }
 
