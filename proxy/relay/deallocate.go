@@ -84,6 +84,7 @@ func (c *Client) deallocate(w *weave, at int, s *Server) (step Step, passes, dea
 	}
 	s.desk.Table.Release(c.own.remove(name, s.desk.Table).statement)
 	c.own.dropUnnamed()
+	delete(c.Session.prepared, name)
 	if s.TxStatus == StatusActive { // where there may be an unnamed portal, which a Query ends
 		s.desk.ToServer = append(append(s.desk.ToServer, closePortal...), syncMessage...)
 		s.owe(owedClose | owedInjected)

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
@@ -59,6 +60,16 @@ func (n *SessionState) remember(name []byte, does *effect, first bool) {
 		n.replaced, n.forgotten = nil, true
 	}
 	n.prepared[key] = does
+}
+
+// closed notes a Close, which PostgreSQL may skip as well. frame is all of it.
+func (n *SessionState) closed(frame []byte) {
+	if len(frame) <= headerBytes || frame[headerBytes] != 'S' {
+		return
+	}
+	if name, _, ok := bytes.Cut(frame[headerBytes+1:], zero); ok {
+		n.remember(name, nil, false)
+	}
 }
 
 // instead is what a name means that has meant something before.

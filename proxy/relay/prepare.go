@@ -468,6 +468,7 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 		s.changeUnnamed(owedClose, own.serial+1, &own.unnamed)
 		own.dropUnnamed()
 		s.unnamed.of = nil
+		c.watch(f, s)
 		return Step{Verdict: Forward, N: len(f.Data)}, true
 	}
 	if s.mustHold(w, at) {
@@ -490,6 +491,7 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 	} else {
 		s.noted(owedClose|owedOurs, note{kind: noteForget, name: key, statement: statement, told: was.told, escapes: was.escapes})
 	}
+	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }
 

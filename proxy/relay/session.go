@@ -164,6 +164,10 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 			return
 		}
 		n.pending.executed(f.Data)
+	case protocol.ClientClose:
+		if len(n.prepared) > 0 && f.Last {
+			n.closed(f.Data)
+		}
 	case protocol.ClientFunctionCall:
 		if n.Tracked && f.First && !ofLargeObjects(f.Data) {
 			n.note(effect{effects: protocol.Opaque}, s)
