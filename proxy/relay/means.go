@@ -93,13 +93,12 @@ func (n *SessionState) instead(key string, was, does *effect) *effect {
 
 // leaves notes that the server has a statement now that the next client would find. The next unnamed one takes the place of the last.
 func (n *SessionState) leaves(name []byte, s *Server) {
-	if n.Restores {
-		return // the server is the client's own, and emptied behind it
-	}
 	if n.here == nil {
 		n.here = make(map[string]bool)
 	}
-	n.here[string(significant(name))] = true
+	if len(n.here) < preparedMax { // of any other it is not known that the client has prepared it
+		n.here[string(significant(name))] = true
+	}
 	if len(name) > 0 {
 		n.note(effect{effects: protocol.Prepares}, s)
 	}

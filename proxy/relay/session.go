@@ -47,7 +47,7 @@ type SessionState struct {
 	batch     uint32             // counts Syncs
 	erred     bool               // there was an error since everything was answered
 	forgotten bool               // they were too many: of any other name nothing is known
-	here      map[string]bool    // the names parsed in this batch, where statements stay with the server
+	here      map[string]bool    // the names parsed in this batch, where statements stay with the server: those that are there for certain
 }
 
 // Change is a parameter that was set or reset for the session.
@@ -121,6 +121,7 @@ const partialBindMax = 8 << 10
 func (n *SessionState) watch(f protocol.Frame, s *Server) {
 	switch f.Type {
 	case protocol.ClientQuery:
+		clear(n.here) // the server may be parted behind it
 		if !f.Last {
 			n.watchPart(f, s)
 			return
@@ -147,7 +148,7 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 		}
 		n.parsed(l, name, rest, s)
 	case protocol.ClientBind:
-		if len(n.prepared) == 0 && n.pending == nil && !n.forgotten && !s.leavesStatements() {
+		if len(n.prepared) == 0 && n.pending == nil && !n.forgotten && !n.leavesStatements(s) {
 			return
 		}
 		if !f.Last {
@@ -297,7 +298,7 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 // parsed remembers a statement that has effects.
 func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *Server) {
 	e := n.ended(l)
-	if s.leavesStatements() {
+	if n.leavesStatements(s) {
 		n.leaves(name, s)
 	}
 	minds := n.minds() | protocol.AssignsLocally
@@ -322,8 +323,11 @@ func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *S
 	n.remember(name, &does, s.startsBatch())
 }
 
-// leavesStatements reports that what its client prepares is the server's, and there for the next client (max_prepared_statements = 0).
-func (s *Server) leavesStatements() bool { return s.client != nil && !s.client.tracked }
+// leavesStatements reports that what the client prepares is the server's, and there for the next client (max_prepared_statements = 0). A server
+// that is the client's own is emptied behind it.
+func (n *SessionState) leavesStatements(s *Server) bool {
+	return !n.Restores && s.client != nil && !s.client.tracked
+}
 
 // bound notes a Bind of a statement with effects. frame begins with its header; whole tells whether all of it is there.
 func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
@@ -339,7 +343,7 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 		return
 	}
 	e := n.means(name)
-	if s.leavesStatements() && !n.Restores && !n.here[string(significant(name))] {
+	if n.leavesStatements(s) && !n.here[string(significant(name))] {
 		e = unreadable // it may be another client's
 	}
 	if e == nil {
