@@ -436,8 +436,7 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 		kept = appendKept(kept, f.Data)
 	}
 	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, drops: drops(f.Data[headerBytes+1:]), mentions: mentions}
-	own.unnamed.escapes = c.Session.Dialect.BackslashEscapes
-	own.unnamed.encoding, _ = c.Settings.Get("client_encoding")
+	own.unnamed.escapes, own.unnamed.settings = c.Session.Dialect.BackslashEscapes, c.Settings
 	s.unnamed.becomes(own)
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true

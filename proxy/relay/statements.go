@@ -32,14 +32,14 @@ type named struct {
 // unnamed is the unnamed statement, which outlives the transaction it was prepared in.
 type unnamed struct {
 	there    bool
-	serial   uint64 // of the change that made it what it is
-	message  []byte // the Parse as it came; empty: longer than unnamedMax
-	batch    uint32 // Server.batch at its Parse
-	drops    bool   // it is a DEALLOCATE or DISCARD
-	mentions bool   // its text may have the name of another
-	escapes  bool   // a backslash in it is an escape
-	encoding string // in which it came
-	declared bool   // message declares the types that the client was told
+	serial   uint64            // of the change that made it what it is
+	message  []byte            // the Parse as it came; empty: longer than unnamedMax
+	batch    uint32            // Server.batch at its Parse
+	drops    bool              // it is a DEALLOCATE or DISCARD
+	mentions bool              // its text may have the name of another
+	escapes  bool              // a backslash in it is an escape
+	settings protocol.Settings // client_encoding is that in which it came
+	declared bool              // message declares the types that the client was told
 	told     prepared.Shape
 }
 
@@ -181,8 +181,16 @@ func (s *Server) lost(u *unnamed) bool {
 		return true
 	}
 	text, _, _ := cutName(u.message[headerBytes+1:])
-	encoding, _ := s.client.Settings.Get("client_encoding")
-	return s.rereads(u.escapes, text) || !isASCII(text) && (encoding != u.encoding || s.readsOtherwise())
+	return s.rereads(u.escapes, text) || !isASCII(text) && (!sameEncoding(u.settings, s.client.Settings) || s.readsOtherwise())
+}
+
+func sameEncoding(was, now protocol.Settings) bool {
+	if was == now {
+		return true
+	}
+	before, _ := was.Get("client_encoding")
+	encoding, _ := now.Get("client_encoding")
+	return before == encoding
 }
 
 // provideUnnamed makes the server hold the client's unnamed statement. When there is none, or its text is lost, the server is left without
