@@ -109,7 +109,7 @@ func (w *worker) dialed(s *Server, d Dialed) {
 	p := w.proxy
 	s.key, s.address, s.tls = d.Key, d.Address, d.TLS
 	s.settings = settingsOf(d.Parameters)
-	s.base = s.settings
+	s.base, s.relay.Base = s.settings, s.settings
 	s.pool.dials.connects.Add(1)
 	p.reachable.note(addressIn(&s.pool.limits.Load().resolved), nil)
 	if s.replication == nil {

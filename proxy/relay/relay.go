@@ -153,6 +153,8 @@ type Server struct {
 	// Kept: the server is its client's own until it leaves; the caller says so after Promote.
 	Kept    bool
 	watched *SessionState // of the client it is linked to; nil: nobody's, or neither Tracked nor Restores
+	// Base is what the server has reported at its login: what RESET goes back to.
+	Base protocol.Settings
 	// Lexer reads the texts of the linked client. It belongs to the loop, and is never nil while a client is watched.
 	Lexer *protocol.Lexer
 

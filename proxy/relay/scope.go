@@ -29,9 +29,7 @@ func (l *local) doubt() { l.doubtful, l.private = true, "" }
 // assignLocally notes what a statement sets for its transaction.
 func (n *SessionState) assignLocally(e effect, s *Server) {
 	for _, c := range e.changes {
-		if c.Name == "" || c.Name == "standard_conforming_strings" || c.Name == "client_encoding" {
-			n.rereads = true
-		}
+		n.rereads = n.rereads || s.mayReread(c.Change)
 		if n.Restores || !c.local || c.Name != "" && !protocol.DecidesMeaning(c.Name) {
 			continue
 		}
@@ -43,6 +41,32 @@ func (n *SessionState) assignLocally(e effect, s *Server) {
 			n.local.doubt()
 		}
 	}
+}
+
+// mayReread reports that a change may have the server read texts in another way than it does: that it is not to what is there already, as what
+// drivers send when they take a connection out of their own pool.
+func (s *Server) mayReread(c Change) bool {
+	switch {
+	case c.Name == "" && c.Reset:
+		return s.becomesAnother("standard_conforming_strings") || s.becomesAnother("client_encoding")
+	case c.Name == "standard_conforming_strings", c.Name == "client_encoding":
+		if s.client == nil || c.Reset {
+			return s.becomesAnother(c.Name)
+		}
+		has, _ := s.client.Settings.Get(c.Name)
+		return !c.Exact || !strings.EqualFold(c.Value, has)
+	}
+	return c.Name == ""
+}
+
+// becomesAnother reports that a parameter would change if it were reset.
+func (s *Server) becomesAnother(name string) bool {
+	if s.client == nil {
+		return true
+	}
+	has, known := s.client.Settings.Get(name)
+	begun, _ := s.Base.Get(name)
+	return !known || has != begun
 }
 
 func (l *local) assign(c Change) {
