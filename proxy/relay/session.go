@@ -366,16 +366,20 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 // executes notes that a text runs a prepared statement by its name. Of what the text says more, parameters, nothing is known: the server is asked.
 func (n *SessionState) executes(name string, s *Server) {
 	e := n.means([]byte(name))
-	if e == nil || e.effects&n.minds() == 0 {
+	if e == nil {
 		return
 	}
-	run := effect{effects: e.effects, changes: slices.Clone(e.changes), listenings: e.listenings, unnamed: e.unnamed}
+	run := effect{effects: e.effects, changes: slices.Clone(e.changes), listenings: e.listenings, unnamed: e.unnamed, either: true}
 	for i := range run.changes {
 		c := &run.changes[i]
 		if c.nameParam > 0 {
 			run.effects |= protocol.Unreadable
 		}
 		c.Exact = c.Exact && c.valueParam == 0
+	}
+	if e.effects&n.minds() == 0 {
+		n.assignLocally(run, s)
+		return
 	}
 	n.note(run, s).unsure = true
 }
