@@ -352,7 +352,7 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 	}
 	run := effect{effects: e.effects, changes: make([]boundChange, len(e.changes)), listenings: e.listenings, unnamed: e.unnamed, either: e.either}
 	for i, c := range e.changes {
-		run.changes[i] = c.bind(frame, whole, &run)
+		run.changes[i] = c.bind(frame, &run)
 	}
 	if e.effects&n.minds() == 0 {
 		n.assignLocally(run, s)
@@ -384,11 +384,11 @@ func (n *SessionState) executes(name string, s *Server) {
 	n.note(run, s).unsure = true
 }
 
-// bind fills in the bound parameters of a change.
-func (c boundChange) bind(frame []byte, whole bool, run *effect) boundChange {
+// bind fills in the bound parameters of a change: of a Bind that was too long to be kept, those at its beginning.
+func (c boundChange) bind(frame []byte, run *effect) boundChange {
 	if c.nameParam > 0 {
 		name, _, ok := protocol.BoundParameter(frame, c.nameParam)
-		if !ok || !whole || !isPlain(name) {
+		if !ok || !isPlain(name) {
 			run.effects |= protocol.Unreadable
 			return c
 		}
@@ -396,7 +396,7 @@ func (c boundChange) bind(frame []byte, whole bool, run *effect) boundChange {
 	}
 	if c.valueParam > 0 && c.Exact {
 		value, _, ok := protocol.BoundParameter(frame, c.valueParam)
-		c.Exact = ok && whole && value != nil && isPlain(value)
+		c.Exact = ok && value != nil && isPlain(value)
 		if c.Exact {
 			c.Value = string(value)
 		}
