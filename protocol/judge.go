@@ -331,7 +331,10 @@ func (s *statement) endArguments() {
 		case tokenParam:
 			a.valueParam = t.param
 			a.exact = local >= 0 && (s.local || s.isFalse(local))
-		case tokenWord, tokenQuoted, tokenNumber, tokenPunct:
+		case tokenWord:
+			a.reset = s.is(value, "null")
+			a.exact = a.reset && local >= 0 && (s.local || s.isFalse(local))
+		case tokenQuoted, tokenNumber, tokenPunct:
 		}
 	}
 	s.add(a)

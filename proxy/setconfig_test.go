@@ -9,6 +9,22 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
 
+// TestSetConfigToNull: set_config of NULL, bound or not, resets: the client has again what its session began with, on every server.
+func TestSetConfigToNull(t *testing.T) {
+	p := start(t, pgtest.Shared(t), three, "")
+	w := p.enter(t, p.transaction, tenant("7"))
+	for value, parameters := range map[string][][]byte{"$1": {nil}, "null": nil} {
+		run(t, w, "set app.tenant to '8'")
+		w.Send(&pgproto3.Parse{Query: "select set_config('app.tenant', " + value + ", false)"}, &pgproto3.Bind{Parameters: parameters}, &pgproto3.Execute{}, &pgproto3.Sync{})
+		w.ReceiveReady()
+		for range 4 {
+			if got := one(t, w, tenantNow); got != "tenant_7|7|begun" {
+				t.Errorf("%s: %s", value, got)
+			}
+		}
+	}
+}
+
 // TestSetConfigInLongBind: what a Bind sets whose other parameters are too long to be kept follows its client.
 func TestSetConfigInLongBind(t *testing.T) {
 	first, second := succession(t, "tracked")

@@ -396,7 +396,8 @@ func (c boundChange) bind(frame []byte, run *effect) boundChange {
 	}
 	if c.valueParam > 0 && c.Exact {
 		value, _, ok := protocol.BoundParameter(frame, c.valueParam)
-		c.Exact = ok && value != nil && isPlain(value)
+		c.Reset = ok && value == nil // NULL resets
+		c.Exact = ok && isPlain(value)
 		if c.Exact {
 			c.Value = string(value)
 		}
