@@ -290,6 +290,15 @@ func ErrResultChanged() *Error {
 	}
 }
 
+// ErrSettingTooLong: the client has set a parameter to more than its server can be asked for.
+func ErrSettingTooLong(bytes int) *Error {
+	return &Error{
+		Severity: "FATAL", Code: "54000", Message: "the parameters that were set are too long to be followed from server to server",
+		Detail: fmt.Sprintf("What a transaction sets may be %d bytes in all where its text does not say it plainly.", bytes),
+		Hint:   "Use the session port for such values, or keep them in a table.",
+	}
+}
+
 // ErrReplication: a replication connection on a port whose servers are shared.
 func ErrReplication(listener, mode string) *Error {
 	return &Error{

@@ -65,7 +65,7 @@ func TestSQLStates(t *testing.T) {
 		"ErrQueryTimeout": "FATAL 57014", "ErrCanceledWaiting": "ERROR 57014", "ErrLoginTimeout": "FATAL 08006",
 		"ErrReplication": "FATAL 0A000", "ErrReplicationValue": "FATAL 22023", "ErrTLSRequired": "FATAL 28000", "NoticeQueryWait": "NOTICE 00000", "ErrSettingRefused": "FATAL 22023",
 		"ErrProtocol": "FATAL 08P01", "ErrProtocolVersion": "FATAL 0A000", "ErrStatementMode": "FATAL 08P01",
-		"ErrStatementTooLong": "ERROR 54000", "ErrStatementMemory": "ERROR 53200", "ErrResultChanged": "ERROR 0A000", "ErrStateRefused": "ERROR 0A000",
+		"ErrStatementTooLong": "ERROR 54000", "ErrSettingTooLong": "FATAL 54000", "ErrStatementMemory": "ERROR 53200", "ErrResultChanged": "ERROR 0A000", "ErrStateRefused": "ERROR 0A000",
 		"NoticeNotificationsLost": "WARNING 01000", "ErrListenImpossible": "ERROR 0A000", "ErrListenTimeout": "FATAL 53300",
 		"ErrNotificationsUnread": "FATAL 53200",
 	}

@@ -77,12 +77,17 @@ var loginErrors = []errorRow{
 	},
 }
 
-// statementErrors are the pooler's own refusals of a Parse.
+// statementErrors are about what a statement is or sets.
 var statementErrors = []errorRow{
 	{
 		constructor: "ErrStatementTooLong", sample: ErrStatementTooLong(1 << 20),
 		when: "A Parse with a name is longer than what a transaction listener keeps, so that it could not be prepared again on another " +
 			"server. The batch is skipped to its Sync and a transaction fails, as for any error of PostgreSQL's.",
+	},
+	{
+		constructor: "ErrSettingTooLong", sample: ErrSettingTooLong(24 << 10),
+		when: "On a transaction listener, where the pooler asks the server what a transaction has set: values that come from an expression, and " +
+			"long ones, are more than an answer may be. The server is closed.",
 	},
 	{
 		constructor: "ErrStatementMemory", sample: ErrStatementMemory(),

@@ -21,7 +21,9 @@ func TestExecutedInSQL(t *testing.T) {
 	for _, do := range []func(sql string){func(sql string) { run(t, w, sql) }, func(sql string) { extended(w, "", sql) }} {
 		run(t, w, "set search_path to x")
 		for _, step := range [][2]string{
-			{"execute s", "x|9|begun"}, {"execute r", "tenant_7|9|begun"}, {"execute a", "tenant_7|7|begun"},
+			{"execute s", "x|9|begun"},
+			{"execute r", "tenant_7|9|begun"},
+			{"execute a", "tenant_7|7|begun"},
 			{"execute c('app.tenant', '8')", "tenant_7|8|begun"},
 		} {
 			do(step[0])

@@ -272,13 +272,16 @@ func (s *Server) refused(frame []byte) {
 
 // distrusted: the server said something that cannot be. Nothing it says from here on may reach anybody (invariant 2).
 func (s *Server) distrusted(err *protocol.Error) {
-	s.worker.proxy.log.Error("a server broke the protocol and is closed",
+	event := "a server broke the protocol and is closed"
+	if err.Code == protocol.ErrSettingTooLong(0).Code {
+		event = "a server is closed that was asked for more than it can be: a client has set very long parameters"
+	}
+	s.worker.proxy.log.Error(event,
 		"listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", err.Detail)
-	c := s.client
-	s.worker.closeServer(s, pool.CloseDoubt.String())
-	if c != nil {
+	if c := s.client; c != nil {
 		c.close(closeServerLost, err)
 	}
+	s.worker.closeServer(s, pool.CloseDoubt.String())
 }
 
 // OnEOF: PostgreSQL has closed the connection.

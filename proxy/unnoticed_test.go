@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -167,5 +168,26 @@ func TestUnnoticedSetters(t *testing.T) {
 				t.Errorf("another client sees %s", have)
 			}
 		})
+	}
+}
+
+// TestLongValueSet: what is too long to be asked for ends its client with a word about that, and is not there for the next one.
+func TestLongValueSet(t *testing.T) {
+	first, second := succession(t, "tracked")
+	first.Query("set app.tenant_id = '" + strings.Repeat("x", 100<<10) + "'")
+	for {
+		m, err := first.TryReceive()
+		if err != nil {
+			t.Fatalf("ended without a word: %v", err)
+		}
+		if e, ok := m.(*pgproto3.ErrorResponse); ok {
+			if e.Code != "54000" {
+				t.Fatalf("%+v", e)
+			}
+			break
+		}
+	}
+	if have := one(t, second, "select coalesce(current_setting('app.tenant_id', true), '')"); have != "" {
+		t.Errorf("another client sees %d bytes", len(have))
 	}
 }

@@ -61,7 +61,7 @@ func (s *Server) RunsOwn() (own, behind bool) {
 	return front&owedInjected != 0 && front.endsWithReady(), s.owed.n > 1
 }
 
-// toldMax is the longest row that is taken as an answer; a server that says more is distrusted.
+// toldMax is the longest row that is taken as an answer; with a longer one the connection ends.
 const toldMax = 48 << 10
 
 // told judges a row that the proxy has asked for.
@@ -69,7 +69,8 @@ func (s *Server) told(rest []byte) Step {
 	size, complete := protocol.Whole(rest)
 	switch {
 	case size > toldMax:
-		return s.distrust("row that is too long to be read")
+		s.doubt = true
+		return Step{Verdict: Distrust, Err: protocol.ErrSettingTooLong(toldMax / 2)} // as the answer has them in hexadecimal
 	case !complete:
 		return Step{Verdict: More}
 	}

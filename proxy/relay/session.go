@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
@@ -293,126 +292,6 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 	if e&ends != 0 {
 		p.unsure = true
 	}
-}
-
-// parsed remembers a statement that has effects.
-func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *Server) {
-	e := n.ended(l)
-	if n.leavesStatements(s) {
-		n.leaves(name, s)
-	}
-	minds := n.minds() | protocol.AssignsLocally
-	if n.Shares {
-		minds |= protocol.Unlistens // it may listen when it runs this
-	}
-	if e&minds == 0 || n.Restores && !n.resets(l, e) {
-		n.remember(name, nil, s.startsBatch())
-		return
-	}
-	does := n.effectOf(l, e)
-	n.listens = n.listens || e&protocol.Listens != 0
-	types := typesOf(textAndTypes)
-	for i := range does.changes {
-		c := &does.changes[i]
-		c.Exact = c.Exact && types.isText(c.valueParam)
-		if !types.isText(c.nameParam) { // PostgreSQL makes another name of it
-			c.nameParam = 0
-			does.effects |= protocol.Unreadable
-		}
-	}
-	n.remember(name, &does, s.startsBatch())
-}
-
-// leavesStatements reports that what the client prepares is the server's, and there for the next client (max_prepared_statements = 0). A server
-// that is the client's own is emptied behind it.
-func (n *SessionState) leavesStatements(s *Server) bool {
-	return !n.Restores && s.client != nil && !s.client.tracked
-}
-
-// bound notes a Bind of a statement with effects. frame begins with its header; whole tells whether all of it is there.
-func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
-	portal, rest, ok := bytes.Cut(frame[min(headerBytes, len(frame)):], zero)
-	name, _, named := bytes.Cut(rest, zero)
-	if p := n.pending; p != nil && p.awaits {
-		p.unsure = true // another may take the portal's place
-	}
-	if !ok || !named {
-		if !whole {
-			n.note(effect{effects: protocol.Unreadable}, s)
-		}
-		return
-	}
-	e := n.means(name)
-	if n.leavesStatements(s) && !n.here[string(significant(name))] {
-		e = unreadable // it may be another client's
-	}
-	if e == nil {
-		n.mayAssign()
-		return
-	}
-	run := effect{effects: e.effects, changes: make([]boundChange, len(e.changes)), listenings: e.listenings, unnamed: e.unnamed, either: e.either}
-	for i, c := range e.changes {
-		run.changes[i] = c.bind(frame, &run)
-	}
-	if e.effects&n.minds() == 0 {
-		n.assignLocally(run, s)
-		return
-	}
-	p := n.note(run, s)
-	p.unsure = p.unsure || run.either
-	p.awaits, p.portal = true, string(portal)
-}
-
-// executes notes that a text runs a prepared statement by its name. Of what the text says more, parameters, nothing is known: the server is asked.
-func (n *SessionState) executes(name string, s *Server) {
-	e := n.means([]byte(name))
-	if e == nil {
-		return
-	}
-	run := effect{effects: e.effects, changes: slices.Clone(e.changes), listenings: e.listenings, unnamed: e.unnamed, either: true}
-	for i := range run.changes {
-		c := &run.changes[i]
-		if c.nameParam > 0 {
-			run.effects |= protocol.Unreadable
-		}
-		c.Exact = c.Exact && c.valueParam == 0
-	}
-	if e.effects&n.minds() == 0 {
-		n.assignLocally(run, s)
-		return
-	}
-	n.note(run, s).unsure = true
-}
-
-// bind fills in the bound parameters of a change: of a Bind that was too long to be kept, those at its beginning.
-func (c boundChange) bind(frame []byte, run *effect) boundChange {
-	if c.nameParam > 0 {
-		name, _, ok := protocol.BoundParameter(frame, c.nameParam)
-		if !ok || !isPlain(name) {
-			run.effects |= protocol.Unreadable
-			return c
-		}
-		c.Name = string(bytes.ToLower(name))
-	}
-	if c.valueParam > 0 && c.Exact {
-		value, _, ok := protocol.BoundParameter(frame, c.valueParam)
-		c.Reset = ok && value == nil // NULL resets
-		c.Exact = ok && isPlain(value)
-		if c.Exact {
-			c.Value = string(value)
-		}
-	}
-	return c
-}
-
-// isPlain: ASCII, the same in all encodings.
-func isPlain(b []byte) bool {
-	for _, c := range b {
-		if c >= 0x80 || c == 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // effectOf copies what a Lexer has found.
