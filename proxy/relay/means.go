@@ -7,10 +7,11 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// What prepared statements do to the session, and what their names mean: it is the Bind that says which of them runs. PostgreSQL takes a Parse under a name that the client has used before when the old statement
-// has been closed, and skips both when a message before them in their batch has failed: then the old one is still there. Until
-// that is known, and for ever where it cannot be, what runs under the name may be either of them: taking a SET for a SELECT would leave its
-// value to the next client of the server.
+// What prepared statements do to the session. It is a Bind that says which of them runs, by its name.
+//
+// PostgreSQL takes a Parse under a name that the client has used before when the old statement has been closed, and skips both when a message
+// before them in their batch has failed: then the old one is still there. Until that is known, and for ever where it cannot be, what runs
+// under the name may be either of them: taking a SET for a SELECT would leave its value to the next client of the server.
 
 // parsed remembers a statement that has effects.
 func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *Server) {
