@@ -118,6 +118,10 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	}
 	c.application.sets += uint64(len(out.Changes))
 	names := c.doubtful(s, &out)
+	if out.Discarded {
+		s.relay.Kept = false // nothing is left that only a connection holds
+		c.relay.Session.Shares = c.shares()
+	}
 	if !out.Ask {
 		for _, change := range out.Changes {
 			c.follow(s, change)
@@ -247,10 +251,6 @@ func (c *Client) resetAll(s *Server, discard bool) {
 		}
 	}
 	c.relay.Own, s.own = own, left
-	if discard {
-		s.relay.Kept = false // nothing is left that only a connection holds
-		c.relay.Session.Shares = c.shares()
-	}
 }
 
 // answered takes the server's answer about the values of parameters.

@@ -19,6 +19,12 @@ type pending struct {
 	awaits  bool   // an effect is bound and not executed yet
 	portal  string // to which
 
+	// Of DISCARD ALL, as what only a connection can hold is gone behind it.
+	discards   int  // sent
+	discarding int  // succeeded, in a transaction that may not have ended
+	discarded  int  // succeeded
+	remade     bool // something of that kind was sent behind the last
+
 	listenings listenings
 }
 
@@ -61,6 +67,10 @@ func (p *pending) failed() {
 // one has been rolled back to a savepoint.
 func (p *pending) ready(status byte, more bool) {
 	p.listenings.ready(status)
+	if status == StatusIdle && !p.broken {
+		p.discarded += p.discarding
+	}
+	p.discarding = 0
 	switch {
 	case p.broken && status == StatusIdle:
 		p.broken = false
@@ -88,6 +98,8 @@ func (p *pending) completed(frame []byte) {
 	case "ROLLBACK":
 		p.ends++
 		p.undone = true
+	case "DISCARD ALL":
+		p.discarding++
 	default:
 		if size, complete := protocol.Whole(frame); !complete && size > 0 {
 			p.unsure = true // its tag is cut
@@ -108,6 +120,7 @@ func (n *SessionState) Resolve() Outcome {
 	n.pending = nil
 	out := Outcome{Listened: n.listened(p), AskAll: p.effects&(protocol.Opaque|protocol.Unreadable) != 0}
 	out.Leftovers = p.effects&n.leftovers() != 0
+	out.Discarded = p.discards > 0 && p.discarded == p.discards && !p.remade
 	p.unsure = p.unsure || p.awaits || p.ends > 1
 	if p.ends == 1 && p.undone && !p.unsure {
 		return out

@@ -72,6 +72,8 @@ type Outcome struct {
 	AskAll bool
 	// Leftovers: the server has something that no other client may find.
 	Leftovers bool
+	// Discarded: DISCARD ALL has succeeded, and behind it nothing was made that only a connection can hold. That is known where Ask is too.
+	Discarded bool
 	Listened
 }
 
@@ -320,6 +322,11 @@ func (n *SessionState) note(e effect, s *Server) *pending {
 	}
 	p := n.pending
 	p.effects |= e.effects
+	if e.effects&protocol.DiscardsAll != 0 {
+		p.discards, p.remade = p.discards+1, false
+	} else if e.effects&leftovers != 0 {
+		p.remade = true
+	}
 	// What is bound already may run behind this; and behind a transaction that has ended, all that is noted is not of one.
 	p.unsure = p.unsure || p.awaits || p.ends > 0
 	n.sendsListenings(&e, s)
