@@ -245,7 +245,7 @@ func (a *author) named(b *batch) {
 		{"commit", nil},
 		{"rollback", nil},
 		{"set role leak_other", nil},
-		{`select '\'`, nil},
+		{"select 'without a backslash'", nil}, // with one it is refused when standard_conforming_strings has changed since: docs/POOLING.md
 	}
 	for range 1 + a.IntN(3) {
 		i := a.IntN(len(statements))
