@@ -282,8 +282,11 @@ func (e *effect) or(other *effect) *effect {
 			both.listenings = append(both.listenings, l)
 		}
 	}
-	if len(both.changes) > alternativesMax || len(both.listenings) > alternativesMax {
-		both.effects |= unreadable.effects
+	if len(both.changes) > alternativesMax { // the server is cleaned all the same
+		both.changes, both.effects = both.changes[:alternativesMax], both.effects|unreadable.effects
+	}
+	if len(both.listenings) > alternativesMax {
+		both.listenings, both.unnamed = both.listenings[:alternativesMax], true
 	}
 	return both
 }

@@ -316,3 +316,20 @@ func TestNamesInDoubt(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesInDoubtAreBounded: a client that goes on preparing other texts under a name, in batches that fail, takes no more and more memory.
+func TestNamesInDoubtAreBounded(t *testing.T) {
+	n := &SessionState{}
+	for i := range 10 * alternativesMax {
+		text := strconv.Itoa(i)
+		n.remember([]byte("s"), &effect{
+			effects: protocol.Assigns | protocol.Listens, changes: []boundChange{{Change: Change{Name: text}}}, listenings: []Listening{{Channel: text}},
+		}, false)
+		n.batch, n.erred = n.batch+1, true
+		n.settleNames()
+	}
+	e := n.means([]byte("s"))
+	if len(e.changes) > alternativesMax || len(e.listenings) > alternativesMax || e.effects&protocol.Unreadable == 0 || !e.unnamed {
+		t.Errorf("%d changes, %d listenings, unnamed %t", len(e.changes), len(e.listenings), e.unnamed)
+	}
+}
