@@ -10,7 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // world drives a Set as the proxy does, at random, and keeps a model of its own beside it.
@@ -498,12 +498,12 @@ func TestSameParameters(t *testing.T) {
 	p.Checkout(&Waiter{}, 0)
 	b := p.set.Actions()[0].Server
 	p.Dialed(b, 0, 0)
-	one := protocol.Session{Own: protocol.Settings{}.With("app.tenant_id", "1")}
-	two := protocol.Session{Own: protocol.Settings{}.With("app.tenant_id", "2")}
+	one := sqltext.Session{Own: sqltext.Settings{}.With("app.tenant_id", "1")}
+	two := sqltext.Session{Own: sqltext.Settings{}.With("app.tenant_id", "2")}
 	a.Session, b.Session = one, two
 	p.Checkin(a, clean, 0)
 	p.Checkin(b, clean, 0)
-	for want, server := range map[protocol.Session]*Server{one: a, two: b, {}: nil} {
+	for want, server := range map[sqltext.Session]*Server{one: a, two: b, {}: nil} {
 		last := p.states[ServerIdle].first
 		s := p.Checkout(&Waiter{Session: want}, 0)
 		if server == nil {

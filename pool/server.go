@@ -3,7 +3,7 @@ package pool
 import (
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // Server is the pool's record of one connection to PostgreSQL.
@@ -11,7 +11,7 @@ type Server struct {
 	Owner any // the owner's own record
 	Loop  int // index of the loop that owns the socket
 	// Session is what its parameters are, as far as the owner knows: who wants the same is served by it first.
-	Session protocol.Session
+	Session sqltext.Session
 	// Dedicated is that of the waiter it is opened for; nil: it serves whoever comes. Immutable.
 	Dedicated any
 

@@ -3,7 +3,7 @@ package pool
 import (
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // Waiter is somebody who needs a server. The zero value with an Owner and a Loop is ready for Checkout.
@@ -11,7 +11,7 @@ type Waiter struct {
 	Owner      any
 	Loop       int // the loop it lives on
 	EnqueuedAt time.Duration
-	Session    protocol.Session // what it wants the server's parameters to be; any server will do
+	Session    sqltext.Session // what it wants the server's parameters to be; any server will do
 	// Dedicated, if not nil, asks for a server of its own, which the owner opens with this; see dedicated.go.
 	Dedicated any
 

@@ -1,11 +1,11 @@
-// Package protocol owns the wire format of PostgreSQL's protocol 3: it finds messages in a byte stream, reads startup packets, builds
-// the few messages that the pooler itself originates, and tells what the text of a statement does to a session. It must not know sockets, pools, clients or servers as connections, nor what a
-// message means for a link (proxy/relay decides that).
+// Package protocol owns the wire format of PostgreSQL's protocol 3: it finds messages in a byte stream, reads startup packets, and builds
+// the few messages that the pooler itself originates. It must not know sockets, pools, or clients and servers as connections. It does not
+// decide what a message means for a link: proxy/relay does. It does not read SQL: sqltext does.
 //
-// Everything here works on bytes and may be called from any goroutine; nothing keeps what it is given unless its doc says so. Facts are
-// from the PostgreSQL manual, chapter 54 (Frontend/Backend Protocol), cited as "manual 54.x".
+// Everything here works on bytes and may be called from any goroutine. Nothing keeps the bytes that it is given unless its doc says so.
+// Facts are from the PostgreSQL manual, chapter 54 (Frontend/Backend Protocol), cited as "manual 54.x".
 //
-// Read scanner.go first: it is on the way of every byte. lexer.go begins another subject, SQL text; effects.go is what it tells.
+// Read scanner.go first: every byte passes through it.
 package protocol
 
 // Messages of clients (manual 54.7).

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // Who uses the wrong port is told by application_name, the only name that applications give themselves. It is a text of the client's
@@ -223,10 +223,10 @@ func (a *applicationCounts) holds(s *Server, now time.Duration) {
 
 // forces counts a statement, at the start of b, that makes what only a connection can hold. The first of each kind is kept as a sample,
 // without its constants.
-func (a *application) forces(kind relay.StateKind, b []byte, d protocol.Dialect) {
+func (a *application) forces(kind relay.StateKind, b []byte, d sqltext.Dialect) {
 	a.forced[kind]++
 	if a.samples[kind] == "" && !a.key.others {
-		a.samples[kind] = string(protocol.AppendSample(nil, relay.StatementText(b), d, kind.Effects()))
+		a.samples[kind] = string(sqltext.AppendSample(nil, relay.StatementText(b), d, kind.Effects()))
 	}
 }
 

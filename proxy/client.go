@@ -9,6 +9,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // Client is a client after its login. An idle one owns this struct, its socket and nothing else: no goroutine, no buffer.
@@ -22,10 +23,10 @@ type Client struct {
 	counters *poolCounters // of worker and pool
 	// application is of worker, pool and the application_name it has now.
 	application *application
-	server      *Server           // linked; nil otherwise
-	waiter      *pool.Waiter      // queued for a server; nil otherwise
-	settings    protocol.Settings // of the parameters that servers report
-	listens     *listens          // nil: it does not
+	server      *Server          // linked; nil otherwise
+	waiter      *pool.Waiter     // queued for a server; nil otherwise
+	settings    sqltext.Settings // of the parameters that servers report
+	listens     *listens         // nil: it does not
 
 	next, prev *Client // worker.clients
 	info       *clientInfo
@@ -46,7 +47,7 @@ type clientInfo struct {
 	tls         string         // version; "" on a plain connection
 	application string
 	// base is what its session began with: RESET goes back to it. On a transaction port with isolation = "off", Own is accepted and unused.
-	base  protocol.Session
+	base  sqltext.Session
 	since time.Time
 	// restores: on a session port, what RESET takes of base is set anew.
 	restores bool
@@ -57,7 +58,7 @@ type clientInfo struct {
 }
 
 // newClient is a client that has just logged in.
-func newClient(sp *serverPool, base protocol.Session) *Client {
+func newClient(sp *serverPool, base sqltext.Session) *Client {
 	c := &Client{relay: relay.NewClient(sp.limits.Load().statementsMax > 0), pool: sp, isolation: sp.limits.Load().isolation, info: &clientInfo{base: base}}
 	if sp.mode == relay.Session {
 		c.info.restores = c.isolation != isolationOff

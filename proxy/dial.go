@@ -23,6 +23,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // DialTarget says where a new server is to be opened, and as whom.
@@ -129,7 +130,7 @@ func (w *worker) dialed(s *Server, d Dialed) {
 	}
 	var out pool.Outcome
 	w.pools(func() {
-		s.ps.Session = protocol.Session{Reported: s.settings}
+		s.ps.Session = sqltext.Session{Reported: s.settings}
 		out = s.ps.Pool().Dialed(s.ps, w.index, w.loop.Now())
 		s.moved(s.ps.Pool())
 	})

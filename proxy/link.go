@@ -7,13 +7,14 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // checkout takes a server for a client and links them. It reports false when the client has to wait: reads stop, what it has sent is
 // kept, and the grant resumes it.
 func (w *worker) checkout(c *Client) bool {
 	wt := w.newWaiter(c)
-	wt.Session = protocol.Session{Reported: c.settings, Own: c.relay.Own}
+	wt.Session = sqltext.Session{Reported: c.settings, Own: c.relay.Own}
 	var ps *pool.Server
 	w.pools(func() {
 		ps = c.pool.pool.Checkout(wt, w.loop.Now())
@@ -138,7 +139,7 @@ func (w *worker) link(c *Client, s *Server) {
 	s.parting, s.rolledBack, s.drained = nil, false, 0
 	c.conn.SetReadMax(0)
 	w.watch()
-	c.relay.Session.Begun = c.info.base != (protocol.Session{Reported: s.base})
+	c.relay.Session.Begun = c.info.base != (sqltext.Session{Reported: s.base})
 	c.relay.Session.Restores = c.info.restores && c.relay.Session.Begun && s.replication == nil
 	s.relay.Watch(&c.relay, &w.lexer)
 	reset := c.resets(s)
@@ -251,7 +252,7 @@ func (w *worker) checkin(s *Server) {
 	s.deadline = 0
 	var out pool.Outcome
 	w.pools(func() {
-		s.ps.Session = protocol.Session{Reported: s.settings, Own: s.own}
+		s.ps.Session = sqltext.Session{Reported: s.settings, Own: s.own}
 		out = s.ps.Pool().Checkin(s.ps, facts, w.loop.Now())
 		s.moved(s.ps.Pool()) // it may have been traded for one that is promoted
 	})
@@ -274,7 +275,7 @@ func (w *worker) follow(s *Server, out pool.Outcome) {
 // cleanServer sends server_reset_query. rest checks the server in when it is through.
 func (w *worker) cleanServer(s *Server) {
 	sql := s.resetQuery()
-	s.dirty, s.foreign, s.own, s.lastID = false, false, protocol.Settings{}, 0
+	s.dirty, s.foreign, s.own, s.lastID = false, false, sqltext.Settings{}, 0
 	s.deadline = w.loop.Now() + checkMax
 	w.watch()
 	s.inject(sql)

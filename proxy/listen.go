@@ -6,6 +6,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // A client of a transaction pool that listens. Its LISTEN runs on the server that it is linked to, where PostgreSQL judges it; when it has
@@ -48,7 +49,7 @@ const (
 func (c *Client) shares() bool { return c.relay.Session.Tracked && c.pool.mode != relay.Session }
 
 // inUTF8 reports that the client speaks UTF-8, as its database does: then the names of its channels are what they seem.
-func (c *Client) inUTF8(settings protocol.Settings) bool {
+func (c *Client) inUTF8(settings sqltext.Settings) bool {
 	encoding, _ := settings.Get("client_encoding")
 	return encoding == "UTF8" && c.relay.Session.Shares && c.pool.welcome.reported()["server_encoding"] == encoding
 }
@@ -262,7 +263,7 @@ func (l *listens) release(c *Client) {
 func (w *worker) askListens(c *Client, s *Server) {
 	l := c.listens
 	l.asked, l.doubtful = l.doubtful, nil
-	w.sql = protocol.AppendListensQuestion(w.sql[:0], l.asked)
+	w.sql = sqltext.AppendListensQuestion(w.sql[:0], l.asked)
 	s.relay.Ask()
 	s.sendQuery(string(w.sql))
 	c.held = true

@@ -12,6 +12,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // newestMinor is the newest minor version of protocol 3 spoken here.
@@ -296,7 +297,7 @@ func (l *listener) respond(ctx context.Context, e *auth.Exchange, messageType by
 // the server is there that is opened for it.
 func (l *listener) prepare(ctx context.Context, c *caller, sp *serverPool, startup *protocol.Startup, r *replication) (*Client, error) {
 	if r != nil {
-		return l.newClient(c, sp, startup, protocol.Session{}, r)
+		return l.newClient(c, sp, startup, sqltext.Session{}, r)
 	}
 	server, err := l.proxy.parametersFor(ctx, sp)
 	if err != nil {
@@ -316,7 +317,7 @@ func (l *listener) prepare(ctx context.Context, c *caller, sp *serverPool, start
 }
 
 // newClient makes a client and gives it its cancel key, unless it wants replication.
-func (l *listener) newClient(c *caller, sp *serverPool, startup *protocol.Startup, base protocol.Session, r *replication) (*Client, error) {
+func (l *listener) newClient(c *caller, sp *serverPool, startup *protocol.Startup, base sqltext.Session, r *replication) (*Client, error) {
 	client := newClient(sp, base)
 	client.info.replication = r
 	client.info.address, client.info.tls = addressOf(c.socket), tlsVersion(c.socket)

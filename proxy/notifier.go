@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
-	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // LISTEN on a transaction port. One server of a pool, the shared connection, listens to all channels that clients of the pool listen to,
@@ -215,9 +215,9 @@ func (n *notifier) speak() {
 		wanted := slices.Contains(ch.on, true)
 		switch {
 		case wanted && !ch.heard:
-			sql = protocol.AppendListen(sql, name)
+			sql = sqltext.AppendListen(sql, name)
 		case !wanted && ch.heard:
-			sql = protocol.AppendUnlisten(sql, name)
+			sql = sqltext.AppendUnlisten(sql, name)
 		}
 		ch.heard = wanted
 		n.changes(name, ch)
@@ -336,7 +336,7 @@ func (n *notifier) take(s *Server, has []string) {
 // speakIn sets the encoding in which the shared connection hears.
 func (n *notifier) speakIn(encoding string) {
 	n.encoding = encoding
-	n.query(string(protocol.AppendSettingsDiff(nil, protocol.Settings{}.With("client_encoding", encoding), protocol.Settings{})))
+	n.query(string(sqltext.AppendSettingsDiff(nil, sqltext.Settings{}.With("client_encoding", encoding), sqltext.Settings{})))
 }
 
 // keep: the client that was to give its server could not.

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // fixed are the parameters that a server reports and nobody can SET, by folded name (PostgreSQL manual, 54.2.7 and 20.15).
@@ -16,14 +17,14 @@ var fixed = map[string]bool{
 func tracked(name string) bool { return !fixed[strings.ToLower(name)] }
 
 // settingsOf are the tracked ones among the parameters of a server.
-func settingsOf(parameters map[string]string) protocol.Settings {
+func settingsOf(parameters map[string]string) sqltext.Settings {
 	values := make(map[string]string, len(parameters))
 	for name, value := range parameters {
 		if tracked(name) {
 			values[name] = value
 		}
 	}
-	return protocol.MakeSettings(values)
+	return sqltext.MakeSettings(values)
 }
 
 // reportedName is a parameter's name as the server spells it: DateStyle, not datestyle.
@@ -44,7 +45,7 @@ var connectionParameters = map[string]bool{"user": true, "database": true, "repl
 
 // startupSettings is what a client's session begins with: Reported are the server's settings with the client's in their place; Own are
 // those that no server reports.
-func startupSettings(startup *protocol.Startup, server protocol.Settings) (base protocol.Session, err error) {
+func startupSettings(startup *protocol.Startup, server sqltext.Settings) (base sqltext.Session, err error) {
 	asked := make([]protocol.Param, 0, len(startup.Params))
 	if options := startup.Get("options"); options != "" {
 		if asked, err = protocol.ParseOptions(options); err != nil {
@@ -65,13 +66,13 @@ func startupSettings(startup *protocol.Startup, server protocol.Settings) (base 
 			others = append(others, p)
 		}
 	}
-	return protocol.Session{Reported: server.WithAll(known...), Own: protocol.Settings{}.WithAll(others...)}, nil
+	return sqltext.Session{Reported: server.WithAll(known...), Own: sqltext.Settings{}.WithAll(others...)}, nil
 }
 
 // canonical is a value as the server will report it, where that is known, so that equal settings look equal.
 func canonical(name, value string) string {
 	if name == "client_encoding" {
-		return protocol.CanonicalEncoding(value)
+		return sqltext.CanonicalEncoding(value)
 	}
 	return value
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // Replication connections (session listeners only): the server of one is a walsender, opened for that client alone with the parameters of
@@ -55,7 +56,7 @@ func (w *worker) linkReplication(c *Client, s *Server) {
 		c.close(closeServerLogin, protocol.ErrServerLost().WithDetail(err.Error()))
 		return
 	}
-	greeting := (&parameters{reported: s.reported}).greet(protocol.Settings{})
+	greeting := (&parameters{reported: s.reported}).greet(sqltext.Settings{})
 	greeting = append(protocol.AppendBackendKeyData(greeting, c.info.key), readyIdle...)
 	s.reported = nil
 	c.conn.Send(greeting)

@@ -3,6 +3,7 @@ package proxy
 import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // RESET goes back to what the client's session began with, its startup parameters, as on a direct connection. Between transactions of a client
@@ -32,7 +33,7 @@ func (w *worker) restore(c *Client, s *Server) {
 	}
 	changes, sure := news()
 	taken := c.taken(s, changes, sure)
-	if taken == (protocol.Settings{}) {
+	if taken == (sqltext.Settings{}) {
 		return
 	}
 	outside := s.relay.TxStatus == relay.StatusIdle
@@ -41,9 +42,9 @@ func (w *worker) restore(c *Client, s *Server) {
 		sql = append(sql, "BEGIN;"...)
 	}
 	if sure {
-		sql = protocol.AppendSettingsDiff(sql, taken, protocol.Settings{})
+		sql = sqltext.AppendSettingsDiff(sql, taken, sqltext.Settings{})
 	} else {
-		sql = protocol.AppendRestore(sql, taken)
+		sql = sqltext.AppendRestore(sql, taken)
 	}
 	if outside {
 		sql = append(sql, "COMMIT"...)
@@ -55,7 +56,7 @@ func (w *worker) restore(c *Client, s *Server) {
 
 // taken are the parameters that the session began with and that changes have reset to what the server began with. Those that may have been
 // set again behind that are among them unless it is sure.
-func (c *Client) taken(s *Server, changes []relay.Change, sure bool) protocol.Settings {
+func (c *Client) taken(s *Server, changes []relay.Change, sure bool) sqltext.Settings {
 	var all []protocol.Param
 	look := func(name, begun string) {
 		for i, change := range changes {
@@ -71,7 +72,7 @@ func (c *Client) taken(s *Server, changes []relay.Change, sure bool) protocol.Se
 		}
 	})
 	c.info.base.Own.Each(look)
-	return protocol.Settings{}.WithAll(all...)
+	return sqltext.Settings{}.WithAll(all...)
 }
 
 // resetsTo reports that a change resets a parameter. RESET ALL leaves alone who the session acts as.

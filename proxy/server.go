@@ -8,6 +8,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // Server is a connection to PostgreSQL, from its login until its last byte. The pool's record of it is ps; the two live and die
@@ -22,12 +23,12 @@ type Server struct {
 	client *Client // linked; nil otherwise
 	ps     *pool.Server
 
-	settings protocol.Settings // as reported by it
-	own      protocol.Settings // what it has of others; for a session's server only what it began with
-	base     protocol.Settings // as reported at its login: what RESET goes back to
-	listens  bool              // UNLISTEN is due before anybody else gets it
-	notifier *notifier         // of which it is the shared connection; nil otherwise
-	asked    []string          // the parameters whose values it has been asked for
+	settings sqltext.Settings // as reported by it
+	own      sqltext.Settings // what it has of others; for a session's server only what it began with
+	base     sqltext.Settings // as reported at its login: what RESET goes back to
+	listens  bool             // UNLISTEN is due before anybody else gets it
+	notifier *notifier        // of which it is the shared connection; nil otherwise
+	asked    []string         // the parameters whose values it has been asked for
 	// resetPerhaps are the changes that made it necessary to ask.
 	resetPerhaps []relay.Change
 	lastID       uint32 // of the client that had it last

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // isolation is a listener's setting of that name: what of a session goes with its client from server to server.
@@ -31,13 +32,13 @@ func parseIsolation(word string) isolation {
 }
 
 // setSettings changes what the client has of the parameters that servers report.
-func (c *Client) setSettings(settings protocol.Settings) {
+func (c *Client) setSettings(settings sqltext.Settings) {
 	c.settings, c.relay.Settings = settings, settings
 	c.relay.Session.UTF8 = c.inUTF8(settings)
 	conforming, _ := settings.Get("standard_conforming_strings")
 	encoding, _ := settings.Get("client_encoding")
-	c.relay.Session.Dialect = protocol.Dialect{
-		BackslashEscapes: conforming == "off", TrailingQuotes: protocol.HasTrailingQuotes(encoding),
+	c.relay.Session.Dialect = sqltext.Dialect{
+		BackslashEscapes: conforming == "off", TrailingQuotes: sqltext.HasTrailingQuotes(encoding),
 	}
 	if c.application != nil {
 		c.renamed()
@@ -60,13 +61,13 @@ func (c *Client) resets(s *Server) bool {
 // applySettings makes the server's settings those of the client, by statements pipelined ahead of the client's first. Between equal
 // settings it sends nothing. reset cleans the server first.
 func (w *worker) applySettings(c *Client, s *Server, reset bool) {
-	have := protocol.Session{Reported: s.settings, Own: s.own}
+	have := sqltext.Session{Reported: s.settings, Own: s.own}
 	if reset {
 		s.relay.InjectDiscard()
 		s.sendQuery("DISCARD ALL")
-		have = protocol.Session{Reported: s.base}
+		have = sqltext.Session{Reported: s.base}
 	}
-	w.sql = protocol.AppendSessionDiff(w.sql[:0], protocol.Session{Reported: c.settings, Own: c.relay.Own}, have)
+	w.sql = sqltext.AppendSessionDiff(w.sql[:0], sqltext.Session{Reported: c.settings, Own: c.relay.Own}, have)
 	s.own = c.relay.Own
 	if len(w.sql) > 0 {
 		s.inject(string(w.sql))
@@ -89,7 +90,7 @@ func (s *Server) applied() {
 }
 
 // tell changes what the client has of the reported parameters, and lets it know.
-func (c *Client) tell(settings protocol.Settings) {
+func (c *Client) tell(settings sqltext.Settings) {
 	if settings == c.settings {
 		return
 	}
@@ -133,7 +134,7 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	}
 	s.asked, s.resetPerhaps = names, out.Changes
 	maybe := slices.ContainsFunc(out.Changes, func(change relay.Change) bool { return change.Maybe })
-	w.sql = protocol.AppendQuestion(w.sql[:0], names, maybe || out.Ask || out.AskAll)
+	w.sql = sqltext.AppendQuestion(w.sql[:0], names, maybe || out.Ask || out.AskAll)
 	s.relay.Ask()
 	s.sendQuery(string(w.sql))
 	c.held = true // what it sends next runs with what it has then
@@ -243,7 +244,7 @@ const unknownValue = "\x01unknown"
 
 // resetAll follows RESET ALL or DISCARD ALL. For the client, the session begins anew with its startup parameters.
 func (c *Client) resetAll(s *Server, discard bool) {
-	own, left := c.info.base.Own, protocol.Settings{}
+	own, left := c.info.base.Own, sqltext.Settings{}
 	own.Each(func(name, _ string) { left = left.With(name, unknownValue) })
 	for _, name := range [...]string{"role", "session_authorization"} {
 		if value, ok := s.own.Get(name); ok && !discard {

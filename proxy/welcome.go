@@ -10,6 +10,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // welcome is what a client of a pool is told after its login: the parameters of a real server of that pool.
@@ -22,10 +23,10 @@ type welcome struct {
 type parameters struct {
 	// immutable
 	reported map[string]string
-	settings protocol.Settings // those that are tracked
+	settings sqltext.Settings // those that are tracked
 
 	mu        sync.Mutex
-	greetings map[protocol.Settings][]byte // made so far, by the client's settings
+	greetings map[sqltext.Settings][]byte // made so far, by the client's settings
 }
 
 // greetingsMax bounds them: applications log in with the same few settings again and again.
@@ -35,7 +36,7 @@ func (w *welcome) learn(reported map[string]string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.known == nil || !maps.Equal(w.known.reported, reported) {
-		w.known = &parameters{reported: reported, settings: settingsOf(reported), greetings: make(map[protocol.Settings][]byte)}
+		w.known = &parameters{reported: reported, settings: settingsOf(reported), greetings: make(map[sqltext.Settings][]byte)}
 	}
 }
 
@@ -61,7 +62,7 @@ func (w *welcome) reported() map[string]string {
 }
 
 // greeting is the ParameterStatus messages for a client with settings of its own. Not to be changed.
-func (p *parameters) greeting(own protocol.Settings) []byte {
+func (p *parameters) greeting(own sqltext.Settings) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	made := p.greetings[own]
@@ -75,7 +76,7 @@ func (p *parameters) greeting(own protocol.Settings) []byte {
 	return made
 }
 
-func (p *parameters) greet(own protocol.Settings) (messages []byte) {
+func (p *parameters) greet(own sqltext.Settings) (messages []byte) {
 	shown := maps.Clone(p.reported)
 	own.Each(func(name, value string) { shown[reportedName(p.reported, name)] = value })
 	for _, name := range slices.Sorted(maps.Keys(shown)) {

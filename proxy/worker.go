@@ -5,8 +5,8 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
-	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // worker is one event loop with the clients and servers it owns. All its methods run on its loop, except where said otherwise.
@@ -29,7 +29,7 @@ type worker struct {
 	draining     bool
 	scratch      []byte
 	sql          []byte
-	lexer        protocol.Lexer
+	lexer        sqltext.Lexer
 	desk         relay.Desk
 	audiences    map[*serverPool]*audience
 	notifiers    []*notifier   // of the first loop only

@@ -88,7 +88,7 @@ var planted = []struct {
 		{"proxy/server.go", "case c.held && s.relay.Asking():", "case c.held && s.relay.Asking() && c.torn:"},
 	}},
 	{"a session loses its startup parameters by RESET", []edit{
-		{"proxy/restore.go", "if taken == (protocol.Settings{}) {", "if taken == (protocol.Settings{}) || c.relay.Session.Restores {"},
+		{"proxy/restore.go", "if taken == (sqltext.Settings{}) {", "if taken == (sqltext.Settings{}) || c.relay.Session.Restores {"},
 	}},
 	{"what is pipelined behind RESET does not wait", []edit{
 		{"proxy/relay/session.go", "if !n.Begun || n.pending == nil ||", "if n.Restores || !n.Begun || n.pending == nil ||"},

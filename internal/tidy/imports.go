@@ -11,12 +11,13 @@ import (
 var edges = map[string][]string{
 	"cmd/hybridbouncer": {"admin", "proxy", "config", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
 	"admin":             {"proxy", "config"},
-	"proxy":             {"proxy/relay", "prepared", "pool", "auth", "eventloop", "protocol", "config"},
-	"proxy/relay":       {"prepared", "protocol"},
+	"proxy":             {"proxy/relay", "prepared", "pool", "auth", "eventloop", "sqltext", "protocol", "config"},
+	"proxy/relay":       {"prepared", "sqltext", "protocol"},
 	"prepared":          {},
-	"pool":              {"protocol"},
+	"pool":              {"sqltext"},
 	"auth":              {"protocol"},
 	"config":            {},
+	"sqltext":           {"protocol"},
 	"protocol":          {},
 	"eventloop":         {},
 	"bench":             {"*"},

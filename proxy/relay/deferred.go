@@ -1,6 +1,9 @@
 package relay
 
-import "github.com/hybridbouncer/hybridbouncer/protocol"
+import (
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
+)
 
 // A BEGIN that comes alone is answered without a server (defer_begin): a client that begins a transaction and then thinks holds none. The
 // BEGIN goes ahead of the next message that needs a server, by Server.Begin. What ends the transaction before there was one needs none
@@ -11,7 +14,7 @@ import "github.com/hybridbouncer/hybridbouncer/protocol"
 
 // deferral is a transaction that has begun for the client, and for no server yet.
 type deferral struct {
-	begin protocol.Begin // 0: none
+	begin sqltext.Begin // 0: none
 	// failed: the client has been told an error in it, because there was no server to be had.
 	failed bool
 }
@@ -52,7 +55,7 @@ func (c *Client) TxStatus() byte {
 // deferring judges a Query of a client that has no server. judged is false when it needs one.
 func (c *Client) deferring(b []byte) (step Step, judged bool) {
 	size, complete := protocol.Whole(b)
-	if size > headerBytes+protocol.TransactionTextMax || size < headerBytes {
+	if size > headerBytes+sqltext.TransactionTextMax || size < headerBytes {
 		return Step{}, false
 	}
 	if !complete {
@@ -61,7 +64,7 @@ func (c *Client) deferring(b []byte) (step Step, judged bool) {
 	text, was := b[headerBytes:size], c.deferred
 	step = Step{Verdict: Answer}
 	if was.begin == 0 {
-		begin, starts, ok := protocol.ParseBegin(text)
+		begin, starts, ok := sqltext.ParseBegin(text)
 		if !ok {
 			return Step{}, false
 		}
@@ -69,7 +72,7 @@ func (c *Client) deferring(b []byte) (step Step, judged bool) {
 			step.Tag = TagStart
 		}
 	} else {
-		commits, ok := protocol.ParseEnd(text)
+		commits, ok := sqltext.ParseEnd(text)
 		if !ok {
 			return Step{}, false
 		}

@@ -4,16 +4,17 @@ import (
 	"bytes"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // holding are the effects that only a connection can hold, and that a client counts on beyond its transaction.
-const holding = protocol.Prepares | protocol.HoldsCursor | protocol.MakesTemp | protocol.LocksAdvisory | protocol.HoldsOther |
-	protocol.Listens | protocol.Loads
+const holding = sqltext.Prepares | sqltext.HoldsCursor | sqltext.MakesTemp | sqltext.LocksAdvisory | sqltext.HoldsOther |
+	sqltext.Listens | sqltext.Loads
 
 // holding are those that this client needs a server of its own for.
-func (n *SessionState) holding() protocol.Effects {
+func (n *SessionState) holding() sqltext.Effects {
 	if n.Shares {
-		return holding &^ protocol.Listens
+		return holding &^ sqltext.Listens
 	}
 	return holding
 }
@@ -57,6 +58,6 @@ func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
 }
 
 // refusesAll reports that the server is in a failed transaction which a text with these effects does not end: it makes nothing.
-func (s *Server) refusesAll(e protocol.Effects) bool {
+func (s *Server) refusesAll(e sqltext.Effects) bool {
 	return s.TxStatus == StatusFailed && s.owed.n == 0 && e&ends == 0
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
-	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // TestStatementsLeft: what is remembered of the statements that stay with the server is bounded, ends with what may be another server's, and costs
@@ -16,7 +16,7 @@ func TestStatementsLeft(t *testing.T) {
 	link := func(restores bool) (*Client, *Server) {
 		client, server := NewClient(false), NewServer()
 		client.Session.Tracked, client.Session.Restores = !restores, restores
-		server.Watch(&client, new(protocol.Lexer))
+		server.Watch(&client, new(sqltext.Lexer))
 		server.Link(&client, &Tally{}, &Desk{}, 0)
 		return &client, &server
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // LISTEN where a shared connection listens for the clients of many servers: which channels a client listens to, PostgreSQL decides. The
@@ -75,39 +76,39 @@ func (n *SessionState) listened(p *pending) Listened {
 	return Listened{
 		Listenings: p.listenings.committed, Doubtful: p.listenings.doubtful,
 		Unnamed: p.listenings.unnamed && (!p.undone || p.ends != 1 || p.unsure),
-		Listens: n.Shares && p.effects&protocol.Listens != 0,
+		Listens: n.Shares && p.effects&sqltext.Listens != 0,
 	}
 }
 
 // leftovers are the effects for which a server has to be cleaned. To what it listens is seen to apart where that is shared.
-func (n *SessionState) leftovers() protocol.Effects {
+func (n *SessionState) leftovers() sqltext.Effects {
 	if n.Shares {
-		return leftovers &^ protocol.Listens
+		return leftovers &^ sqltext.Listens
 	}
 	return leftovers
 }
 
 // listeningsOf copies what a Lexer has found. unnamed: a name could not be read.
-func (n *SessionState) listeningsOf(l *protocol.Lexer, e protocol.Effects) (all []Listening, unnamed bool) {
+func (n *SessionState) listeningsOf(l *sqltext.Lexer, e sqltext.Effects) (all []Listening, unnamed bool) {
 	for i := range l.Listenings() {
 		found := l.Listening(i)
 		if unnamed = unnamed || !found.Exact || !found.ASCII && !n.UTF8; !unnamed {
 			all = append(all, Listening{Channel: string(found.Channel), Stops: found.Stops})
 		}
 	}
-	return all, unnamed || e&protocol.Listens != 0 && e&protocol.Unreadable != 0
+	return all, unnamed || e&sqltext.Listens != 0 && e&sqltext.Unreadable != 0
 }
 
 // sharesText judges the text of a Query, or of a Parse, that the lexer has read: whether the shared connection has to hear of it first. A
 // LISTEN in a Parse runs at its Execute, see sharesBind.
-func (n *SessionState) sharesText(l *protocol.Lexer, e protocol.Effects, parse bool) bool {
+func (n *SessionState) sharesText(l *sqltext.Lexer, e sqltext.Effects, parse bool) bool {
 	switch {
 	case !n.Shares || n.Cleared:
 		return false
-	case e&protocol.Listens != 0 && !parse:
+	case e&sqltext.Listens != 0 && !parse:
 		n.want(n.listeningsOf(l, e))
 		return true
-	case e&protocol.Commits != 0 && n.Reserved:
+	case e&sqltext.Commits != 0 && n.Reserved:
 		n.want(nil, false)
 		return true
 	}
@@ -132,7 +133,7 @@ func (n *SessionState) sharesBind(b []byte, s *Server) (step Step, judged bool) 
 	name, _, _ := bytes.Cut(rest, zero)
 	e := n.means(name)
 	switch {
-	case e == nil || e.effects&protocol.Listens == 0:
+	case e == nil || e.effects&sqltext.Listens == 0:
 		return Step{}, false
 	case promotes:
 		return Step{Verdict: Promote, Kind: StateListen}, !s.refusesAll(e.effects)
@@ -155,12 +156,12 @@ func (n *SessionState) hears() bool {
 }
 
 // minds are the effects that are noted: of a client that listens, some beyond those of everybody.
-func (n *SessionState) minds() protocol.Effects {
+func (n *SessionState) minds() sqltext.Effects {
 	switch {
 	case n.Restores:
 		return resetting
 	case n.hears():
-		return noted | protocol.Unlistens
+		return noted | sqltext.Unlistens
 	}
 	return noted
 }
@@ -189,11 +190,11 @@ func (l *listenings) some() bool {
 
 // sendsListenings notes those of a message that has been sent.
 func (n *SessionState) sendsListenings(e *effect, s *Server) {
-	if e.effects&protocol.Listens == 0 && !n.hears() {
+	if e.effects&sqltext.Listens == 0 && !n.hears() {
 		return
 	}
 	l := &n.pending.listenings
-	l.unnamed = l.unnamed || n.Shares && e.unnamed && e.effects&protocol.Listens != 0
+	l.unnamed = l.unnamed || n.Shares && e.unnamed && e.effects&sqltext.Listens != 0
 	for _, one := range e.listenings {
 		switch {
 		case !s.owesEarlier():
@@ -205,9 +206,9 @@ func (n *SessionState) sendsListenings(e *effect, s *Server) {
 }
 
 // doubts notes what a text says that makes it uncertain what holds in the end.
-func (p *pending) doubts(e protocol.Effects) {
-	p.unsure = p.unsure || e&(protocol.RollsBackTo|protocol.Chains) != 0
-	p.listenings.savepoint = p.listenings.savepoint || e&protocol.RollsBackTo != 0
+func (p *pending) doubts(e sqltext.Effects) {
+	p.unsure = p.unsure || e&(sqltext.RollsBackTo|sqltext.Chains) != 0
+	p.listenings.savepoint = p.listenings.savepoint || e&sqltext.RollsBackTo != 0
 }
 
 // tagged notes that a command has run.

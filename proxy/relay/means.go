@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // What prepared statements do to the session. It is a Bind that says which of them runs, by its name.
@@ -14,28 +15,28 @@ import (
 // under the name may be either of them: taking a SET for a SELECT would leave its value to the next client of the server.
 
 // parsed remembers a statement that has effects.
-func (n *SessionState) parsed(l *protocol.Lexer, name, textAndTypes []byte, s *Server) {
+func (n *SessionState) parsed(l *sqltext.Lexer, name, textAndTypes []byte, s *Server) {
 	e := n.ended(l)
 	if n.leavesStatements(s) {
 		n.leaves(name, s)
 	}
-	minds := n.minds() | protocol.AssignsLocally
+	minds := n.minds() | sqltext.AssignsLocally
 	if n.Shares {
-		minds |= protocol.Unlistens // it may listen when it runs this
+		minds |= sqltext.Unlistens // it may listen when it runs this
 	}
 	if e&minds == 0 || n.Restores && !n.resets(l, e) {
 		n.remember(name, nil, s.startsBatch())
 		return
 	}
 	does := n.effectOf(l, e)
-	n.listens = n.listens || e&protocol.Listens != 0
+	n.listens = n.listens || e&sqltext.Listens != 0
 	types := typesOf(textAndTypes)
 	for i := range does.changes {
 		c := &does.changes[i]
 		c.Exact = c.Exact && types.isText(c.valueParam)
 		if !types.isText(c.nameParam) { // PostgreSQL makes another name of it
 			c.nameParam = 0
-			does.effects |= protocol.Unreadable
+			does.effects |= sqltext.Unreadable
 		}
 	}
 	n.remember(name, &does, s.startsBatch())
@@ -56,7 +57,7 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 	}
 	if !ok || !named {
 		if !whole {
-			n.note(effect{effects: protocol.Unreadable}, s)
+			n.note(effect{effects: sqltext.Unreadable}, s)
 		}
 		return
 	}
@@ -91,7 +92,7 @@ func (n *SessionState) executes(name string, s *Server) {
 	for i := range run.changes {
 		c := &run.changes[i]
 		if c.nameParam > 0 {
-			run.effects |= protocol.Unreadable
+			run.effects |= sqltext.Unreadable
 		}
 		c.Exact = c.Exact && c.valueParam == 0
 	}
@@ -107,7 +108,7 @@ func (c boundChange) bind(frame []byte, run *effect) boundChange {
 	if c.nameParam > 0 {
 		name, _, ok := protocol.BoundParameter(frame, c.nameParam)
 		if !ok || !isPlain(name) {
-			run.effects |= protocol.Unreadable
+			run.effects |= sqltext.Unreadable
 			return c
 		}
 		c.Name = string(bytes.ToLower(name))
@@ -134,7 +135,7 @@ func isPlain(b []byte) bool {
 }
 
 // unreadable is what a statement does of which nothing is known.
-var unreadable = &effect{effects: protocol.Unreadable}
+var unreadable = &effect{effects: sqltext.Unreadable}
 
 // means is what may run under a name; nil: nothing that is noted.
 func (n *SessionState) means(name []byte) *effect {
@@ -221,7 +222,7 @@ func (n *SessionState) leaves(name []byte, s *Server) {
 		n.here[string(significant(name))] = true
 	}
 	if len(name) > 0 {
-		n.note(effect{effects: protocol.Prepares}, s)
+		n.note(effect{effects: sqltext.Prepares}, s)
 	}
 }
 

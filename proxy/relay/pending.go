@@ -4,11 +4,12 @@ import (
 	"bytes"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // pending is what is noted since the last transaction that ended.
 type pending struct {
-	effects protocol.Effects
+	effects sqltext.Effects
 	changes []Change
 	unsure  bool
 	broken  bool   // a statement has failed, and its transaction has not ended yet
@@ -31,7 +32,7 @@ type pending struct {
 // add notes a change. Who the session acts as is asked for: setting one sets the other.
 func (p *pending) add(c Change) {
 	if len(p.changes) >= changesMax {
-		p.effects |= protocol.Unreadable
+		p.effects |= sqltext.Unreadable
 		return
 	}
 	if c.Name == "session_authorization" {
@@ -118,7 +119,7 @@ func (p *pending) ended() {
 func (n *SessionState) Resolve() Outcome {
 	p := n.pending
 	n.pending = nil
-	out := Outcome{Listened: n.listened(p), AskAll: p.effects&(protocol.Opaque|protocol.Unreadable) != 0}
+	out := Outcome{Listened: n.listened(p), AskAll: p.effects&(sqltext.Opaque|sqltext.Unreadable) != 0}
 	out.Leftovers = p.effects&n.leftovers() != 0
 	out.Discarded = p.discards > 0 && p.discarded == p.discards && !p.remade
 	p.unsure = p.unsure || p.awaits || p.ends > 1

@@ -8,7 +8,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 	"github.com/hybridbouncer/hybridbouncer/prepared"
-	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // pairing is a client linked to a server that is played by the test.
@@ -22,7 +22,7 @@ type pairing struct {
 func newPairing(statementsMax int) *pairing {
 	p := &pairing{client: NewClient(true), server: NewServer(), desk: Desk{Table: prepared.NewTable(64 << 20)}}
 	p.client.Session.Tracked = true
-	p.server.Watch(&p.client, new(protocol.Lexer))
+	p.server.Watch(&p.client, new(sqltext.Lexer))
 	p.server.Link(&p.client, &p.tally, &p.desk, statementsMax)
 	return p
 }

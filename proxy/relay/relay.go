@@ -16,6 +16,7 @@ package relay
 import (
 	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // Mode says when a link may be parted. It is the listener's pool_mode.
@@ -70,7 +71,7 @@ type Client struct {
 	own     *statements // nil until its first Parse
 	// Settings are the client's, of the parameters that servers report; Own are others, as far as they differ from what a server begins
 	// with. They decide how its texts are parsed.
-	Settings, Own protocol.Settings
+	Settings, Own sqltext.Settings
 }
 
 // skip says which messages of a refused client are still to be dropped before it is answered ReadyForQuery.
@@ -154,9 +155,9 @@ type Server struct {
 	Kept    bool
 	watched *SessionState // of the client it is linked to; nil: nobody's, or neither Tracked nor Restores
 	// Base is what the server has reported at its login: what RESET goes back to.
-	Base protocol.Settings
+	Base sqltext.Settings
 	// Lexer reads the texts of the linked client. It belongs to the loop, and is never nil while a client is watched.
-	Lexer *protocol.Lexer
+	Lexer *sqltext.Lexer
 
 	// Tally counts what passed. The relay only adds to it; it belongs to the link's pool and is never nil while linked.
 	Tally *Tally
@@ -193,7 +194,7 @@ func NewServer() Server {
 }
 
 // Watch lets a server know whose statements it runs.
-func (s *Server) Watch(c *Client, l *protocol.Lexer) {
+func (s *Server) Watch(c *Client, l *sqltext.Lexer) {
 	s.watched, s.Lexer = nil, l
 	if c.Session.Tracked || c.Session.Restores {
 		c.Session.local = nil

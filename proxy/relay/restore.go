@@ -1,6 +1,9 @@
 package relay
 
-import "github.com/hybridbouncer/hybridbouncer/protocol"
+import (
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
+)
 
 // Where a client has its server to itself, PostgreSQL keeps what it sets. One thing is not as on a direct connection: the startup parameters
 // were SET, on a server that others have had before, and so RESET, RESET ALL and DISCARD ALL go past them, back to what that server began
@@ -11,7 +14,7 @@ import "github.com/hybridbouncer/hybridbouncer/protocol"
 // A text that is too long to be read, or that nobody can read, shows itself by its tags. What is pipelined behind it does not wait.
 
 // resetting are the effects that are noted of a client that Restores. What is set counts only beside what is reset.
-const resetting = protocol.Assigns | protocol.ResetsAll | protocol.DiscardsAll
+const resetting = sqltext.Assigns | sqltext.ResetsAll | sqltext.DiscardsAll
 
 // reads reports that a message is looked at where that is done for resets alone.
 func (n *SessionState) reads(f protocol.Frame) bool {
@@ -58,8 +61,8 @@ func mayReset(text []byte) bool {
 }
 
 // resets reports that a text which the lexer has read resets something, or may set what has been reset.
-func (n *SessionState) resets(l *protocol.Lexer, e protocol.Effects) bool {
-	if e&(protocol.ResetsAll|protocol.DiscardsAll) != 0 || n.pending != nil && e&resetting != 0 {
+func (n *SessionState) resets(l *sqltext.Lexer, e sqltext.Effects) bool {
+	if e&(sqltext.ResetsAll|sqltext.DiscardsAll) != 0 || n.pending != nil && e&resetting != 0 {
 		return true
 	}
 	for i := range l.Assignments() {
@@ -100,7 +103,7 @@ func (n *SessionState) unseen(frame []byte) {
 func (n *SessionState) Restore() (changes []Change, sure bool) {
 	p := n.pending
 	n.pending = nil
-	unsure := p.unsure || p.awaits || p.ends > 1 || p.effects&protocol.Unreadable != 0
+	unsure := p.unsure || p.awaits || p.ends > 1 || p.effects&sqltext.Unreadable != 0
 	if p.ends == 1 && p.undone && !unsure {
 		return nil, true
 	}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // TestMayReset: no text resets anything that is not read.
@@ -34,8 +34,8 @@ func TestMayReset(t *testing.T) {
 			if got := mayReset([]byte(sql)); got != c.reads {
 				t.Errorf("%q: %v", sql, got)
 			}
-			var l protocol.Lexer
-			l.Begin(protocol.Dialect{})
+			var l sqltext.Lexer
+			l.Begin(sqltext.Dialect{})
 			l.Feed([]byte(sql))
 			if (&SessionState{Restores: true}).resets(&l, l.End()) != c.reads {
 				t.Errorf("%q is not judged like that", sql)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // A text means what the settings of the session say while it is parsed: search_path above all. So equal texts are one statement only within a
@@ -30,7 +31,7 @@ func (l *local) doubt() { l.doubtful, l.private = true, "" }
 func (n *SessionState) assignLocally(e effect, s *Server) {
 	for _, c := range e.changes {
 		n.rereads = n.rereads || s.mayReread(c.Change)
-		if n.Restores || !c.local || c.Name != "" && !protocol.DecidesMeaning(c.Name) {
+		if n.Restores || !c.local || c.Name != "" && !sqltext.DecidesMeaning(c.Name) {
 			continue
 		}
 		if n.local == nil {
@@ -106,12 +107,12 @@ func (l *local) completed(frame []byte) {
 }
 
 // reassigned reports that the session's own values, of what decides the meaning of its texts, have been set anew in the transaction.
-func (n *SessionState) reassigned(reported protocol.Settings) bool {
+func (n *SessionState) reassigned(reported sqltext.Settings) bool {
 	if n.pending == nil {
 		return false
 	}
 	for _, c := range n.pending.changes {
-		if _, ok := reported.Get(c.Name); c.Name == "" || protocol.DecidesMeaning(c.Name) && !ok {
+		if _, ok := reported.Get(c.Name); c.Name == "" || sqltext.DecidesMeaning(c.Name) && !ok {
 			return true
 		}
 	}
@@ -120,9 +121,9 @@ func (n *SessionState) reassigned(reported protocol.Settings) bool {
 
 // scope is what decides how a text of the client's is parsed now.
 func (c *Client) scope(table *prepared.Table) prepared.Scope {
-	own, now := c.statements(), protocol.Session{Reported: c.Settings, Own: c.Own}
+	own, now := c.statements(), sqltext.Session{Reported: c.Settings, Own: c.Own}
 	if own.scope == "" || own.scopeOf != now {
-		own.scope, own.scopeOf = prepared.Scope(protocol.AppendMeaning(nil, now)), now
+		own.scope, own.scopeOf = prepared.Scope(sqltext.AppendMeaning(nil, now)), now
 	}
 	n := &c.Session
 	if n.reassigned(c.Settings) && n.local == nil {

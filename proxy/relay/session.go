@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // SessionState is what a client's statements do to its session beyond their transactions, as far as their text tells. It lives with the client.
@@ -18,7 +19,7 @@ type SessionState struct {
 	// Tracked: its texts are looked at.
 	Tracked bool
 	// Dialect is how the server reads its texts.
-	Dialect protocol.Dialect
+	Dialect sqltext.Dialect
 
 	// Promotes: a statement that makes something which only a connection can hold is judged Promote before it is sent.
 	Promotes bool
@@ -33,8 +34,8 @@ type SessionState struct {
 
 	Sharing
 
-	made    protocol.Effects // what is to be told by Made
-	read    bool             // the lexer has read the text of the message that comes next
+	made    sqltext.Effects // what is to be told by Made
+	read    bool            // the lexer has read the text of the message that comes next
 	pending *pending
 	local   *local   // what decides the meaning of its texts until its transaction ends; nil: nothing of its own
 	rereads bool     // Dialect may be another, which the server tells at the next ReadyForQuery, and may be what it was again when the transaction ends
@@ -79,7 +80,7 @@ type Outcome struct {
 
 // effect is what a statement does when it runs.
 type effect struct {
-	effects    protocol.Effects
+	effects    sqltext.Effects
 	changes    []boundChange
 	listenings []Listening
 	unnamed    bool // it listens to a channel whose name is not known
@@ -96,20 +97,20 @@ type boundChange struct {
 }
 
 // leftovers are the effects that stay with a server.
-const leftovers = protocol.Prepares | protocol.HoldsCursor | protocol.MakesTemp | protocol.LocksAdvisory | protocol.HoldsOther |
-	protocol.Listens | protocol.Opaque | protocol.Unreadable
+const leftovers = sqltext.Prepares | sqltext.HoldsCursor | sqltext.MakesTemp | sqltext.LocksAdvisory | sqltext.HoldsOther |
+	sqltext.Listens | sqltext.Opaque | sqltext.Unreadable
 
 // noted are the effects that concern the session at all.
-const noted = leftovers | protocol.Assigns | protocol.ResetsAll | protocol.DiscardsAll
+const noted = leftovers | sqltext.Assigns | sqltext.ResetsAll | sqltext.DiscardsAll
 
 // ends are the statements behind which it is not plain any more what belongs to which transaction, when they stand in one text with
 // something noted.
-const ends = protocol.Commits | protocol.RollsBack | protocol.RollsBackTo | protocol.PreparesTransaction | protocol.Chains
+const ends = sqltext.Commits | sqltext.RollsBack | sqltext.RollsBackTo | sqltext.PreparesTransaction | sqltext.Chains
 
 // partial is a Query, Parse, Bind or Execute that is cut.
 type partial struct {
 	kind  byte
-	lexer protocol.Lexer
+	lexer sqltext.Lexer
 	head  []byte // of a Parse, up to the end of its name; of a Bind or Execute, up to partialBindMax
 	named bool   // the name is whole; the text is being read
 	tail  []byte // of a Parse, from the end of its text, up to partialBindMax
@@ -172,7 +173,7 @@ func (n *SessionState) watch(f protocol.Frame, s *Server) {
 		}
 	case protocol.ClientFunctionCall:
 		if n.Tracked && f.First && !ofLargeObjects(f.Data) {
-			n.note(effect{effects: protocol.Opaque}, s)
+			n.note(effect{effects: sqltext.Opaque}, s)
 		}
 	case protocol.ClientSync:
 		n.batch++
@@ -196,7 +197,7 @@ func ofLargeObjects(frame []byte) bool {
 var zero = []byte{0}
 
 // dialect is how the server reads the text that comes next, which may come behind one that changes that and has not been answered.
-func (n *SessionState) dialect() protocol.Dialect {
+func (n *SessionState) dialect() sqltext.Dialect {
 	d := n.Dialect
 	d.Doubtful, d.TrailingQuotes = d.Doubtful || n.rereads, d.TrailingQuotes || n.rereads
 	return d
@@ -262,17 +263,17 @@ func (p *partial) readText(b []byte) {
 
 // ended is what a text does. What EXECUTE runs, it does not say: a statement that the client has prepared by the protocol, which knows it by
 // another name, or one of another client's.
-func (n *SessionState) ended(l *protocol.Lexer) protocol.Effects {
+func (n *SessionState) ended(l *sqltext.Lexer) sqltext.Effects {
 	e := l.End()
 	n.observed(e)
-	if e&protocol.Executes != 0 {
-		e |= protocol.Opaque
+	if e&sqltext.Executes != 0 {
+		e |= sqltext.Opaque
 	}
 	return e
 }
 
 // queried notes the text of a Query.
-func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
+func (n *SessionState) queried(l *sqltext.Lexer, s *Server) {
 	e := n.ended(l)
 	if n.local != nil && e&ends != 0 {
 		n.local.doubt()
@@ -284,7 +285,7 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 		return
 	}
 	if e&n.minds() == 0 {
-		if e&protocol.AssignsLocally != 0 {
+		if e&sqltext.AssignsLocally != 0 {
 			n.assignLocally(n.effectOf(l, e), s)
 		}
 		return
@@ -297,12 +298,12 @@ func (n *SessionState) queried(l *protocol.Lexer, s *Server) {
 }
 
 // effectOf copies what a Lexer has found.
-func (n *SessionState) effectOf(l *protocol.Lexer, e protocol.Effects) effect {
+func (n *SessionState) effectOf(l *sqltext.Lexer, e sqltext.Effects) effect {
 	found := effect{effects: e}
 	if !n.Restores {
 		found.listenings, found.unnamed = n.listeningsOf(l, e)
 	}
-	if e&protocol.DiscardsAll != 0 {
+	if e&sqltext.DiscardsAll != 0 {
 		found.changes = append(found.changes, boundChange{Change: Change{Reset: true, Exact: true, Discard: true}})
 	}
 	for i := range l.Assignments() {
@@ -322,7 +323,7 @@ func (n *SessionState) note(e effect, s *Server) *pending {
 	}
 	p := n.pending
 	p.effects |= e.effects
-	if e.effects&protocol.DiscardsAll != 0 {
+	if e.effects&sqltext.DiscardsAll != 0 {
 		p.discards, p.remade = p.discards+1, false
 	} else if e.effects&leftovers != 0 {
 		p.remade = true

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
-	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // told is an Outcome as a line.
@@ -195,7 +195,7 @@ func TestSessionState(t *testing.T) {
 			client.Session.Tracked = true
 			var tally Tally
 			server.Tally = &tally
-			server.Watch(&client, new(protocol.Lexer))
+			server.Watch(&client, new(sqltext.Lexer))
 			for _, e := range c.exchanges {
 				sendPieces(t, &client, &server, pgtest.Encode(t, e.sent...), piece)
 				reply := said(t, strings.Fields(e.said)...)
@@ -244,23 +244,23 @@ func sendPieces(t *testing.T, c *Client, s *Server, b []byte, piece int) {
 func TestNamesAreForgotten(t *testing.T) {
 	n := &SessionState{}
 	for i := range preparedMax {
-		n.remember([]byte(strconv.Itoa(i)), &effect{effects: protocol.Assigns}, true)
+		n.remember([]byte(strconv.Itoa(i)), &effect{effects: sqltext.Assigns}, true)
 	}
 	if e := n.means([]byte("other")); e != nil {
 		t.Errorf("before: %+v", e)
 	}
-	n.remember([]byte("one more"), &effect{effects: protocol.Assigns}, true)
-	if e := n.means([]byte("0")); e == nil || e.effects&protocol.Unreadable == 0 {
+	n.remember([]byte("one more"), &effect{effects: sqltext.Assigns}, true)
+	if e := n.means([]byte("0")); e == nil || e.effects&sqltext.Unreadable == 0 {
 		t.Errorf("a name that was forgotten: %+v", e)
 	}
-	if e := n.means([]byte("one more")); e == nil || e.effects != protocol.Assigns {
+	if e := n.means([]byte("one more")); e == nil || e.effects != sqltext.Assigns {
 		t.Errorf("the last one: %+v", e)
 	}
 }
 
 // TestNamesInDoubt: a name means what was prepared under it last, or also what that has replaced, as long as PostgreSQL may have skipped the Parse.
 func TestNamesInDoubt(t *testing.T) {
-	sets := func() *effect { return &effect{effects: protocol.Assigns} }
+	sets := func() *effect { return &effect{effects: sqltext.Assigns} }
 	means := func(n *SessionState, name string) string {
 		e := n.means([]byte(name))
 		switch {
@@ -323,13 +323,13 @@ func TestNamesInDoubtAreBounded(t *testing.T) {
 	for i := range 10 * alternativesMax {
 		text := strconv.Itoa(i)
 		n.remember([]byte("s"), &effect{
-			effects: protocol.Assigns | protocol.Listens, changes: []boundChange{{Change: Change{Name: text}}}, listenings: []Listening{{Channel: text}},
+			effects: sqltext.Assigns | sqltext.Listens, changes: []boundChange{{Change: Change{Name: text}}}, listenings: []Listening{{Channel: text}},
 		}, false)
 		n.batch, n.erred = n.batch+1, true
 		n.settleNames()
 	}
 	e := n.means([]byte("s"))
-	if len(e.changes) > alternativesMax || len(e.listenings) > alternativesMax || e.effects&protocol.Unreadable == 0 || !e.unnamed {
+	if len(e.changes) > alternativesMax || len(e.listenings) > alternativesMax || e.effects&sqltext.Unreadable == 0 || !e.unnamed {
 		t.Errorf("%d changes, %d listenings, unnamed %t", len(e.changes), len(e.listenings), e.unnamed)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // StateKind is a kind of what only a connection can hold.
@@ -23,16 +24,16 @@ const (
 
 // stateKinds say what is what, in the order in which a text of several kinds is judged.
 var stateKinds = [StateKinds]struct {
-	effects     protocol.Effects
+	effects     sqltext.Effects
 	label, what string
 }{
-	StateTempTable:    {protocol.MakesTemp, "temporary_table", "a temporary table"},
-	StateCursor:       {protocol.HoldsCursor, "with_hold_cursor", "a cursor WITH HOLD"},
-	StatePrepared:     {protocol.Prepares, "prepare", "a statement prepared by PREPARE"},
-	StateAdvisoryLock: {protocol.LocksAdvisory, "advisory_lock", "an advisory lock of the session"},
-	StateListen:       {protocol.Listens, "listen", "LISTEN"},
-	StateLoad:         {protocol.Loads, "load", "LOAD"},
-	StateOther:        {protocol.HoldsOther, "other", "a dblink connection or a replication origin"},
+	StateTempTable:    {sqltext.MakesTemp, "temporary_table", "a temporary table"},
+	StateCursor:       {sqltext.HoldsCursor, "with_hold_cursor", "a cursor WITH HOLD"},
+	StatePrepared:     {sqltext.Prepares, "prepare", "a statement prepared by PREPARE"},
+	StateAdvisoryLock: {sqltext.LocksAdvisory, "advisory_lock", "an advisory lock of the session"},
+	StateListen:       {sqltext.Listens, "listen", "LISTEN"},
+	StateLoad:         {sqltext.Loads, "load", "LOAD"},
+	StateOther:        {sqltext.HoldsOther, "other", "a dblink connection or a replication origin"},
 }
 
 // String is the label of the metrics.
@@ -42,10 +43,10 @@ func (k StateKind) String() string { return stateKinds[k].label }
 func (k StateKind) What() string { return stateKinds[k].what }
 
 // Effects are those of a statement that makes it.
-func (k StateKind) Effects() protocol.Effects { return stateKinds[k].effects }
+func (k StateKind) Effects() sqltext.Effects { return stateKinds[k].effects }
 
 // kindOfState is the first kind that a text with effects makes.
-func kindOfState(e protocol.Effects) StateKind {
+func kindOfState(e sqltext.Effects) StateKind {
 	for k := range StateOther {
 		if e&stateKinds[k].effects != 0 {
 			return k

@@ -5,6 +5,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // statements is what a client has prepared. It is made at the client's first Parse.
@@ -15,7 +16,7 @@ type statements struct {
 	serial   uint64         // of the latest change to the unnamed statement
 	gathered []byte         // the beginning of a long Parse that is still coming
 	scope    prepared.Scope // of what it prepares with the settings of scopeOf; empty: not known yet
-	scopeOf  protocol.Session
+	scopeOf  sqltext.Session
 }
 
 // named is a statement under a client's name for it.
@@ -32,14 +33,14 @@ type named struct {
 // unnamed is the unnamed statement, which outlives the transaction it was prepared in.
 type unnamed struct {
 	there    bool
-	serial   uint64            // of the change that made it what it is
-	message  []byte            // the Parse as it came; empty: longer than unnamedMax
-	batch    uint32            // Server.batch at its Parse
-	drops    bool              // it is a DEALLOCATE or DISCARD
-	mentions bool              // its text may have the name of another
-	escapes  bool              // a backslash in it is an escape
-	settings protocol.Settings // client_encoding is that in which it came
-	declared bool              // message declares the types that the client was told
+	serial   uint64           // of the change that made it what it is
+	message  []byte           // the Parse as it came; empty: longer than unnamedMax
+	batch    uint32           // Server.batch at its Parse
+	drops    bool             // it is a DEALLOCATE or DISCARD
+	mentions bool             // its text may have the name of another
+	escapes  bool             // a backslash in it is an escape
+	settings sqltext.Settings // client_encoding is that in which it came
+	declared bool             // message declares the types that the client was told
 	told     prepared.Shape
 }
 
@@ -184,7 +185,7 @@ func (s *Server) lost(u *unnamed) bool {
 	return s.rereads(u.escapes, text) || !isASCII(text) && (!sameEncoding(u.settings, s.client.Settings) || s.readsOtherwise())
 }
 
-func sameEncoding(was, now protocol.Settings) bool {
+func sameEncoding(was, now sqltext.Settings) bool {
 	if was == now {
 		return true
 	}

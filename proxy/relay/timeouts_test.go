@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // TestExpired: which clock runs follows from who has to act (invariant 9). Each limit is a second; the client's last bytes went out, and
@@ -79,7 +79,7 @@ type clocked struct {
 func newClocked(t *testing.T) *clocked {
 	l := &clocked{t: t, client: NewClient(false), server: NewServer(), limits: Limits{IdleTransaction: limit, Query: limit}, now: time.Hour}
 	l.server.Link(&l.client, &Tally{}, &Desk{}, 0)
-	l.server.Watch(&l.client, &protocol.Lexer{})
+	l.server.Watch(&l.client, &sqltext.Lexer{})
 	l.clocks.Progress = l.now
 	return l
 }

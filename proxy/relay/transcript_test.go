@@ -17,6 +17,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write what the relay does into the transcripts; commit the change only if you understand it")
@@ -74,7 +75,7 @@ type player struct {
 	desk       Desk
 	names      bool // outcomes show the names of statements
 	alone      bool // there is no shared connection that listens
-	lexer      *protocol.Lexer
+	lexer      *sqltext.Lexer
 
 	toServer, toClient, dropped []byte
 	events                      []string
@@ -117,18 +118,18 @@ func play(t *testing.T, text string, cut func([]byte) int) string {
 			p.server.StatementsMax, _ = strconv.Atoi(rest)
 			continue
 		case "restores": // what is reset is set anew
-			p.client, p.lexer = NewClient(false), &protocol.Lexer{}
+			p.client, p.lexer = NewClient(false), &sqltext.Lexer{}
 			p.client.Session.Restores, p.client.Session.Begun = true, true
 			continue
 		case "shares": // a connection is shared for LISTEN, if there is one
-			p.client.Session.Tracked, p.client.Session.Shares, p.alone, p.lexer = true, true, rest == "none", &protocol.Lexer{}
+			p.client.Session.Tracked, p.client.Session.Shares, p.alone, p.lexer = true, true, rest == "none", &sqltext.Lexer{}
 			continue
 		case "settled":
 			p.settled()
 		case "refuse":
 			p.refuse()
 		case "promotes": // statements that only a connection can hold are judged
-			p.client.Session.Promotes, p.lexer = true, &protocol.Lexer{}
+			p.client.Session.Promotes, p.lexer = true, &sqltext.Lexer{}
 			continue
 		case "reject":
 			p.client.Reject(&protocol.Error{Severity: "ERROR", Code: "0A000", Message: "refused"})

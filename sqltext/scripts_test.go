@@ -1,4 +1,4 @@
-package protocol
+package sqltext
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
 var scriptsFolder = flag.String("scripts", "testdata/scripts", "folder of SQL files that psql runs in TestLexerOnScripts: src/test/regress/sql of PostgreSQL's sources is one")
@@ -58,13 +59,13 @@ const sessionProbe = `select pg_catalog.lower(name), setting from pg_catalog.pg_
 
 // readFrame reads one message.
 func readFrame(from io.Reader) ([]byte, error) {
-	frame := make([]byte, HeaderBytes)
+	frame := make([]byte, protocol.HeaderBytes)
 	if _, err := io.ReadFull(from, frame); err != nil {
 		return nil, err
 	}
 	size := int(binary.BigEndian.Uint32(frame[1:])) + 1
-	frame = append(frame, make([]byte, size-HeaderBytes)...)
-	_, err := io.ReadFull(from, frame[HeaderBytes:])
+	frame = append(frame, make([]byte, size-protocol.HeaderBytes)...)
+	_, err := io.ReadFull(from, frame[protocol.HeaderBytes:])
 	return frame, err
 }
 
@@ -93,17 +94,17 @@ func (o *onlooker) look() error {
 			return err
 		}
 		switch frame[0] {
-		case ClientTerminate:
+		case protocol.ClientTerminate:
 			return nil
-		case ClientQuery:
-			o.hears(string(frame[HeaderBytes : len(frame)-1]))
+		case protocol.ClientQuery:
+			o.hears(string(frame[protocol.HeaderBytes : len(frame)-1]))
 			o.counts = true
-		case ClientParse:
-			_, rest, _ := strings.Cut(string(frame[HeaderBytes:]), "\x00")
+		case protocol.ClientParse:
+			_, rest, _ := strings.Cut(string(frame[protocol.HeaderBytes:]), "\x00")
 			text, _, _ := strings.Cut(rest, "\x00")
 			o.hears(text)
 		}
-		if frame[0] == ClientQuery || frame[0] == ClientSync || frame[0] == ClientFunctionCall {
+		if frame[0] == protocol.ClientQuery || frame[0] == protocol.ClientSync || frame[0] == protocol.ClientFunctionCall {
 			if err := o.answers(); err != nil {
 				return err
 			}
@@ -131,26 +132,26 @@ func (o *onlooker) answers() error {
 		if err != nil {
 			return err
 		}
-		if frame[0] == ServerReadyForQuery {
-			o.ready(frame[HeaderBytes])
+		if frame[0] == protocol.ServerReadyForQuery {
+			o.ready(frame[protocol.HeaderBytes])
 		}
 		if _, err := o.client.Write(frame); err != nil {
 			return err
 		}
 		switch frame[0] {
-		case ServerReadyForQuery:
+		case protocol.ServerReadyForQuery:
 			return nil
-		case ServerCommandComplete:
+		case protocol.ServerCommandComplete:
 			o.answered++
-		case ServerErrorResponse:
+		case protocol.ServerErrorResponse:
 			o.failed = true
-		case ServerParameterStatus:
-			if name, value, ok := ParseParameterStatus(frame); ok && name == "standard_conforming_strings" {
+		case protocol.ServerParameterStatus:
+			if name, value, ok := protocol.ParseParameterStatus(frame); ok && name == "standard_conforming_strings" {
 				o.dialect.BackslashEscapes = value == "off"
 			} else if ok && name == "client_encoding" {
 				o.dialect.TrailingQuotes = HasTrailingQuotes(value)
 			}
-		case ServerCopyInResponse:
+		case protocol.ServerCopyInResponse:
 			if err := o.feed(); err != nil {
 				return err
 			}
@@ -165,7 +166,7 @@ func (o *onlooker) feed() error {
 		if err != nil {
 			return err
 		}
-		if _, err := o.server.Write(frame); err != nil || frame[0] == ClientCopyDone || frame[0] == ClientCopyFail {
+		if _, err := o.server.Write(frame); err != nil || frame[0] == protocol.ClientCopyDone || frame[0] == protocol.ClientCopyFail {
 			return err
 		}
 	}
@@ -236,7 +237,7 @@ var hiding = []string{"myfunc(", "cachebug("}
 
 // probe asks the server what the session has.
 func (o *onlooker) probe() (map[string]string, error) {
-	if _, err := o.server.Write(appendMessage(nil, ClientQuery, sessionProbe)); err != nil {
+	if _, err := o.server.Write(appendMessage(nil, protocol.ClientQuery, sessionProbe)); err != nil {
 		return nil, err
 	}
 	state := map[string]string{}
@@ -246,13 +247,13 @@ func (o *onlooker) probe() (map[string]string, error) {
 			return nil, err
 		}
 		switch frame[0] {
-		case ServerDataRow:
+		case protocol.ServerDataRow:
 			var row [2]string
-			Columns(frame, func(i int, value []byte) { row[i] = string(value) })
+			protocol.Columns(frame, func(i int, value []byte) { row[i] = string(value) })
 			state[row[0]] = row[1]
-		case ServerErrorResponse:
-			return nil, errors.New(ParseError(frame[HeaderBytes:]).Message)
-		case ServerReadyForQuery:
+		case protocol.ServerErrorResponse:
+			return nil, errors.New(protocol.ParseError(frame[protocol.HeaderBytes:]).Message)
+		case protocol.ServerReadyForQuery:
 			return state, nil
 		}
 	}

@@ -1,4 +1,4 @@
-package protocol
+package sqltext
 
 // encodings are PostgreSQL's names by how clients spell them, without punctuation and case (common/encnames.c, pg_encname_tbl).
 var encodings = map[string]string{

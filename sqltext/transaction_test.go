@@ -1,4 +1,4 @@
-package protocol
+package sqltext
 
 import (
 	"strings"
@@ -33,10 +33,7 @@ func TestParseBegin(t *testing.T) {
 
 // TestBeginsOnPostgres: none of them fails, and each sets what it says.
 func TestBeginsOnPostgres(t *testing.T) {
-	pc, ctx, err := login(t, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, ctx := login(t)
 	for i, text := range beginTexts {
 		if begin, _, ok := ParseBegin([]byte(text)); !ok || int(begin) != i+1 {
 			t.Errorf("%q is read as %d, not %d", text, begin, i+1)

@@ -1,4 +1,4 @@
-package protocol
+package sqltext
 
 // What the statements do whose first tokens say it all. The grammar is that of parser/gram.y; what PostgreSQL would refuse may be
 // judged in any way, what it accepts and is not understood here is Unreadable.

@@ -1,4 +1,4 @@
-package protocol
+package sqltext
 
 // recording says which tokens are kept.
 type recording uint8

@@ -1,4 +1,4 @@
-package protocol
+package sqltext
 
 // DecidesMeaning reports that a parameter (by its folded name) decides what a text means while it is parsed: which tables and types its names
 // stand for, how its constants are read. What is prepared under one value is another statement than what is prepared under another.

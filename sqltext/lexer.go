@@ -1,4 +1,12 @@
-package protocol
+// Package sqltext owns SQL text: it reads what the text of a statement does to a session, and writes the statements that the pooler itself
+// runs. It must not know connections, pools or transactions in progress, and it never runs anything.
+//
+// Facts about the grammar are from PostgreSQL's sources (parser/scan.l, parser/gram.y) and the manual, chapter 4. A Lexer belongs to one
+// goroutine at a time; everything else may be called from any goroutine.
+//
+// Read effects.go first: it lists what a text can do. lexer.go finds tokens, statement.go follows the statements of a text, judge.go reads
+// those whose first words tell everything. settings.go holds parameter values, settingsdiff.go writes the statements that set them.
+package sqltext
 
 import "bytes"
 

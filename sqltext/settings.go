@@ -1,10 +1,12 @@
-package protocol
+package sqltext
 
 import (
 	"maps"
 	"slices"
 	"strings"
 	"unique"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
 // Settings is an immutable set of parameter values by folded name. Equal sets are == : comparing two costs a pointer, and equal ones
@@ -79,11 +81,11 @@ func (s Settings) Get(name string) (value string, ok bool) {
 
 // With is the set with one value changed.
 func (s Settings) With(name, value string) Settings {
-	return s.WithAll(Param{Name: name, Value: value})
+	return s.WithAll(protocol.Param{Name: name, Value: value})
 }
 
 // WithAll is the set with values changed; of changes of the same name the last counts.
-func (s Settings) WithAll(changes ...Param) Settings {
+func (s Settings) WithAll(changes ...protocol.Param) Settings {
 	var values map[string]string
 	for _, c := range changes {
 		name, value := foldName(c.Name), cText(c.Value)
@@ -140,18 +142,4 @@ func cText(s string) string {
 		return s[:end]
 	}
 	return s
-}
-
-// ParseParameterStatus reads a whole ParameterStatus. The strings are copies; name is as the server spells it. ok is false when the
-// message is malformed.
-func ParseParameterStatus(frame []byte) (name, value string, ok bool) {
-	if len(frame) < HeaderBytes {
-		return "", "", false
-	}
-	name, rest, ok := cString(frame[HeaderBytes:])
-	if !ok {
-		return "", "", false
-	}
-	value, _, ok = cString(rest)
-	return name, value, ok
 }

@@ -1,9 +1,11 @@
-package protocol
+package sqltext
 
 import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
 // TestSettings: equal sets are equal values, whatever their history.
@@ -141,7 +143,7 @@ func FuzzSettings(f *testing.F) {
 }
 
 // statements reads SQL of AppendSettingsDiff as PostgreSQL's lexer would, and fails for what does not look like it.
-func statements(t *testing.T, sql string) (all []Param) {
+func statements(t *testing.T, sql string) (all []protocol.Param) {
 	t.Helper()
 	rest := sql
 	take := func(text string) {
@@ -152,7 +154,7 @@ func statements(t *testing.T, sql string) (all []Param) {
 		rest = rest[len(text):]
 	}
 	for rest != "" {
-		var p Param
+		var p protocol.Param
 		if strings.HasPrefix(rest, "SET") {
 			take(`SET "`)
 			end := strings.Index(rest, `" = `)
@@ -205,19 +207,6 @@ func literal(t *testing.T, sql string) (value, rest string) {
 	}
 	t.Fatalf("%q: no string", sql)
 	return "", ""
-}
-
-// TestParseParameterStatus: a server is not trusted to end its strings.
-func TestParseParameterStatus(t *testing.T) {
-	for frame, want := range map[string]string{
-		"S\x00\x00\x00\x12TimeZone\x00UTC\x00": "TimeZone=UTC", "S\x00\x00\x00\x07a\x00\x00": "a=",
-		"S\x00\x00\x00\x06a\x00": "", "S\x00\x00\x00\x05a": "", "S\x00\x00\x00\x04": "", "S": "",
-	} {
-		name, value, ok := ParseParameterStatus([]byte(frame))
-		if ok != (want != "") || ok && name+"="+value != want {
-			t.Errorf("%q: %q %q %v", frame, name, value, ok)
-		}
-	}
 }
 
 // TestCanonicalEncoding knows what drivers send.

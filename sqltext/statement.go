@@ -1,4 +1,4 @@
-package protocol
+package sqltext
 
 // statement is the half of a Lexer that knows what the tokens mean: of the statement in progress, and of the text so far.
 type statement struct {
