@@ -1,5 +1,5 @@
 // Package admin owns the HTTP endpoint: its listening socket, its requests and what they look like. It only formats
-// proxy.Snapshot: /metrics, /health/db, /report/ports, /readyz and the status page cannot disagree about a number. It must not know pools, loops or
+// stats.Snapshot: /metrics, /health/db, /report/ports, /readyz and the status page cannot disagree about a number. It must not know pools, loops or
 // sockets of clients, and it changes nothing: every request is a look. It asks for no password, so no page may show a secret; that
 // holds because a Snapshot has none.
 //
@@ -23,7 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // Bounds of a request. A scrape is one small GET; who is slower or larger than this is no scraper.
@@ -43,7 +43,7 @@ const closeMax = 3 * time.Second
 // Source is what the endpoint shows. Both methods may be called from any goroutine.
 type Source interface {
 	// Snapshot is every number of the program now. It may take long, or panic; the endpoint bears both.
-	Snapshot() proxy.Snapshot
+	Snapshot() stats.Snapshot
 	// Version is the program's version, as the subcommand version prints it.
 	Version() string
 }

@@ -18,7 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,11 +29,11 @@ const testPatience = 20 * time.Second
 // fakeSource shows what a test sets.
 type fakeSource struct {
 	mu       sync.Mutex
-	snapshot func() proxy.Snapshot // guarded by mu
+	snapshot func() stats.Snapshot // guarded by mu
 	taken    int                   // guarded by mu
 }
 
-func (f *fakeSource) Snapshot() proxy.Snapshot {
+func (f *fakeSource) Snapshot() stats.Snapshot {
 	f.mu.Lock()
 	f.taken++
 	take := f.snapshot
@@ -43,7 +43,7 @@ func (f *fakeSource) Snapshot() proxy.Snapshot {
 
 func (f *fakeSource) Version() string { return "1.2.3-test" }
 
-func (f *fakeSource) set(take func() proxy.Snapshot) {
+func (f *fakeSource) set(take func() stats.Snapshot) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.snapshot = take
@@ -81,9 +81,9 @@ type started struct {
 	t      *testing.T
 }
 
-func start(t *testing.T, snap proxy.Snapshot) *started {
+func start(t *testing.T, snap stats.Snapshot) *started {
 	t.Helper()
-	src := &fakeSource{snapshot: func() proxy.Snapshot { return snap }}
+	src := &fakeSource{snapshot: func() stats.Snapshot { return snap }}
 	logged := &logBuffer{}
 	e := New("127.0.0.1:0", src, slog.New(slog.NewTextHandler(logged, nil)))
 	if err := e.Start(); err != nil {
@@ -233,7 +233,7 @@ func TestServeFails(t *testing.T) {
 func TestCloseDuringSlowScrape(t *testing.T) {
 	s := start(t, busySnapshot())
 	entered, release := make(chan struct{}), make(chan struct{})
-	s.source.set(func() proxy.Snapshot {
+	s.source.set(func() stats.Snapshot {
 		close(entered)
 		<-release
 		return busySnapshot()
@@ -266,7 +266,7 @@ func TestCloseWithHangingSource(t *testing.T) {
 	t.Parallel()
 	s := start(t, busySnapshot())
 	release := make(chan struct{})
-	s.source.set(func() proxy.Snapshot { <-release; return busySnapshot() })
+	s.source.set(func() stats.Snapshot { <-release; return busySnapshot() })
 	if status, _, _ := s.get("/healthz"); status != http.StatusServiceUnavailable {
 		t.Errorf("/healthz: %d", status)
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 //go:generate go test . -run TestGenerated -rewrite
@@ -13,9 +13,9 @@ import (
 // MetricsDoc gives docs/metrics.md: every metric of the table, and the paths.
 func MetricsDoc() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, metricsIntro, proxy.ApplicationsMax)
-	bounds := make([]string, len(proxy.HistogramBounds))
-	for i, bound := range proxy.HistogramBounds {
+	fmt.Fprintf(&b, metricsIntro, stats.ApplicationsMax)
+	bounds := make([]string, len(stats.HistogramBounds))
+	for i, bound := range stats.HistogramBounds {
 		bounds[i] = bound.String()
 	}
 	fmt.Fprintf(&b, "- Bounds of every histogram: %s.\n", strings.Join(bounds, ", "))

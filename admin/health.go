@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // level is how well off a listener is. The order is by severity.
@@ -53,7 +53,7 @@ type usage struct {
 }
 
 // usageOf is the usage of one pool.
-func usageOf(p *proxy.PoolSnapshot) usage {
+func usageOf(p *stats.PoolSnapshot) usage {
 	return usage{
 		size:       p.Size,
 		checkedOut: p.ServersActive + p.ServersTested + p.ServersBeingCanceled,
@@ -64,7 +64,7 @@ func usageOf(p *proxy.PoolSnapshot) usage {
 }
 
 // serversOpen counts every server that takes up a connection of PostgreSQL's, or is about to.
-func serversOpen(p *proxy.PoolSnapshot) int {
+func serversOpen(p *stats.PoolSnapshot) int {
 	return p.ServersOpening + p.ServersIdle + p.ServersActive + p.ServersTested + p.ServersBeingCanceled + p.ServersClosing
 }
 
@@ -103,7 +103,7 @@ func (u usage) level() level {
 // inEmergency says whether clients of a pool wait too long and there is nothing left for them: size and reserve are in use, or
 // PostgreSQL cannot be reached, so that no server can be opened at all. It is a question to each pool: what another one has left
 // helps nobody here.
-func inEmergency(p *proxy.PoolSnapshot, reachable bool) bool {
+func inEmergency(p *stats.PoolSnapshot, reachable bool) bool {
 	if p.MaxWait <= emergencyWait {
 		return false
 	}
@@ -112,14 +112,14 @@ func inEmergency(p *proxy.PoolSnapshot, reachable bool) bool {
 
 // listenerHealth is a listener in /health/db and on the page.
 type listenerHealth struct {
-	*proxy.ListenerSnapshot
+	*stats.ListenerSnapshot
 	usage
 	Level level
 }
 
 // healthOf sums the pools of each listener, in the listeners' order. A listener nobody has used yet has the size its first pool
 // will have.
-func healthOf(snap *proxy.Snapshot) []listenerHealth {
+func healthOf(snap *stats.Snapshot) []listenerHealth {
 	all := make([]listenerHealth, len(snap.Listeners))
 	for i := range snap.Listeners {
 		h := &all[i]
@@ -170,7 +170,7 @@ type healthJSON struct {
 
 // appendHealth writes the answer of /health/db: an object with a key for each listener, in the listeners' order, which a Go map
 // would lose.
-func appendHealth(snap *proxy.Snapshot) ([]byte, error) {
+func appendHealth(snap *stats.Snapshot) ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString("{")
 	for i, h := range healthOf(snap) {
@@ -235,7 +235,7 @@ func (e *Endpoint) serveReady(w http.ResponseWriter, r *http.Request) {
 }
 
 // notReady is why no new client should come; empty: they may.
-func notReady(snap *proxy.Snapshot) string {
+func notReady(snap *stats.Snapshot) string {
 	switch {
 	case snap.Draining:
 		return "draining: the process is about to end and accepts no new clients"
@@ -249,7 +249,7 @@ func notReady(snap *proxy.Snapshot) string {
 }
 
 // snapshot returns the numbers, or nil when it has answered the request itself because there are none.
-func (e *Endpoint) snapshot(w http.ResponseWriter, r *http.Request) *proxy.Snapshot {
+func (e *Endpoint) snapshot(w http.ResponseWriter, r *http.Request) *stats.Snapshot {
 	snap, err := e.snapshots.get(r.Context())
 	if err != nil {
 		e.unavailable(w, r, err)

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write docs/metrics.md and the golden files from what the code gives")
@@ -37,16 +37,16 @@ func golden(t *testing.T, path, have string) {
 
 // busySnapshot is the example of DESIGN section 9: 18 of 25 on the transactional listener; and a session listener with two pools, one
 // of which is in need.
-func busySnapshot() proxy.Snapshot {
-	s := proxy.Snapshot{
+func busySnapshot() stats.Snapshot {
+	s := stats.Snapshot{
 		ServerReachable: true, Logins: 1100, Cancels: 5, CancelsForwarded: 4, Panics: 1,
 		Refusals: map[string]uint64{"28P01": 3, "gone": 2},
-		Loops:    []proxy.LoopSnapshot{{Index: 0, Connections: 1078, BusyTotal: 90 * time.Second}, {Index: 1}},
-		Listeners: []proxy.ListenerSnapshot{
+		Loops:    []stats.LoopSnapshot{{Index: 0, Connections: 1078, BusyTotal: 90 * time.Second}, {Index: 1}},
+		Listeners: []stats.ListenerSnapshot{
 			{Name: "transactional", PoolMode: "transaction", Addresses: []string{"127.0.0.1:6432"}, MaxClientConn: 1000, Clients: 1000, Size: 25, SessionListener: "session"},
 			{Name: "session", PoolMode: "session", Addresses: []string{"127.0.0.1:6433"}, MaxClientConn: 100, Clients: 27, Size: 10},
 		},
-		Pools: []proxy.PoolSnapshot{
+		Pools: []stats.PoolSnapshot{
 			{
 				Listener: "transactional", Database: "app", User: "web", PoolMode: "transaction", Size: 25, ReserveSize: 5,
 				ClientsIdle: 982, ClientsActive: 18, ServersIdle: 7, ServersActive: 16, ServersTested: 1, ServersBeingCanceled: 1,
@@ -109,54 +109,54 @@ func TestHealthShape(t *testing.T) {
 }
 
 // one is a Snapshot with one listener and one pool.
-func one(p proxy.PoolSnapshot) proxy.Snapshot {
+func one(p stats.PoolSnapshot) stats.Snapshot {
 	p.Listener = "l"
-	return proxy.Snapshot{
-		ServerReachable: true, Listeners: []proxy.ListenerSnapshot{{Name: "l", Size: 25}}, Pools: []proxy.PoolSnapshot{p},
+	return stats.Snapshot{
+		ServerReachable: true, Listeners: []stats.ListenerSnapshot{{Name: "l", Size: 25}}, Pools: []stats.PoolSnapshot{p},
 	}
 }
 
 func TestLevels(t *testing.T) {
 	const wait = emergencyWait
-	away := func(s *proxy.Snapshot) { s.ServerReachable = false }
+	away := func(s *stats.Snapshot) { s.ServerReachable = false }
 	for _, c := range []struct {
 		name   string
-		pool   proxy.PoolSnapshot
-		change func(*proxy.Snapshot)
+		pool   stats.PoolSnapshot
+		change func(*stats.Snapshot)
 		want   level
 	}{
-		{"nothing", proxy.PoolSnapshot{Size: 100}, nil, levelOK},
-		{"75 %", proxy.PoolSnapshot{Size: 100, ServersActive: 75}, nil, levelOK},
-		{"75 % of 4", proxy.PoolSnapshot{Size: 4, ServersActive: 3}, nil, levelOK},
-		{"76 %", proxy.PoolSnapshot{Size: 100, ServersActive: 76}, nil, levelWarning},
-		{"75.1 %", proxy.PoolSnapshot{Size: 1000, ServersActive: 751}, nil, levelWarning},
-		{"90 %", proxy.PoolSnapshot{Size: 100, ServersActive: 90}, nil, levelWarning},
-		{"90 % of 10", proxy.PoolSnapshot{Size: 10, ServersActive: 9}, nil, levelWarning},
-		{"91 %", proxy.PoolSnapshot{Size: 100, ServersActive: 91}, nil, levelCritical},
-		{"90.1 %", proxy.PoolSnapshot{Size: 1000, ServersActive: 901}, nil, levelCritical},
-		{"all", proxy.PoolSnapshot{Size: 25, ServersActive: 25}, nil, levelCritical},
-		{"tested and being cancelled count", proxy.PoolSnapshot{Size: 4, ServersActive: 2, ServersTested: 1, ServersBeingCanceled: 1}, nil, levelCritical},
-		{"idle, opening and closing do not", proxy.PoolSnapshot{Size: 4, ServersIdle: 2, ServersOpening: 1, ServersClosing: 1}, nil, levelOK},
+		{"nothing", stats.PoolSnapshot{Size: 100}, nil, levelOK},
+		{"75 %", stats.PoolSnapshot{Size: 100, ServersActive: 75}, nil, levelOK},
+		{"75 % of 4", stats.PoolSnapshot{Size: 4, ServersActive: 3}, nil, levelOK},
+		{"76 %", stats.PoolSnapshot{Size: 100, ServersActive: 76}, nil, levelWarning},
+		{"75.1 %", stats.PoolSnapshot{Size: 1000, ServersActive: 751}, nil, levelWarning},
+		{"90 %", stats.PoolSnapshot{Size: 100, ServersActive: 90}, nil, levelWarning},
+		{"90 % of 10", stats.PoolSnapshot{Size: 10, ServersActive: 9}, nil, levelWarning},
+		{"91 %", stats.PoolSnapshot{Size: 100, ServersActive: 91}, nil, levelCritical},
+		{"90.1 %", stats.PoolSnapshot{Size: 1000, ServersActive: 901}, nil, levelCritical},
+		{"all", stats.PoolSnapshot{Size: 25, ServersActive: 25}, nil, levelCritical},
+		{"tested and being cancelled count", stats.PoolSnapshot{Size: 4, ServersActive: 2, ServersTested: 1, ServersBeingCanceled: 1}, nil, levelCritical},
+		{"idle, opening and closing do not", stats.PoolSnapshot{Size: 4, ServersIdle: 2, ServersOpening: 1, ServersClosing: 1}, nil, levelOK},
 
-		{"reserve used up, wait of 5 s", proxy.PoolSnapshot{Size: 10, ReserveSize: 2, ServersActive: 12, MaxWait: wait}, nil, levelCritical},
-		{"reserve used up, longer wait", proxy.PoolSnapshot{Size: 10, ReserveSize: 2, ServersActive: 12, MaxWait: wait + 1}, nil, levelEmergency},
-		{"one of the reserve left", proxy.PoolSnapshot{Size: 10, ReserveSize: 2, ServersActive: 11, MaxWait: wait + 1}, nil, levelCritical},
-		{"the last one is being opened", proxy.PoolSnapshot{Size: 10, ReserveSize: 2, ServersActive: 11, ServersOpening: 1, MaxWait: wait + 1}, nil, levelEmergency},
-		{"no reserve configured", proxy.PoolSnapshot{Size: 10, ServersActive: 10, MaxWait: wait + 1}, nil, levelEmergency},
-		{"no reserve configured, one left", proxy.PoolSnapshot{Size: 10, ServersActive: 9, MaxWait: wait + 1}, nil, levelWarning},
+		{"reserve used up, wait of 5 s", stats.PoolSnapshot{Size: 10, ReserveSize: 2, ServersActive: 12, MaxWait: wait}, nil, levelCritical},
+		{"reserve used up, longer wait", stats.PoolSnapshot{Size: 10, ReserveSize: 2, ServersActive: 12, MaxWait: wait + 1}, nil, levelEmergency},
+		{"one of the reserve left", stats.PoolSnapshot{Size: 10, ReserveSize: 2, ServersActive: 11, MaxWait: wait + 1}, nil, levelCritical},
+		{"the last one is being opened", stats.PoolSnapshot{Size: 10, ReserveSize: 2, ServersActive: 11, ServersOpening: 1, MaxWait: wait + 1}, nil, levelEmergency},
+		{"no reserve configured", stats.PoolSnapshot{Size: 10, ServersActive: 10, MaxWait: wait + 1}, nil, levelEmergency},
+		{"no reserve configured, one left", stats.PoolSnapshot{Size: 10, ServersActive: 9, MaxWait: wait + 1}, nil, levelWarning},
 
-		{"PostgreSQL away, nobody waits", proxy.PoolSnapshot{Size: 10}, away, levelOK},
-		{"PostgreSQL away, wait of 5 s", proxy.PoolSnapshot{Size: 10, MaxWait: wait}, away, levelOK},
-		{"PostgreSQL away, longer wait", proxy.PoolSnapshot{Size: 10, MaxWait: wait + 1}, away, levelEmergency},
+		{"PostgreSQL away, nobody waits", stats.PoolSnapshot{Size: 10}, away, levelOK},
+		{"PostgreSQL away, wait of 5 s", stats.PoolSnapshot{Size: 10, MaxWait: wait}, away, levelOK},
+		{"PostgreSQL away, longer wait", stats.PoolSnapshot{Size: 10, MaxWait: wait + 1}, away, levelEmergency},
 
-		{"need in one pool is not hidden by another", proxy.PoolSnapshot{Size: 10, ServersActive: 10, MaxWait: wait + 1}, func(s *proxy.Snapshot) {
-			s.Pools = append(s.Pools, proxy.PoolSnapshot{Listener: "l", Size: 90, ReserveSize: 9})
+		{"need in one pool is not hidden by another", stats.PoolSnapshot{Size: 10, ServersActive: 10, MaxWait: wait + 1}, func(s *stats.Snapshot) {
+			s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "l", Size: 90, ReserveSize: 9})
 		}, levelEmergency},
-		{"wait in one pool, full reserve in another", proxy.PoolSnapshot{Size: 10, ReserveSize: 1, MaxWait: wait + 1}, func(s *proxy.Snapshot) {
-			s.Pools = append(s.Pools, proxy.PoolSnapshot{Listener: "l", Size: 1, ReserveSize: 1, ServersActive: 2})
+		{"wait in one pool, full reserve in another", stats.PoolSnapshot{Size: 10, ReserveSize: 1, MaxWait: wait + 1}, func(s *stats.Snapshot) {
+			s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "l", Size: 1, ReserveSize: 1, ServersActive: 2})
 		}, levelOK},
-		{"the pools of other listeners do not count", proxy.PoolSnapshot{Size: 10}, func(s *proxy.Snapshot) {
-			s.Pools = append(s.Pools, proxy.PoolSnapshot{Listener: "m", Size: 1, ServersActive: 9, MaxWait: time.Hour})
+		{"the pools of other listeners do not count", stats.PoolSnapshot{Size: 10}, func(s *stats.Snapshot) {
+			s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "m", Size: 1, ServersActive: 9, MaxWait: time.Hour})
 		}, levelOK},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -173,17 +173,17 @@ func TestLevels(t *testing.T) {
 
 func TestUtilization(t *testing.T) {
 	for _, c := range []struct {
-		pool     proxy.PoolSnapshot
+		pool     stats.PoolSnapshot
 		percent  float64
 		overflow int
 	}{
-		{proxy.PoolSnapshot{Size: 25, ServersActive: 18, ServersIdle: 7}, 72, 0},
-		{proxy.PoolSnapshot{Size: 25, ServersActive: 25, ServersIdle: 1}, 100, 1},
-		{proxy.PoolSnapshot{Size: 25, ServersActive: 30}, 120, 5},
-		{proxy.PoolSnapshot{Size: 1, ServersActive: 10}, 1000, 9},
-		{proxy.PoolSnapshot{Size: 1, ServersActive: 25}, 1000, 24},
-		{proxy.PoolSnapshot{}, 0, 0},
-		{proxy.PoolSnapshot{ServersActive: 1}, 1000, 1},
+		{stats.PoolSnapshot{Size: 25, ServersActive: 18, ServersIdle: 7}, 72, 0},
+		{stats.PoolSnapshot{Size: 25, ServersActive: 25, ServersIdle: 1}, 100, 1},
+		{stats.PoolSnapshot{Size: 25, ServersActive: 30}, 120, 5},
+		{stats.PoolSnapshot{Size: 1, ServersActive: 10}, 1000, 9},
+		{stats.PoolSnapshot{Size: 1, ServersActive: 25}, 1000, 24},
+		{stats.PoolSnapshot{}, 0, 0},
+		{stats.PoolSnapshot{ServersActive: 1}, 1000, 1},
 	} {
 		if u := usageOf(&c.pool); u.percent() != c.percent || u.overflow != c.overflow {
 			t.Errorf("%+v: %v %%, overflow %d; want %v %%, %d", u, u.percent(), u.overflow, c.percent, c.overflow)
@@ -194,13 +194,13 @@ func TestUtilization(t *testing.T) {
 // Size is the configured one until the first pool exists; then the pools' own, summed. Overflow of one pool is not set off against
 // what another has left.
 func TestSizeOfListener(t *testing.T) {
-	snap := one(proxy.PoolSnapshot{})
+	snap := one(stats.PoolSnapshot{})
 	snap.Pools = nil
 	if h := healthOf(&snap)[0]; h.size != 25 || h.percent() != 0 {
 		t.Errorf("no pool yet: %+v, want size 25", h.usage)
 	}
-	snap = one(proxy.PoolSnapshot{Size: 3, ReserveSize: 5, ServersActive: 5, ClientsWaiting: 2, MaxWait: time.Second})
-	snap.Pools = append(snap.Pools, proxy.PoolSnapshot{Listener: "l", Size: 7, ServersIdle: 1, ClientsWaiting: 1, MaxWait: 2 * time.Second})
+	snap = one(stats.PoolSnapshot{Size: 3, ReserveSize: 5, ServersActive: 5, ClientsWaiting: 2, MaxWait: time.Second})
+	snap.Pools = append(snap.Pools, stats.PoolSnapshot{Listener: "l", Size: 7, ServersIdle: 1, ClientsWaiting: 1, MaxWait: 2 * time.Second})
 	want := usage{size: 10, checkedOut: 5, overflow: 2, waiting: 3, maxWait: 2 * time.Second}
 	if h := healthOf(&snap)[0]; h.usage != want {
 		t.Errorf("%+v, want %+v", h.usage, want)
@@ -210,17 +210,17 @@ func TestSizeOfListener(t *testing.T) {
 func TestProbes(t *testing.T) {
 	for _, c := range []struct {
 		name          string
-		change        func(*proxy.Snapshot)
+		change        func(*stats.Snapshot)
 		alive, ready  int
 		readyText     string
 		metricsStatus int
 	}{
-		{"well", func(*proxy.Snapshot) {}, 200, 200, "ready\n", 200},
-		{"draining", func(s *proxy.Snapshot) { s.Draining = true }, 200, 503, "not ready: draining: the process is about to end and accepts no new clients\n", 200},
-		{"PostgreSQL away", func(s *proxy.Snapshot) {
+		{"well", func(*stats.Snapshot) {}, 200, 200, "ready\n", 200},
+		{"draining", func(s *stats.Snapshot) { s.Draining = true }, 200, 503, "not ready: draining: the process is about to end and accepts no new clients\n", 200},
+		{"PostgreSQL away", func(s *stats.Snapshot) {
 			s.ServerReachable, s.ServerError = false, "dial tcp 10.0.0.5:5432: connect: connection refused"
 		}, 200, 503, "not ready: PostgreSQL is unreachable: dial tcp 10.0.0.5:5432: connect: connection refused\n", 200},
-		{"PostgreSQL away, no text", func(s *proxy.Snapshot) { s.ServerReachable = false }, 200, 503, "not ready: PostgreSQL is unreachable\n", 200},
+		{"PostgreSQL away, no text", func(s *stats.Snapshot) { s.ServerReachable = false }, 200, 503, "not ready: PostgreSQL is unreachable\n", 200},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			snap := busySnapshot()
@@ -242,9 +242,9 @@ func TestProbes(t *testing.T) {
 // A listener's name may be anything that TOML can write.
 func TestHealthNamesAreQuoted(t *testing.T) {
 	names := []string{`a"b\`, "</script>", "ü", "zeile\n"}
-	var snap proxy.Snapshot
+	var snap stats.Snapshot
 	for _, name := range names {
-		snap.Listeners = append(snap.Listeners, proxy.ListenerSnapshot{Name: name})
+		snap.Listeners = append(snap.Listeners, stats.ListenerSnapshot{Name: name})
 	}
 	body, err := appendHealth(&snap)
 	if err != nil {
@@ -259,7 +259,7 @@ func TestHealthNamesAreQuoted(t *testing.T) {
 			t.Errorf("no key %q", name)
 		}
 	}
-	empty, err := appendHealth(&proxy.Snapshot{})
+	empty, err := appendHealth(&stats.Snapshot{})
 	if err != nil || !json.Valid(empty) || !slices.Equal([]byte("{\n}\n"), empty) {
 		t.Errorf("without listeners: %q, %v", empty, err)
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 func TestGenerated(t *testing.T) {
 	golden(t, filepath.Join("..", "docs", "metrics.md"), MetricsDoc())
 }
 
-func collectorOf(snap proxy.Snapshot) collector {
+func collectorOf(snap stats.Snapshot) collector {
 	return collector{scrapeOf(&snap, "1.2.3-test")}
 }
 
@@ -111,16 +111,16 @@ func TestMetricsGolden(t *testing.T) {
 
 // A value on a bound belongs to that bound's bucket; the last bucket holds the rest; the count is the sum of all.
 func TestHistogram(t *testing.T) {
-	var h proxy.Histogram
-	for _, bound := range proxy.HistogramBounds {
+	var h stats.Histogram
+	for _, bound := range stats.HistogramBounds {
 		h.Observe(bound)
 		h.Observe(bound + 1)
 	}
 	count, buckets := cumulative(&h)
-	if want := uint64(2 * len(proxy.HistogramBounds)); count != want {
+	if want := uint64(2 * len(stats.HistogramBounds)); count != want {
 		t.Errorf("count %d, want %d", count, want)
 	}
-	for i, bound := range proxy.HistogramBounds {
+	for i, bound := range stats.HistogramBounds {
 		if want := uint64(2*i + 1); buckets[bound.Seconds()] != want {
 			t.Errorf("at most %s: %d, want %d", bound, buckets[bound.Seconds()], want)
 		}
@@ -131,7 +131,7 @@ func TestHistogram(t *testing.T) {
 func TestHostileNames(t *testing.T) {
 	snap := busySnapshot()
 	for i, name := range []string{"caf\xe9", "\xff\xfe", "a\"} 1\nhybridbouncer_panics_total 99", "<script>alert(1)</script>", "", strings.Repeat("x", 9000)} {
-		snap.Pools = append(snap.Pools, proxy.PoolSnapshot{Listener: "session", Database: name, User: name, Size: 100 + i})
+		snap.Pools = append(snap.Pools, stats.PoolSnapshot{Listener: "session", Database: name, User: name, Size: 100 + i})
 	}
 	s := start(t, snap)
 	_, _, body := s.get("/metrics")

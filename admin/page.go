@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // pageRowsMax bounds the tables of pools and of applications on the page: a person reads the first ones, /metrics and /report/ports have all.
@@ -37,12 +37,12 @@ type pageData struct {
 	PoolsLeft int // pools that are not shown
 	Ports     []portRow
 	PortsLeft int // applications that are not shown
-	Loops     []proxy.LoopSnapshot
-	Snapshot  *proxy.Snapshot
+	Loops     []stats.LoopSnapshot
+	Snapshot  *stats.Snapshot
 }
 
 type pageListener struct {
-	*proxy.ListenerSnapshot
+	*stats.ListenerSnapshot
 	Usage      usage
 	CheckedOut int
 	Capacity   int
@@ -53,7 +53,7 @@ type pageListener struct {
 }
 
 type pagePool struct {
-	*proxy.PoolSnapshot
+	*stats.PoolSnapshot
 	Usage    usage
 	Overflow int
 	Clients  []stateCount
@@ -67,7 +67,7 @@ func (s stateCount) Name() string { return s.name }
 func (s stateCount) Count() int { return s.count }
 
 // pageOf picks what the page shows. Pools that are in trouble come first.
-func pageOf(snap *proxy.Snapshot, version string) pageData {
+func pageOf(snap *stats.Snapshot, version string) pageData {
 	d := pageData{Version: version, NotReady: notReady(snap), Loops: snap.Loops, Snapshot: snap}
 	for _, h := range healthOf(snap) {
 		d.Listeners = append(d.Listeners, pageListener{

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // The page shows the numbers of /health/db, what is wrong, and the version.
@@ -36,7 +36,7 @@ func TestPage(t *testing.T) {
 }
 
 func TestPageWithoutPools(t *testing.T) {
-	s := start(t, proxy.Snapshot{ServerReachable: true})
+	s := start(t, stats.Snapshot{ServerReachable: true})
 	status, _, body := s.get("/")
 	if status != 200 || !strings.Contains(body, "No client has logged in yet.") || !strings.HasSuffix(body, "</html>\n") {
 		t.Errorf("%d %s", status, body)
@@ -44,9 +44,9 @@ func TestPageWithoutPools(t *testing.T) {
 }
 
 func TestPageIsBounded(t *testing.T) {
-	var snap proxy.Snapshot
+	var snap stats.Snapshot
 	for i := range pageRowsMax + 23 {
-		snap.Pools = append(snap.Pools, proxy.PoolSnapshot{Database: fmt.Sprint("db", i)})
+		snap.Pools = append(snap.Pools, stats.PoolSnapshot{Database: fmt.Sprint("db", i)})
 	}
 	s := start(t, snap)
 	_, _, body := s.get("/")

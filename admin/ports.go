@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // The report "who uses the wrong port". Long transactions, and what only a connection can hold, belong on a session listener; a client whose
@@ -66,7 +66,7 @@ type portStatement struct {
 }
 
 // portsOf is the report: those with an advice first, and of those the ones that use servers most.
-func portsOf(snap *proxy.Snapshot) []portRow {
+func portsOf(snap *stats.Snapshot) []portRow {
 	rows := make([]portRow, 0, len(snap.Applications))
 	for i := range snap.Applications {
 		rows = append(rows, portRowOf(snap, &snap.Applications[i]))
@@ -80,7 +80,7 @@ func portsOf(snap *proxy.Snapshot) []portRow {
 	return rows
 }
 
-func portRowOf(snap *proxy.Snapshot, a *proxy.ApplicationSnapshot) portRow {
+func portRowOf(snap *stats.Snapshot, a *stats.ApplicationSnapshot) portRow {
 	row := portRow{
 		Application: a.Name, Others: a.Others, Listener: labelValue(a.Listener), PoolMode: a.PoolMode, Database: labelValue(a.Database), User: labelValue(a.User),
 		Clients: a.Clients, Transactions: a.Transactions,
@@ -100,7 +100,7 @@ func portRowOf(snap *proxy.Snapshot, a *proxy.ApplicationSnapshot) portRow {
 }
 
 // advice is the one line for an application; empty where it is on the right port, or nobody can tell.
-func advice(snap *proxy.Snapshot, a *proxy.ApplicationSnapshot) string {
+func advice(snap *stats.Snapshot, a *stats.ApplicationSnapshot) string {
 	switch {
 	case a.Others: // many applications, each of another kind
 	case a.PoolMode == "session":
@@ -112,7 +112,7 @@ func advice(snap *proxy.Snapshot, a *proxy.ApplicationSnapshot) string {
 }
 
 // adviceSession tells who should leave a transaction listener.
-func adviceSession(snap *proxy.Snapshot, a *proxy.ApplicationSnapshot) string {
+func adviceSession(snap *stats.Snapshot, a *stats.ApplicationSnapshot) string {
 	to := ""
 	if l := listenerOf(snap, a.Listener); l != nil && l.SessionListener != "" {
 		to = listenerWithPort(snap, l.SessionListener)
@@ -141,7 +141,7 @@ func adviceSession(snap *proxy.Snapshot, a *proxy.ApplicationSnapshot) string {
 }
 
 // adviceQuick tells who should leave a session listener.
-func adviceQuick(snap *proxy.Snapshot, a *proxy.ApplicationSnapshot) string {
+func adviceQuick(snap *stats.Snapshot, a *stats.ApplicationSnapshot) string {
 	to := ""
 	for i := range snap.Listeners {
 		if l := &snap.Listeners[i]; l.PoolMode == "transaction" && to == "" {
@@ -155,7 +155,7 @@ func adviceQuick(snap *proxy.Snapshot, a *proxy.ApplicationSnapshot) string {
 		applicationOf(a), to, counted(a.Transactions, "transaction"), brief(a.Longest), 100*share(a.InTransaction, a.Held))
 }
 
-func listenerOf(snap *proxy.Snapshot, name string) *proxy.ListenerSnapshot {
+func listenerOf(snap *stats.Snapshot, name string) *stats.ListenerSnapshot {
 	for i := range snap.Listeners {
 		if snap.Listeners[i].Name == name {
 			return &snap.Listeners[i]
@@ -165,7 +165,7 @@ func listenerOf(snap *proxy.Snapshot, name string) *proxy.ListenerSnapshot {
 }
 
 // listenerWithPort names a listener as one would look for it: by its port.
-func listenerWithPort(snap *proxy.Snapshot, name string) string {
+func listenerWithPort(snap *stats.Snapshot, name string) string {
 	if l := listenerOf(snap, name); l != nil {
 		for _, address := range l.Addresses {
 			if _, port, err := net.SplitHostPort(address); err == nil {
@@ -176,7 +176,7 @@ func listenerWithPort(snap *proxy.Snapshot, name string) string {
 	return strconv.Quote(name)
 }
 
-func applicationOf(a *proxy.ApplicationSnapshot) string {
+func applicationOf(a *stats.ApplicationSnapshot) string {
 	if a.Name == "" {
 		return fmt.Sprintf("the clients of user %q without application_name", a.User)
 	}
@@ -233,14 +233,14 @@ func (e *Endpoint) servePorts(w http.ResponseWriter, r *http.Request) {
 // applicationTotal sums what /metrics tells of an application: by listener and name alone, so that the number of series is bounded.
 type applicationTotal struct {
 	listener, name string
-	proxy.ApplicationSnapshot
+	stats.ApplicationSnapshot
 }
 
 // otherApplications is the label of those that are not told apart, and of who calls himself so.
 const otherApplications = "other"
 
 // applicationTotals sums the applications over databases and users.
-func applicationTotals(snap *proxy.Snapshot) []applicationTotal {
+func applicationTotals(snap *stats.Snapshot) []applicationTotal {
 	var all []applicationTotal
 	at := make(map[[2]string]int)
 	for i := range snap.Applications {
@@ -261,7 +261,7 @@ func applicationTotals(snap *proxy.Snapshot) []applicationTotal {
 	return all
 }
 
-func (t *applicationTotal) add(a *proxy.ApplicationSnapshot) {
+func (t *applicationTotal) add(a *stats.ApplicationSnapshot) {
 	t.Clients += a.Clients
 	t.Transactions += a.Transactions
 	t.LongTransactions += a.LongTransactions
@@ -272,7 +272,7 @@ func (t *applicationTotal) add(a *proxy.ApplicationSnapshot) {
 		t.Promotions[reason] += n
 	}
 	for _, s := range a.Statements {
-		i := slices.IndexFunc(t.Statements, func(have proxy.StatementSnapshot) bool { return have.Kind == s.Kind })
+		i := slices.IndexFunc(t.Statements, func(have stats.StatementSnapshot) bool { return have.Kind == s.Kind })
 		if i < 0 {
 			t.Statements = append(t.Statements, s)
 			continue

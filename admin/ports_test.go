@@ -8,13 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // busyApplications are one of each kind that the report knows.
-func busyApplications() []proxy.ApplicationSnapshot {
-	transactional := proxy.ApplicationSnapshot{Listener: "transactional", Database: "app", User: "web", PoolMode: "transaction", LongFrom: time.Second}
-	session := proxy.ApplicationSnapshot{Listener: "session", Database: "app", User: "jobs", PoolMode: "session", LongFrom: time.Second}
+func busyApplications() []stats.ApplicationSnapshot {
+	transactional := stats.ApplicationSnapshot{Listener: "transactional", Database: "app", User: "web", PoolMode: "transaction", LongFrom: time.Second}
+	session := stats.ApplicationSnapshot{Listener: "session", Database: "app", User: "jobs", PoolMode: "session", LongFrom: time.Second}
 
 	embedder, web, migration, others := transactional, transactional, transactional, transactional
 	embedder.Name, embedder.Clients, embedder.Transactions, embedder.LongTransactions, embedder.LongOpen = "embedder", 20, 90, 83, 2
@@ -28,20 +28,20 @@ func busyApplications() []proxy.ApplicationSnapshot {
 	migration.User, migration.Clients, migration.Transactions = "owner", 1, 12
 	migration.Longest, migration.InTransaction, migration.Held, migration.Promoted = 40*time.Millisecond, 300*time.Millisecond, 20*time.Second, 19*time.Second
 	migration.Promotions = map[string]uint64{"session_state": 2}
-	migration.Statements = []proxy.StatementSnapshot{
+	migration.Statements = []stats.StatementSnapshot{
 		{Kind: "advisory_lock", What: "an advisory lock of the session", Forced: 1, Sample: "select pg_advisory_lock(?)"},
 		{Kind: "temporary_table", What: "a temporary table", Forced: 3, Refused: 1, Sample: "create temp table t as select ? < ?"},
 	}
 
 	others.Others, others.Transactions, others.Held = true, 5000, 6*time.Second
-	others.Statements = []proxy.StatementSnapshot{{Kind: "listen", What: "LISTEN", Forced: 9}}
+	others.Statements = []stats.StatementSnapshot{{Kind: "listen", What: "LISTEN", Forced: 9}}
 
 	quick, stateful := session, session
 	quick.Name, quick.Clients, quick.Transactions, quick.Longest = "dashboard \"7\"", 8, 4200, 12*time.Millisecond
 	quick.InTransaction, quick.Held = 8*time.Second, 800*time.Second
 	stateful.Name, stateful.Clients, stateful.Transactions, stateful.Longest, stateful.Held = "importer", 2, 3000, 90*time.Millisecond, 500*time.Second
-	stateful.Statements = []proxy.StatementSnapshot{{Kind: "temporary_table", What: "a temporary table", Forced: 2}}
-	return []proxy.ApplicationSnapshot{quick, stateful, migration, embedder, others, web}
+	stateful.Statements = []stats.StatementSnapshot{{Kind: "temporary_table", What: "a temporary table", Forced: 2}}
+	return []stats.ApplicationSnapshot{quick, stateful, migration, embedder, others, web}
 }
 
 func TestPortsGolden(t *testing.T) {
@@ -89,11 +89,11 @@ func TestNoAdvice(t *testing.T) {
 	}
 	snap = busySnapshot()
 	quick := &snap.Applications[0]
-	for what, change := range map[string]func(a *proxy.ApplicationSnapshot){
-		"few transactions": func(a *proxy.ApplicationSnapshot) { a.Transactions = adviseQuickFrom - 1 },
-		"a long one":       func(a *proxy.ApplicationSnapshot) { a.Longest = a.LongFrom },
-		"a session's own things": func(a *proxy.ApplicationSnapshot) {
-			a.Statements = []proxy.StatementSnapshot{{Kind: "other", Forced: 1}}
+	for what, change := range map[string]func(a *stats.ApplicationSnapshot){
+		"few transactions": func(a *stats.ApplicationSnapshot) { a.Transactions = adviseQuickFrom - 1 },
+		"a long one":       func(a *stats.ApplicationSnapshot) { a.Longest = a.LongFrom },
+		"a session's own things": func(a *stats.ApplicationSnapshot) {
+			a.Statements = []stats.StatementSnapshot{{Kind: "other", Forced: 1}}
 		},
 	} {
 		changed := *quick
@@ -114,7 +114,7 @@ func TestHostileApplications(t *testing.T) {
 	snap := busySnapshot()
 	for _, name := range []string{"<script>alert(1)</script>", `"} 1`, "other", "</td>"} {
 		for _, user := range []string{"a", "caf\xe9"} {
-			snap.Applications = append(snap.Applications, proxy.ApplicationSnapshot{Listener: "session", User: user, Name: name, PoolMode: "session", Transactions: 1})
+			snap.Applications = append(snap.Applications, stats.ApplicationSnapshot{Listener: "session", User: user, Name: name, PoolMode: "session", Transactions: 1})
 		}
 	}
 	s := start(t, snap)

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // answerMax is how long the event loops may take for a Snapshot. They answer between two turns, which is microseconds; one that
@@ -22,7 +22,7 @@ var errLoops = errors.New("the event loops did not answer within " + answerMax.S
 // snapshots takes Snapshots, one at a time: whoever comes while one is under way shares it. So a crowd of scrapers costs the loops
 // no more than one, and a Source that hangs holds one goroutine, not one per request.
 type snapshots struct {
-	take func() proxy.Snapshot // immutable
+	take func() stats.Snapshot // immutable
 
 	mu      sync.Mutex
 	current *flight // guarded by mu; nil: none under way
@@ -32,13 +32,13 @@ type snapshots struct {
 type flight struct {
 	begun time.Time     // immutable
 	done  chan struct{} // closed when snap and err are written; after that both are only read
-	snap  *proxy.Snapshot
+	snap  *stats.Snapshot
 	err   error
 }
 
 // get returns a Snapshot that ended after the call, or errLoops, or why the asker does not want it any more. It is shared: read it
 // only.
-func (s *snapshots) get(ctx context.Context) (*proxy.Snapshot, error) {
+func (s *snapshots) get(ctx context.Context) (*stats.Snapshot, error) {
 	s.mu.Lock()
 	f := s.current
 	if f == nil {

@@ -10,16 +10,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 func TestSnapshotIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		taken := 0
-		s := snapshots{take: func() proxy.Snapshot {
+		s := snapshots{take: func() stats.Snapshot {
 			taken++
 			<-time.After(answerMax / 2) // by the clock of the bubble
-			return proxy.Snapshot{Logins: 7}
+			return stats.Snapshot{Logins: 7}
 		}}
 		var all sync.WaitGroup
 		for range 20 {
@@ -43,7 +43,7 @@ func TestSnapshotIsShared(t *testing.T) {
 func TestLateSnapshotIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		s := snapshots{take: func() proxy.Snapshot { <-release; return proxy.Snapshot{} }}
+		s := snapshots{take: func() stats.Snapshot { <-release; return stats.Snapshot{} }}
 		begun := time.Now()
 		if _, err := s.get(context.Background()); !errors.Is(err, errLoops) || time.Since(begun) != answerMax {
 			t.Errorf("first asker: %v after %s, want %v after %s", err, time.Since(begun), errLoops, answerMax)
@@ -73,7 +73,7 @@ func TestLateSnapshotIsRefused(t *testing.T) {
 func TestAskerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		s := snapshots{take: func() proxy.Snapshot { <-release; return proxy.Snapshot{} }}
+		s := snapshots{take: func() stats.Snapshot { <-release; return stats.Snapshot{} }}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		if _, err := s.get(ctx); !errors.Is(err, context.Canceled) {
@@ -87,7 +87,7 @@ func TestAskerLeaves(t *testing.T) {
 func TestLoopsDoNotAnswer(t *testing.T) {
 	s := start(t, busySnapshot())
 	release := make(chan struct{})
-	s.source.set(func() proxy.Snapshot { <-release; return busySnapshot() })
+	s.source.set(func() stats.Snapshot { <-release; return busySnapshot() })
 	for _, path := range []string{"/healthz", "/readyz", "/health/db", "/metrics", "/"} {
 		status, _, body := s.get(path)
 		if status != http.StatusServiceUnavailable || body != errLoops.Error()+"\n" {
@@ -103,7 +103,7 @@ func TestLoopsDoNotAnswer(t *testing.T) {
 // A panic in the Source ends neither the process nor the endpoint, and its text is for the log alone.
 func TestSourcePanics(t *testing.T) {
 	s := start(t, busySnapshot())
-	s.source.set(func() proxy.Snapshot { panic("hunter2") })
+	s.source.set(func() stats.Snapshot { panic("hunter2") })
 	for _, path := range []string{"/healthz", "/metrics", "/"} {
 		status, _, body := s.get(path)
 		if status != http.StatusServiceUnavailable || strings.Contains(body, "hunter2") || !strings.Contains(body, "see the log") {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // kind is what Prometheus knows a metric as.
@@ -39,18 +39,18 @@ type emitter func(v sample, labels ...string)
 
 type sample struct {
 	number    float64
-	histogram *proxy.Histogram
+	histogram *stats.Histogram
 }
 
 // scrape is what the rows read: one Snapshot, and what is computed from it once.
 type scrape struct {
-	*proxy.Snapshot
+	*stats.Snapshot
 	listeners    []listenerHealth
 	applications []applicationTotal
 	version      string
 }
 
-func scrapeOf(snap *proxy.Snapshot, version string) *scrape {
+func scrapeOf(snap *stats.Snapshot, version string) *scrape {
 	return &scrape{Snapshot: snap, listeners: healthOf(snap), applications: applicationTotals(snap), version: version}
 }
 
@@ -65,51 +65,51 @@ func with(more ...string) []string { return append([]string{"listener", "databas
 // table is every metric but those of the Go runtime and the process, in the order of docs/metrics.md.
 var table = []metric{
 	// Time
-	{name: "client_wait_seconds", kind: histogram, labels: with(), samples: poolHistogram(func(p *proxy.PoolSnapshot) *proxy.Histogram { return &p.WaitTime }), exporter: "pgbouncer_stats_totals_client_wait_seconds_total (sum)", help: "Time clients waited for a server, in vain included; a client that finds one free waits 0."},
-	{name: "transaction_seconds", kind: histogram, labels: with(), samples: poolHistogram(func(p *proxy.PoolSnapshot) *proxy.Histogram { return &p.TransactTime }), exporter: "pgbouncer_stats_totals_server_in_transaction_seconds_total (sum)", help: "Time from a transaction's first message to its end, while its client holds a server."},
-	{name: "query_seconds", kind: histogram, labels: with(), samples: poolHistogram(func(p *proxy.PoolSnapshot) *proxy.Histogram { return &p.QueryTime }), exporter: "pgbouncer_stats_totals_queries_duration_seconds_total (sum)", help: "Time from sending a query to PostgreSQL to the end of its answer."},
-	{name: "oldest_wait_seconds", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return p.MaxWait.Seconds() }), exporter: "pgbouncer_pools_client_maxwait_seconds", help: "How long the first client in the queue has been waiting for a server; 0 when none waits."},
-	{name: "oldest_transaction_seconds", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return p.OldestTransaction.Seconds() }), help: "Age of the oldest open transaction; 0 when none is open."},
+	{name: "client_wait_seconds", kind: histogram, labels: with(), samples: poolHistogram(func(p *stats.PoolSnapshot) *stats.Histogram { return &p.WaitTime }), exporter: "pgbouncer_stats_totals_client_wait_seconds_total (sum)", help: "Time clients waited for a server, in vain included; a client that finds one free waits 0."},
+	{name: "transaction_seconds", kind: histogram, labels: with(), samples: poolHistogram(func(p *stats.PoolSnapshot) *stats.Histogram { return &p.TransactTime }), exporter: "pgbouncer_stats_totals_server_in_transaction_seconds_total (sum)", help: "Time from a transaction's first message to its end, while its client holds a server."},
+	{name: "query_seconds", kind: histogram, labels: with(), samples: poolHistogram(func(p *stats.PoolSnapshot) *stats.Histogram { return &p.QueryTime }), exporter: "pgbouncer_stats_totals_queries_duration_seconds_total (sum)", help: "Time from sending a query to PostgreSQL to the end of its answer."},
+	{name: "oldest_wait_seconds", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return p.MaxWait.Seconds() }), exporter: "pgbouncer_pools_client_maxwait_seconds", help: "How long the first client in the queue has been waiting for a server; 0 when none waits."},
+	{name: "oldest_transaction_seconds", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return p.OldestTransaction.Seconds() }), help: "Age of the oldest open transaction; 0 when none is open."},
 
 	// Clients and servers
 	{name: "clients", kind: gauge, labels: with("state"), samples: clientStates, exporter: "pgbouncer_pools_client_active_connections, pgbouncer_pools_client_waiting_connections", help: "Clients that are logged in. idle: need no server now; active: have one; waiting: in the queue for one."},
-	{name: "waiters", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ClientsWaiting) }), exporter: "pgbouncer_pools_client_waiting_connections", help: "Clients in the queue for a server: those of hybridbouncer_clients in state waiting."},
+	{name: "waiters", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ClientsWaiting) }), exporter: "pgbouncer_pools_client_waiting_connections", help: "Clients in the queue for a server: those of hybridbouncer_clients in state waiting."},
 	{name: "servers", kind: gauge, labels: with("state"), samples: serverStates, exporter: "pgbouncer_pools_server_active_connections, pgbouncer_pools_server_idle_connections, ...", help: "Connections to PostgreSQL. new: being opened; idle: ready; active: lent to a client; tested: being checked or cleaned; being_canceled: a cancel request for them is under way; closing: not closed yet."},
-	{name: "dedicated_servers", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ServersDedicated) }), help: "Servers that were opened for one replication client alone: those of hybridbouncer_servers, new or active, that no other client gets."},
-	{name: "pool_size", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.Size) }), exporter: "pgbouncer_databases_pool_size", help: "Servers the pool may have (pool_size or default_pool_size)."},
-	{name: "pool_min_size", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.MinSize) }), help: "Servers the pool keeps open once it has been used (min_pool_size)."},
-	{name: "pool_reserve_size", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ReserveSize) }), exporter: "pgbouncer_databases_reserve_pool", help: "Servers the pool may have above its size while clients wait long (reserve_pool_size)."},
-	{name: "pool_overflow", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(usageOf(p).overflow) }), help: "Servers open above the pool's size: the reserve in use."},
-	{name: "pool_utilization_ratio", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return usageOf(p).percent() / 100 }), help: "Servers in use (active, tested, being_canceled) over the pool's size; above 1 with the reserve in use, at most 10."},
+	{name: "dedicated_servers", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ServersDedicated) }), help: "Servers that were opened for one replication client alone: those of hybridbouncer_servers, new or active, that no other client gets."},
+	{name: "pool_size", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.Size) }), exporter: "pgbouncer_databases_pool_size", help: "Servers the pool may have (pool_size or default_pool_size)."},
+	{name: "pool_min_size", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.MinSize) }), help: "Servers the pool keeps open once it has been used (min_pool_size)."},
+	{name: "pool_reserve_size", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ReserveSize) }), exporter: "pgbouncer_databases_reserve_pool", help: "Servers the pool may have above its size while clients wait long (reserve_pool_size)."},
+	{name: "pool_overflow", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(usageOf(p).overflow) }), help: "Servers open above the pool's size: the reserve in use."},
+	{name: "pool_utilization_ratio", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return usageOf(p).percent() / 100 }), help: "Servers in use (active, tested, being_canceled) over the pool's size; above 1 with the reserve in use, at most 10."},
 
 	// Work
-	{name: "transactions_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.Transactions) }), exporter: "pgbouncer_stats_totals_sql_transactions_pooled_total", help: "Transactions that ended."},
-	{name: "queries_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.Queries) }), exporter: "pgbouncer_stats_totals_queries_pooled_total", help: "Batches of messages that PostgreSQL answered with ReadyForQuery: queries."},
-	{name: "received_bytes_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ReceivedBytes) }), exporter: "pgbouncer_stats_totals_received_bytes_total", help: "Bytes received from clients."},
-	{name: "sent_bytes_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.SentBytes) }), exporter: "pgbouncer_stats_totals_sent_bytes_total", help: "Bytes sent to clients."},
-	{name: "errors_total", kind: counter, labels: with("class"), samples: poolMap(func(p *proxy.PoolSnapshot) map[string]uint64 { return p.ErrorsByClass }), help: "Errors PostgreSQL answered with, by the first two characters of their SQLSTATE; a class appears with its first error."},
+	{name: "transactions_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.Transactions) }), exporter: "pgbouncer_stats_totals_sql_transactions_pooled_total", help: "Transactions that ended."},
+	{name: "queries_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.Queries) }), exporter: "pgbouncer_stats_totals_queries_pooled_total", help: "Batches of messages that PostgreSQL answered with ReadyForQuery: queries."},
+	{name: "received_bytes_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ReceivedBytes) }), exporter: "pgbouncer_stats_totals_received_bytes_total", help: "Bytes received from clients."},
+	{name: "sent_bytes_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.SentBytes) }), exporter: "pgbouncer_stats_totals_sent_bytes_total", help: "Bytes sent to clients."},
+	{name: "errors_total", kind: counter, labels: with("class"), samples: poolMap(func(p *stats.PoolSnapshot) map[string]uint64 { return p.ErrorsByClass }), help: "Errors PostgreSQL answered with, by the first two characters of their SQLSTATE; a class appears with its first error."},
 
 	// Prepared statements
-	{name: "parses_saved_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ParsesSaved) }), exporter: "pgbouncer_stats_totals_client_parses_total less server_parses_total", help: "Parse messages of clients that the pooler answered itself, because the server had the statement."},
-	{name: "parses_injected_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ParsesInjected) }), help: "Parse messages the pooler sent ahead of a Bind or Describe, because the server lacked the statement, or had it from before the client that asks for its types."},
-	{name: "statements_evicted_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.StatementsEvicted) }), help: "Statements closed on a server to make room for others; many, with many parses injected: raise max_prepared_statements."},
-	{name: "statements_healed_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.StatementsHealed) }), help: "Batches the pooler sent again behind a new Parse, because the columns of a result had changed since the statement was prepared."},
-	{name: "statements_compared_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.StatementsCompared) }), help: "Round trips that a Bind waited for: its statement was prepared anew, and the server had to say first whether it still looks as the client was told."},
-	{name: "statements_changed_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.StatementsChanged) }), help: "Of those, the ones where it does not: the client got 0A000 (cached plan must not change result type), as on a direct connection."},
+	{name: "parses_saved_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ParsesSaved) }), exporter: "pgbouncer_stats_totals_client_parses_total less server_parses_total", help: "Parse messages of clients that the pooler answered itself, because the server had the statement."},
+	{name: "parses_injected_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ParsesInjected) }), help: "Parse messages the pooler sent ahead of a Bind or Describe, because the server lacked the statement, or had it from before the client that asks for its types."},
+	{name: "statements_evicted_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.StatementsEvicted) }), help: "Statements closed on a server to make room for others; many, with many parses injected: raise max_prepared_statements."},
+	{name: "statements_healed_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.StatementsHealed) }), help: "Batches the pooler sent again behind a new Parse, because the columns of a result had changed since the statement was prepared."},
+	{name: "statements_compared_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.StatementsCompared) }), help: "Round trips that a Bind waited for: its statement was prepared anew, and the server had to say first whether it still looks as the client was told."},
+	{name: "statements_changed_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.StatementsChanged) }), help: "Of those, the ones where it does not: the client got 0A000 (cached plan must not change result type), as on a direct connection."},
 	{name: "statements", kind: gauge, samples: number(func(s *scrape) float64 { return float64(s.Statements) }), help: "Distinct prepared statements that clients or servers of transaction listeners hold."},
 	{name: "statement_bytes", kind: gauge, samples: number(func(s *scrape) float64 { return float64(s.StatementBytes) }), help: "Memory of these statements and of their names."},
 
 	// LISTEN on transaction listeners
-	{name: "listening_clients", kind: gauge, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ListeningClients) }), help: "Clients that LISTEN and share one server of the pool for it."},
-	{name: "notifications_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.Notifications) }), help: "Notifications sent to these clients. Those that were closed because they do not read are in client_closes_total, with the reason notifications_unread."},
-	{name: "listening_server_losses_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ListenLosses) }), help: "Times that this server was lost while somebody listened; the clients were told that notifications may have been lost."},
+	{name: "listening_clients", kind: gauge, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ListeningClients) }), help: "Clients that LISTEN and share one server of the pool for it."},
+	{name: "notifications_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.Notifications) }), help: "Notifications sent to these clients. Those that were closed because they do not read are in client_closes_total, with the reason notifications_unread."},
+	{name: "listening_server_losses_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ListenLosses) }), help: "Times that this server was lost while somebody listened; the clients were told that notifications may have been lost."},
 
 	// Comings and goings
-	{name: "client_closes_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *proxy.PoolSnapshot) map[string]uint64 { return p.ClientCloses }), help: "Clients that ended after their login, by reason; a reason appears with its first client."},
-	{name: "server_connects_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ServerConnects) }), help: "Servers opened."},
-	{name: "server_connect_failures_total", kind: counter, labels: with(), samples: poolNumber(func(p *proxy.PoolSnapshot) float64 { return float64(p.ServerFailures) }), help: "Servers that could not be opened: PostgreSQL unreachable, or it refused the login."},
-	{name: "server_closes_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *proxy.PoolSnapshot) map[string]uint64 { return p.ServerCloses }), help: "Servers closed, by reason; a reason appears with its first server."},
-	{name: "promotions_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *proxy.PoolSnapshot) map[string]uint64 { return p.Promotions }), help: "Links of a transaction pool whose server was moved to a session pool, by reason."},
+	{name: "client_closes_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *stats.PoolSnapshot) map[string]uint64 { return p.ClientCloses }), help: "Clients that ended after their login, by reason; a reason appears with its first client."},
+	{name: "server_connects_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ServerConnects) }), help: "Servers opened."},
+	{name: "server_connect_failures_total", kind: counter, labels: with(), samples: poolNumber(func(p *stats.PoolSnapshot) float64 { return float64(p.ServerFailures) }), help: "Servers that could not be opened: PostgreSQL unreachable, or it refused the login."},
+	{name: "server_closes_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *stats.PoolSnapshot) map[string]uint64 { return p.ServerCloses }), help: "Servers closed, by reason; a reason appears with its first server."},
+	{name: "promotions_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *stats.PoolSnapshot) map[string]uint64 { return p.Promotions }), help: "Links of a transaction pool whose server was moved to a session pool, by reason."},
 	{name: "logins_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.Logins) }), help: "Clients that finished their login."},
 	{name: "login_refusals_total", kind: counter, labels: []string{"reason"}, samples: refusals, help: "Clients that did not finish their login, by the SQLSTATE they were told, or by what happened instead."},
 	{name: "cancel_requests_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.Cancels) }), help: "Cancel requests received."},
@@ -123,8 +123,8 @@ var table = []metric{
 	{name: "application_promoted_seconds_total", kind: counter, labels: byApplication(), samples: applicationNumber(func(a *applicationTotal) float64 { return a.Promoted.Seconds() }), help: "Time that clients of an application had servers which had been moved to a session pool."},
 	{name: "application_sets_total", kind: counter, labels: byApplication(), samples: applicationNumber(func(a *applicationTotal) float64 { return float64(a.Sets) }), help: "Parameters that clients of a transaction listener set or reset for their session, and that were followed."},
 	{name: "application_promotions_total", kind: counter, labels: byApplication("reason"), samples: applicationPromotions, help: "Links of an application whose server was moved to a session pool, by reason."},
-	{name: "application_session_state_total", kind: counter, labels: byApplication("kind"), samples: applicationStatements(func(s *proxy.StatementSnapshot) uint64 { return s.Forced }), help: "Statements that make what only a connection can hold, by what they make; on a session listener the clients that said such a thing."},
-	{name: "application_session_state_refusals_total", kind: counter, labels: byApplication("kind"), samples: applicationStatements(func(s *proxy.StatementSnapshot) uint64 { return s.Refused }), help: "Statements that were refused because they make what only a connection can hold: no room in the session pool, or promotion is error."},
+	{name: "application_session_state_total", kind: counter, labels: byApplication("kind"), samples: applicationStatements(func(s *stats.StatementSnapshot) uint64 { return s.Forced }), help: "Statements that make what only a connection can hold, by what they make; on a session listener the clients that said such a thing."},
+	{name: "application_session_state_refusals_total", kind: counter, labels: byApplication("kind"), samples: applicationStatements(func(s *stats.StatementSnapshot) uint64 { return s.Refused }), help: "Statements that were refused because they make what only a connection can hold: no room in the session pool, or promotion is error."},
 
 	// Listeners: what /health/db says
 	{name: "listener_info", kind: gauge, labels: []string{"listener", "pool_mode"}, samples: listenerInfo, help: "Always 1; tells the pool mode of a listener."},
@@ -136,14 +136,14 @@ var table = []metric{
 	// The process
 	{name: "server_reachable", kind: gauge, samples: number(func(s *scrape) float64 { return truth(s.ServerReachable) }), exporter: "pgbouncer_up", help: "1 if PostgreSQL can be reached, as far as the last attempt tells; else 0."},
 	{name: "draining", kind: gauge, samples: number(func(s *scrape) float64 { return truth(s.Draining) }), help: "1 if the process is about to end and accepts no new clients, else 0."},
-	{name: "loop_connections", kind: gauge, labels: []string{"loop"}, samples: loopNumber(func(l *proxy.LoopSnapshot) float64 { return float64(l.Connections) }), help: "Connections, of clients and servers, that an event loop carries."},
-	{name: "loop_busy_seconds_total", kind: counter, labels: []string{"loop"}, samples: loopNumber(func(l *proxy.LoopSnapshot) float64 { return l.BusyTotal.Seconds() }), help: "Time an event loop was not waiting for events; a rate near 1 is a full CPU core."},
+	{name: "loop_connections", kind: gauge, labels: []string{"loop"}, samples: loopNumber(func(l *stats.LoopSnapshot) float64 { return float64(l.Connections) }), help: "Connections, of clients and servers, that an event loop carries."},
+	{name: "loop_busy_seconds_total", kind: counter, labels: []string{"loop"}, samples: loopNumber(func(l *stats.LoopSnapshot) float64 { return l.BusyTotal.Seconds() }), help: "Time an event loop was not waiting for events; a rate near 1 is a full CPU core."},
 	{name: "panics_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.Panics) }), help: "Panics that were contained: a bug each, please report them; the log has the place."},
 	{name: "build_info", kind: gauge, labels: []string{"version", "goversion"}, samples: buildInfo, exporter: "pgbouncer_version_info", help: "Always 1; tells the version of hybridbouncer and of Go."},
 }
 
 // poolNumber gives one value per pool.
-func poolNumber(of func(*proxy.PoolSnapshot) float64) func(*scrape, emitter) {
+func poolNumber(of func(*stats.PoolSnapshot) float64) func(*scrape, emitter) {
 	return func(s *scrape, emit emitter) {
 		for i := range s.Pools {
 			p := &s.Pools[i]
@@ -153,7 +153,7 @@ func poolNumber(of func(*proxy.PoolSnapshot) float64) func(*scrape, emitter) {
 }
 
 // poolHistogram gives one histogram per pool.
-func poolHistogram(of func(*proxy.PoolSnapshot) *proxy.Histogram) func(*scrape, emitter) {
+func poolHistogram(of func(*stats.PoolSnapshot) *stats.Histogram) func(*scrape, emitter) {
 	return func(s *scrape, emit emitter) {
 		for i := range s.Pools {
 			p := &s.Pools[i]
@@ -163,7 +163,7 @@ func poolHistogram(of func(*proxy.PoolSnapshot) *proxy.Histogram) func(*scrape, 
 }
 
 // poolMap gives a value for each key of a map per pool.
-func poolMap(of func(*proxy.PoolSnapshot) map[string]uint64) func(*scrape, emitter) {
+func poolMap(of func(*stats.PoolSnapshot) map[string]uint64) func(*scrape, emitter) {
 	return func(s *scrape, emit emitter) {
 		for i := range s.Pools {
 			p := &s.Pools[i]
@@ -193,7 +193,7 @@ func applicationPromotions(s *scrape, emit emitter) {
 	}
 }
 
-func applicationStatements(of func(*proxy.StatementSnapshot) uint64) func(*scrape, emitter) {
+func applicationStatements(of func(*stats.StatementSnapshot) uint64) func(*scrape, emitter) {
 	return func(s *scrape, emit emitter) {
 		for i := range s.applications {
 			a := &s.applications[i]
@@ -214,7 +214,7 @@ func listenerNumber(of func(*listenerHealth) float64) func(*scrape, emitter) {
 }
 
 // loopNumber gives one value per event loop.
-func loopNumber(of func(*proxy.LoopSnapshot) float64) func(*scrape, emitter) {
+func loopNumber(of func(*stats.LoopSnapshot) float64) func(*scrape, emitter) {
 	return func(s *scrape, emit emitter) {
 		for i := range s.Loops {
 			emit(sample{number: of(&s.Loops[i])}, strconv.Itoa(s.Loops[i].Index))
@@ -251,11 +251,11 @@ type stateCount struct {
 	count int
 }
 
-func clientStatesOf(p *proxy.PoolSnapshot) []stateCount {
+func clientStatesOf(p *stats.PoolSnapshot) []stateCount {
 	return []stateCount{{"idle", p.ClientsIdle}, {"active", p.ClientsActive}, {"waiting", p.ClientsWaiting}}
 }
 
-func serverStatesOf(p *proxy.PoolSnapshot) []stateCount {
+func serverStatesOf(p *stats.PoolSnapshot) []stateCount {
 	return []stateCount{
 		{"new", p.ServersOpening},
 		{"idle", p.ServersIdle},
@@ -296,15 +296,15 @@ func truth(b bool) float64 {
 }
 
 // boundSeconds are the bounds of every histogram, in seconds.
-var boundSeconds = func() (all [len(proxy.HistogramBounds)]float64) {
-	for i, bound := range proxy.HistogramBounds {
+var boundSeconds = func() (all [len(stats.HistogramBounds)]float64) {
+	for i, bound := range stats.HistogramBounds {
 		all[i] = float64(bound) / float64(time.Second)
 	}
 	return all
 }()
 
 // cumulative gives a histogram as Prometheus wants it: how many were at most each bound, and how many in all.
-func cumulative(h *proxy.Histogram) (count uint64, buckets map[float64]uint64) {
+func cumulative(h *stats.Histogram) (count uint64, buckets map[float64]uint64) {
 	buckets = make(map[float64]uint64, len(boundSeconds))
 	for i, bound := range boundSeconds {
 		count += h.Counts[i]

@@ -63,27 +63,33 @@ type CloseReason uint8
 
 // The reasons.
 const (
-	CloseInTransaction CloseReason = iota // given back inside a transaction
-	CloseRepliesOwed                      // given back with replies outstanding
-	CloseInCopy                           // given back in COPY
-	CloseMidMessage                       // given back with half a message on its way
-	CloseUnreadBytes                      // given back with bytes unread
-	CloseDoubt                            // its stream can no longer be trusted
-	CloseLifetime                         // server_lifetime
-	CloseIdleTimeout                      // server_idle_timeout
-	CloseStale                            // older than a RECONNECT
-	CloseOverSize                         // the pool was made smaller
-	CloseEvicted                          // its place was needed: by another pool, or for a dedicated server
-	CloseLost                             // PostgreSQL closed it
-	CloseClientGone                       // its client left it in a state that cannot be saved
-	CloseShutdown                         // the pooler is going down
-	CloseDedicated                        // the one client that it was opened for has left
+	CloseInTransaction      CloseReason = iota // given back inside a transaction
+	CloseRepliesOwed                           // given back with replies outstanding
+	CloseInCopy                                // given back in COPY
+	CloseMidMessage                            // given back with half a message on its way
+	CloseUnreadBytes                           // given back with bytes unread
+	CloseDoubt                                 // its stream can no longer be trusted
+	CloseLifetime                              // server_lifetime
+	CloseIdleTimeout                           // server_idle_timeout
+	CloseStale                                 // older than a RECONNECT
+	CloseOverSize                              // the pool was made smaller
+	CloseEvicted                               // its place was needed: by another pool, or for a dedicated server
+	CloseLost                                  // PostgreSQL closed it
+	CloseClientGone                            // its client left it in a state that cannot be saved
+	CloseShutdown                              // the pooler is going down
+	CloseDedicated                             // the one client that it was opened for has left
+	CloseTransactionTimeout                    // transaction_timeout of its client
+	CloseQueryTimeout                          // query_timeout of its client
+	CloseUnresponsive                          // it did not answer the pooler in time
+	CloseRefusedStatement                      // it refused a statement of the pooler's own
+	CloseReasons                               // their number
 )
 
 // String is the label.
 func (r CloseReason) String() string {
 	return [...]string{
 		"in_transaction", "replies_owed", "in_copy", "mid_message", "unread_bytes", "doubt", "lifetime", "idle_timeout", "stale", "over_size",
-		"evicted", "lost", "client_gone", "shutdown", "dedicated",
+		"evicted", "lost", "client_gone", "shutdown", "dedicated", "transaction_timeout", "query_timeout", "unresponsive",
+		"refused_statement",
 	}[r]
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
-	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // loginAs is login with an application_name.
@@ -22,7 +22,7 @@ func (p *pooler) loginAs(t *testing.T, address, application string) *pgtest.Wire
 }
 
 // application is the snapshot of one; nil when there is none.
-func (p *pooler) application(listener, name string) *proxy.ApplicationSnapshot {
+func (p *pooler) application(listener, name string) *stats.ApplicationSnapshot {
 	for _, a := range p.Snapshot().Applications {
 		if a.Listener == listener && a.Name == name && !a.Others {
 			return &a
@@ -32,13 +32,13 @@ func (p *pooler) application(listener, name string) *proxy.ApplicationSnapshot {
 }
 
 // statements of a kind that an application is known for.
-func statements(a *proxy.ApplicationSnapshot, kind string) proxy.StatementSnapshot {
+func statements(a *stats.ApplicationSnapshot, kind string) stats.StatementSnapshot {
 	for _, s := range a.Statements {
 		if s.Kind == kind {
 			return s
 		}
 	}
-	return proxy.StatementSnapshot{}
+	return stats.StatementSnapshot{}
 }
 
 // TestApplications: what clients do that belongs on the other port is counted by the application_name they have at the time.
@@ -112,7 +112,7 @@ func TestHostileApplicationNames(t *testing.T) {
 			t.Errorf("%q", a.Name)
 		}
 	}
-	const names = 3 * proxy.ApplicationsMax
+	const names = 3 * stats.ApplicationsMax
 	var sets []pgproto3.FrontendMessage
 	for i := range names {
 		sets = append(sets, &pgproto3.Query{String: fmt.Sprintf("set application_name = 'name %d'", i)})
@@ -129,7 +129,7 @@ func TestHostileApplicationNames(t *testing.T) {
 			others += a.Transactions
 		}
 	}
-	if len(all) > proxy.ApplicationsMax+1 || transactions != names+2 || others < names-proxy.ApplicationsMax {
+	if len(all) > stats.ApplicationsMax+1 || transactions != names+2 || others < names-stats.ApplicationsMax {
 		t.Errorf("%d applications with %d transactions, of others %d", len(all), transactions, others)
 	}
 	if a := p.application("transaction", "kept"); a == nil || a.Clients != 1 {
@@ -148,7 +148,7 @@ func TestHostileApplicationNames(t *testing.T) {
 func TestManyApplicationsAtOnce(t *testing.T) {
 	p := start(t, pgtest.Shared(t), "default_pool_size = 3\nmax_client_conn = 1000\n", "")
 	var all []*pgtest.Wire
-	for i := range proxy.ApplicationsMax {
+	for i := range stats.ApplicationsMax {
 		all = append(all, p.loginAs(t, p.transaction, fmt.Sprint("name ", i)))
 	}
 	late := p.loginAs(t, p.transaction, "late")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // audience are the clients of one pool that listen, on one loop.
@@ -51,7 +52,7 @@ func (a *audience) add(c *Client, name string) *subscription {
 		c.listens.on = make(map[string]*subscription)
 	}
 	if len(c.listens.on) == 0 {
-		c.counters.listening++
+		c.counters.Listening++
 	}
 	c.listens.on[name] = sub
 	return sub
@@ -67,7 +68,7 @@ func (a *audience) remove(sub *subscription) {
 	c := sub.client
 	delete(c.listens.on, sub.channel)
 	if len(c.listens.on) == 0 {
-		c.counters.listening--
+		c.counters.Listening--
 	}
 	if len(all) > 1 {
 		return
@@ -92,7 +93,7 @@ func (a *audience) closeSlow() {
 	slow := a.slow
 	a.slow = nil
 	for _, c := range slow {
-		c.close(closeNotificationsUnread, protocol.ErrNotificationsUnread(notificationsMax))
+		c.close(stats.ClientNotificationsUnread, protocol.ErrNotificationsUnread(notificationsMax))
 	}
 }
 
@@ -124,7 +125,7 @@ func (a *audience) tellLoss() {
 
 // disperse closes all who listen: the pool has become too small for a server that listens.
 func (a *audience) disperse() {
-	a.each(func(c *Client) { c.close(closeListenImpossible, protocol.ErrListenImpossible(listenNeedsTwo)) })
+	a.each(func(c *Client) { c.close(stats.ClientListenImpossible, protocol.ErrListenImpossible(listenNeedsTwo)) })
 }
 
 // notificationsMax is how much may wait for a client that is in a transaction or does not read, in bytes.
@@ -169,9 +170,9 @@ func (c *Client) catchUp() {
 // deliver sends a notification, or a notice.
 func (c *Client) deliver(frame []byte, notification bool) {
 	if notification {
-		c.counters.notifications++
+		c.counters.Notifications++
 	}
-	c.counters.sent += uint64(len(frame))
+	c.counters.Sent += uint64(len(frame))
 	c.conn.Send(frame)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // cancelTable finds the client that a CancelRequest means.
@@ -89,12 +90,12 @@ func (w *worker) cancelClient(c *Client, done func()) {
 	switch {
 	case c.state == clientWaiting:
 		w.leaveQueue(c)
-		w.refuse(c, closeCanceled, protocol.ErrCanceledWaiting())
+		w.refuse(c, stats.ClientCanceled, protocol.ErrCanceledWaiting())
 		w.act()
 		done()
 	case c.state == clientActive && c.waiter != nil:
 		w.leaveQueue(c)
-		w.stayUnpromotedInQueue(c, closeCanceled, protocol.ErrCanceledWaiting())
+		w.stayUnpromotedInQueue(c, stats.ClientCanceled, protocol.ErrCanceledWaiting())
 		w.act()
 		done()
 	case c.state == clientActive && c.server.relay.Owed() > 0:

@@ -9,6 +9,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
@@ -20,9 +21,9 @@ type Client struct {
 	relay    relay.Client
 	worker   *worker
 	pool     *serverPool
-	counters *poolCounters // of worker and pool
+	counters *stats.PoolCounters // of worker and pool
 	// application is of worker, pool and the application_name it has now.
-	application *application
+	application *stats.Application
 	server      *Server          // linked; nil otherwise
 	waiter      *pool.Waiter     // queued for a server; nil otherwise
 	settings    sqltext.Settings // of the parameters that servers report
@@ -75,6 +76,22 @@ func newClient(sp *serverPool, base sqltext.Session) *Client {
 		c.relay.Defer()
 	}
 	return c
+}
+
+// applicationName returns the client's application_name as it is now.
+func (c *Client) applicationName() string {
+	if name, ok := c.settings.Get("application_name"); ok {
+		return name
+	}
+	return c.info.application
+}
+
+// renamed is called when the client's parameters have changed: its application_name may be another.
+func (c *Client) renamed() {
+	if name := c.applicationName(); !c.application.IsNamed(name) {
+		c.application.Leave(c.worker.loop.Now())
+		c.application = c.worker.applications.Enter(c.counters, name)
+	}
 }
 
 // clientState says where a client is. The words are those of SHOW CLIENTS.
@@ -141,13 +158,13 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 		case relay.EndRefusal:
 			c.sendReady()
 			if len(b) > step.N || c.conn.Unread() {
-				c.close(closePipelinedBehindError, protocol.ErrProtocol(pipelinedBehind))
+				c.close(stats.ClientPipelinedBehindError, protocol.ErrProtocol(pipelinedBehind))
 			}
 		case relay.Leave:
-			c.part(closeLeft, nil)
+			c.part(stats.ClientLeft, nil)
 			return total
 		case relay.Violate:
-			c.part(closeProtocolViolation, step.Err)
+			c.part(stats.ClientProtocolViolation, step.Err)
 			return total
 		default: // More: come again when more has arrived
 			return total - len(b)
@@ -200,12 +217,12 @@ func (c *Client) relayServer() *relay.Server {
 
 // parting is how a client will be closed when what it has asked for has been answered.
 type parting struct {
-	why closeReason
+	why stats.ClientClose
 	err *protocol.Error
 }
 
 // part closes a client that has said its last. What it has asked for before is answered first, as on a direct connection.
-func (c *Client) part(why closeReason, err *protocol.Error) {
+func (c *Client) part(why stats.ClientClose, err *protocol.Error) {
 	if c.state != clientActive || c.relay.MidMessage() || c.server.relay.Streaming() ||
 		!c.server.relay.Answering() && !c.server.relay.MidMessage() {
 		c.close(why, err)
@@ -217,7 +234,7 @@ func (c *Client) part(why closeReason, err *protocol.Error) {
 }
 
 // OnEOF: the client sends no more.
-func (c *Client) OnEOF() { c.part(closeGone, nil) }
+func (c *Client) OnEOF() { c.part(stats.ClientGone, nil) }
 
 // OnHangup: a client whose reads are paused has gone. A waiter leaves the queue at once; any other is served to the end of what it
 // asked for, unless the socket breaks.
@@ -225,7 +242,7 @@ func (c *Client) OnHangup() {
 	if c.state == clientIdle || c.state == clientActive && c.waiter == nil {
 		return
 	}
-	c.close(closeGone, nil)
+	c.close(stats.ClientGone, nil)
 }
 
 // OnDrained: the client has taken what it was sent; read on, from its server and from itself.
@@ -241,12 +258,12 @@ func (c *Client) OnDrained() {
 
 // OnBroken: the socket is dead.
 func (c *Client) OnBroken(error) {
-	c.close(closeGone, nil)
+	c.close(stats.ClientGone, nil)
 }
 
 // close ends a client: why goes to the metrics and the log, err (may be nil) to the client as the last it hears. Its server is brought
 // to rest and reused if that is possible.
-func (c *Client) close(why closeReason, err *protocol.Error) {
+func (c *Client) close(why stats.ClientClose, err *protocol.Error) {
 	if c.state == clientClosing {
 		return
 	}
@@ -279,12 +296,12 @@ func (c *Client) close(why closeReason, err *protocol.Error) {
 const lastWordsMax = 5 * time.Second
 
 // forget removes a client from every list. Its socket may still be sending the last words.
-func (w *worker) forget(c *Client, why closeReason, err *protocol.Error) {
+func (w *worker) forget(c *Client, why stats.ClientClose, err *protocol.Error) {
 	w.silence(c)
 	w.clients.remove(c)
-	c.counters.clients--
-	c.application.leave(w.loop.Now())
-	c.counters.clientCloses[why]++
+	c.counters.Clients--
+	c.application.Leave(w.loop.Now())
+	c.counters.ClientCloses[why]++
 	c.pool.listener.leavePlace(c.pool)
 	w.proxy.cancels.remove(c)
 	c.relay.Forget(w.proxy.statements)
@@ -296,19 +313,19 @@ func (w *worker) adoptClient(c *Client, src eventloop.Source) {
 	c.worker = w
 	c.info.home.Store(int32(w.index))
 	c.counters = w.countersOf(c.pool)
-	c.application = w.enterApplication(c)
+	c.application = w.applications.Enter(c.counters, c.applicationName())
 	c.idleSince = w.loop.Now()
-	c.counters.clients++
+	c.counters.Clients++
 	w.clients.add(c)
 	if err := w.loop.Adopt(&c.conn, src, c); err != nil {
 		w.proxy.log.Error("a client that has logged in could not be watched", "error", err)
 		c.state = clientClosing
-		w.forget(c, closeGone, nil)
+		w.forget(c, stats.ClientGone, nil)
 		return
 	}
 	c.conn.SetReadMax(unlinkedReadMax)
 	if w.draining {
-		c.close(closeShutdown, protocol.ErrShutdown())
+		c.close(stats.ClientShutdown, protocol.ErrShutdown())
 		return
 	}
 	if c.info.replication != nil {
@@ -364,7 +381,7 @@ func (w *worker) tickClients(now time.Duration) (watched bool) {
 			if c.state == clientIdle && c.relay.Deferred() {
 				c.tickDeferred(now, &limits.link)
 			} else if limit > 0 && c.idleFor(now) >= limit {
-				c.close(closeClientIdle, protocol.ErrClientIdle("client_idle_timeout", limit))
+				c.close(stats.ClientIdleTimeout, protocol.ErrClientIdle("client_idle_timeout", limit))
 			}
 			c = next
 		}

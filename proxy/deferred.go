@@ -6,6 +6,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // defer_begin: a BEGIN that comes alone takes no server; it is sent ahead of the first statement. relay/deferred.go decides, this file
@@ -25,7 +26,7 @@ func (c *Client) answer(tag relay.Tag) {
 	if c.relay.Deferred() {
 		c.begun = c.idleSince
 	}
-	c.counters.sent += uint64(len(answers[tag]))
+	c.counters.Sent += uint64(len(answers[tag]))
 	c.conn.Send(answers[tag])
 }
 
@@ -47,9 +48,9 @@ func (w *worker) begin(c *Client, s *Server) {
 func (c *Client) tickDeferred(now time.Duration, limits *relay.Limits) {
 	switch {
 	case limits.Transaction > 0 && now-c.begun >= limits.Transaction:
-		c.close(closeTransactionTimeout, protocol.ErrTransactionTimeout(limits.Transaction))
+		c.close(stats.ClientTransactionTimeout, protocol.ErrTransactionTimeout(limits.Transaction))
 	case limits.IdleTransaction > 0 && now-c.idleSince >= limits.IdleTransaction:
-		c.close(closeIdleTransaction, protocol.ErrIdleTransaction(limits.IdleTransaction))
+		c.close(stats.ClientIdleTransaction, protocol.ErrIdleTransaction(limits.IdleTransaction))
 	}
 }
 

@@ -118,7 +118,7 @@ func (w *worker) dialed(s *Server, d Dialed) {
 	} else {
 		s.reported = d.Parameters
 	}
-	s.relay.Tally = &w.countersOf(s.pool).tally
+	s.relay.Tally = &w.countersOf(s.pool).Tally
 	w.servers.add(s)
 	if err := w.loop.Adopt(&s.conn, d.Source, s); err != nil {
 		s.gone(err)

@@ -7,6 +7,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // drainPoll is how often Drain looks whether the last client has gone.
@@ -50,14 +51,14 @@ func (w *worker) drain() {
 			next := c.next
 			switch c.state {
 			case clientIdle:
-				c.close(closeShutdown, protocol.ErrShutdown())
+				c.close(stats.ClientShutdown, protocol.ErrShutdown())
 			case clientActive:
 				if c.server.relay.StreamPauses() || (c.pool.mode == relay.Session || c.server.relay.Kept) && c.server.relay.Settled() && !c.relay.MidMessage() {
-					c.close(closeShutdown, protocol.ErrShutdown())
+					c.close(stats.ClientShutdown, protocol.ErrShutdown())
 				}
 			case clientWaiting:
 				if c.info.replication != nil {
-					c.close(closeShutdown, protocol.ErrShutdown()) // its login has not ended yet
+					c.close(stats.ClientShutdown, protocol.ErrShutdown()) // its login has not ended yet
 				}
 			case clientClosing:
 			}
@@ -86,12 +87,12 @@ func (w *worker) shutdown() {
 func (w *worker) closeAll() {
 	for c := w.clients.first; c != nil; {
 		next := c.next
-		c.close(closeShutdown, protocol.ErrShutdown())
+		c.close(stats.ClientShutdown, protocol.ErrShutdown())
 		c = next
 	}
 	for s := w.servers.first; s != nil; {
 		next := s.next
-		w.closeServer(s, pool.CloseShutdown.String())
+		w.closeServer(s, pool.CloseShutdown)
 		s = next
 	}
 }

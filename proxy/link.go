@@ -7,6 +7,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
@@ -22,7 +23,7 @@ func (w *worker) checkout(c *Client) bool {
 	defer w.act()
 	if ps != nil && ps.Loop == w.index {
 		w.freeWaiter(wt)
-		c.counters.wait.Observe(0)
+		c.counters.Wait.Observe(0)
 		w.link(c, serverOf(ps))
 		return true
 	}
@@ -85,7 +86,7 @@ func (w *worker) lostOnTheWay(s *Server, wt *pool.Waiter, err error) {
 			owner.waiter = nil
 			owner.state = clientIdle
 			if owner.info.replication != nil {
-				owner.close(closeServerLost, protocol.ErrServerLost())
+				owner.close(stats.ClientServerLost, protocol.ErrServerLost())
 				return
 			}
 			owner.conn.ResumeReads()
@@ -103,7 +104,7 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 	c, isClient := wt.Owner.(*Client)
 	if !isClient {
 		login := wt.Owner.(*loginWait)
-		w.countersOf(login.pool).wait.Observe(waited)
+		w.countersOf(login.pool).Wait.Observe(waited)
 		w.freeWaiter(wt)
 		login.resolve(nil)
 		w.checkin(s)
@@ -115,7 +116,7 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 		return
 	}
 	c.waiter = nil
-	c.counters.wait.Observe(waited)
+	c.counters.Wait.Observe(waited)
 	if s.replication != nil {
 		w.linkReplication(c, s)
 		return
@@ -128,11 +129,11 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 func (w *worker) link(c *Client, s *Server) {
 	c.server, s.client, s.pool = s, c, c.pool
 	c.state = clientActive
-	c.counters.active++
+	c.counters.Active++
 	c.held = false
 	s.relay.Parts = c.pool.mode != relay.Session
 	limits := c.pool.limits.Load()
-	s.relay.Link(&c.relay, &c.counters.tally, &w.desk, limits.statementsMax)
+	s.relay.Link(&c.relay, &c.counters.Tally, &w.desk, limits.statementsMax)
 	c.relay.Session.Promotes = limits.refusesState || limits.promoteTo != "" && c.relay.Session.Tracked
 	s.clocks = relay.Clocks{Progress: w.loop.Now()}
 	s.linkedAt, s.promotedAt = s.clocks.Progress, 0
@@ -178,13 +179,13 @@ func (w *worker) unlink(c *Client, s *Server) {
 	}
 	s.cancelLate(true)
 	c.torn = s.relay.Torn()
-	c.application.released(s, w.loop.Now())
+	c.application.Released(s.use(w.loop.Now()))
 	c.server, s.client = nil, nil
 	s.dirty, s.listens = s.dirty || s.listens, false
 	s.relay.Unwatch()
 	s.relay.Kept = false
 	s.relay.Unlink()
-	c.counters.active--
+	c.counters.Active--
 	if c.state == clientActive {
 		c.state = clientIdle
 		c.idleSince = w.loop.Now()
@@ -220,7 +221,7 @@ func (w *worker) settle(s *Server) {
 	w.checkin(s)
 	switch {
 	case w.draining:
-		c.close(closeShutdown, protocol.ErrShutdown())
+		c.close(stats.ClientShutdown, protocol.ErrShutdown())
 	case parting != nil:
 		c.close(parting.why, parting.err)
 	}
@@ -268,7 +269,7 @@ func (w *worker) follow(s *Server, out pool.Outcome) {
 	case pool.Tested:
 		w.cleanServer(s)
 	case pool.Closing:
-		w.closeServer(s, out.Reason.String())
+		w.closeServer(s, out.Reason)
 	}
 }
 
@@ -298,11 +299,11 @@ func (w *worker) abandon(c *Client) {
 	w.unlink(c, s)
 	send, ok := s.relay.Abandon(&c.relay)
 	if s.replication != nil {
-		w.closeServer(s, pool.CloseDedicated.String())
+		w.closeServer(s, pool.CloseDedicated)
 		return
 	}
 	if !ok {
-		w.closeServer(s, pool.CloseClientGone.String())
+		w.closeServer(s, pool.CloseClientGone)
 		return
 	}
 	s.conn.Send(send)
@@ -315,10 +316,10 @@ func (w *worker) abandon(c *Client) {
 func (w *worker) rest(s *Server) {
 	switch {
 	case s.relay.SaidFatal() || s.relay.Leaving():
-		w.closeServer(s, pool.CloseLost.String())
+		w.closeServer(s, pool.CloseLost)
 		return
 	case s.drained > drainBytesMax:
-		w.closeServer(s, pool.CloseClientGone.String())
+		w.closeServer(s, pool.CloseClientGone)
 		return
 	}
 	if s.deadline == 0 || !s.relay.Quiet() {
@@ -326,7 +327,7 @@ func (w *worker) rest(s *Server) {
 	}
 	if s.relay.TxStatus != relay.StatusIdle {
 		if s.rolledBack {
-			w.closeServer(s, pool.CloseInTransaction.String())
+			w.closeServer(s, pool.CloseInTransaction)
 			return
 		}
 		s.rolledBack = true
@@ -339,13 +340,13 @@ func (w *worker) rest(s *Server) {
 
 // closeServer says goodbye to a server. Its slot is free only when PostgreSQL has closed the socket (invariant 3), or after
 // goodbyeMax.
-func (w *worker) closeServer(s *Server, reason string) {
+func (w *worker) closeServer(s *Server, reason pool.CloseReason) {
 	if s.closing {
 		return
 	}
 	if c := s.client; c != nil {
 		w.unlink(c, s)
-		defer c.close(closeServerLost, protocol.ErrServerLost())
+		defer c.close(stats.ClientServerLost, protocol.ErrServerLost())
 	}
 	s.closing = true
 	s.closeReason = reason
@@ -406,19 +407,19 @@ func (w *worker) tickLink(s *Server, now time.Duration) {
 	case relay.NoTimeout:
 		w.tickPromotion(s, now, limits.longTransaction)
 	case relay.IdleTransactionTimeout:
-		c.close(closeIdleTransaction, protocol.ErrIdleTransaction(limits.link.IdleTransaction))
+		c.close(stats.ClientIdleTransaction, protocol.ErrIdleTransaction(limits.link.IdleTransaction))
 	case relay.TransactionTimeout:
-		w.interrupt(c, closeTransactionTimeout, protocol.ErrTransactionTimeout(limits.link.Transaction))
+		w.interrupt(c, stats.ClientTransactionTimeout, pool.CloseTransactionTimeout, protocol.ErrTransactionTimeout(limits.link.Transaction))
 	case relay.QueryTimeout:
-		w.interrupt(c, closeQueryTimeout, protocol.ErrQueryTimeout(limits.link.Query))
+		w.interrupt(c, stats.ClientQueryTimeout, pool.CloseQueryTimeout, protocol.ErrQueryTimeout(limits.link.Query))
 	}
 }
 
 // interrupt closes a client and, because its server may be busy for long, the server with it.
-func (w *worker) interrupt(c *Client, why closeReason, err *protocol.Error) {
+func (w *worker) interrupt(c *Client, why stats.ClientClose, whyServer pool.CloseReason, err *protocol.Error) {
 	s := c.server
 	w.unlink(c, s)
-	w.closeServer(s, why.String())
+	w.closeServer(s, whyServer)
 	c.close(why, err)
 }
 
@@ -430,5 +431,5 @@ func (w *worker) tickDeadline(s *Server, now time.Duration) {
 		s.gone(nil)
 		return
 	}
-	w.closeServer(s, "unresponsive")
+	w.closeServer(s, pool.CloseUnresponsive)
 }

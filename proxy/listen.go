@@ -6,6 +6,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
@@ -144,12 +145,12 @@ func (w *worker) refuseListen(c *Client, how attended) {
 	case clientActive:
 		c.releaseReady()
 		c.server.wants = relay.StateListen
-		w.stayUnpromotedInQueue(c, closeListenImpossible, err)
+		w.stayUnpromotedInQueue(c, stats.ClientListenImpossible, err)
 	case clientWaiting:
 		w.leaveQueue(c)
-		w.refuse(c, closeListenImpossible, err)
+		w.refuse(c, stats.ClientListenImpossible, err)
 	default:
-		w.refuse(c, closeListenImpossible, err)
+		w.refuse(c, stats.ClientListenImpossible, err)
 	}
 	w.act()
 }
@@ -207,7 +208,7 @@ func (w *worker) inform(c *Client, s *Server, ends bool) bool {
 		w.activate(c, l.changes) // so that it hears nothing on what it no longer listens to
 		l.changes = nil
 	case l.unnamed && c.relay.Session.Shares:
-		c.close(closeListenImpossible, protocol.ErrListenImpossible(listenUnnamed))
+		c.close(stats.ClientListenImpossible, protocol.ErrListenImpossible(listenUnnamed))
 		return false
 	case l.awaits:
 		return false
@@ -355,13 +356,13 @@ func (w *worker) attended(c *Client, how attended) {
 		w.give(c, gone)
 	case gone:
 	case how == attendedTimeout:
-		c.close(closeQueryWaitTimeout, protocol.ErrListenTimeout(c.pool.limits.Load().pool.WaitTimeout))
+		c.close(stats.ClientQueryWaitTimeout, protocol.ErrListenTimeout(c.pool.limits.Load().pool.WaitTimeout))
 	case how == attendedSize, how == attendedEncoding:
 		why := listenNeedsTwo
 		if how == attendedEncoding {
 			why = listenOtherEncoding
 		}
-		c.close(closeListenImpossible, protocol.ErrListenImpossible(why))
+		c.close(stats.ClientListenImpossible, protocol.ErrListenImpossible(why))
 	default:
 		l.awaits, l.fresh, c.relay.Session.Hears = false, true, false
 		w.settle(c.server)

@@ -101,8 +101,8 @@ func (w *worker) shed(n int) {
 // moveClient hands an idle client to another loop. Ownership passes with the message.
 func (w *worker) moveClient(c *Client, to *worker) {
 	w.clients.remove(c)
-	c.counters.clients--
-	c.application.leave(w.loop.Now())
+	c.counters.Clients--
+	c.application.Leave(w.loop.Now())
 	src := c.conn.Detach()
 	to.loop.Post(func() { to.adoptClient(c, src) })
 }

@@ -376,7 +376,7 @@ func (n *notifier) lost(s *Server) {
 	}
 	if heard {
 		n.lossy, n.needed = true, len(n.channels) > 0
-		n.worker.countersOf(n.pool).listenLosses++
+		n.worker.countersOf(n.pool).ListenLosses++
 		n.everywhere(func(a *audience) { a.markLoss() })
 		n.worker.proxy.log.Warn("the server that listens for its pool's clients was lost; notifications may be lost until another listens",
 			"listener", n.pool.key.Listener, "database", n.pool.key.Database, "user", n.pool.key.User)

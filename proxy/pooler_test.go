@@ -14,6 +14,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -136,7 +137,7 @@ func run(t *testing.T, w *pgtest.Wire, sql string) {
 }
 
 // pool is the snapshot of a listener's only pool.
-func (p *pooler) pool(t *testing.T, listener string) proxy.PoolSnapshot {
+func (p *pooler) pool(t *testing.T, listener string) stats.PoolSnapshot {
 	t.Helper()
 	for _, ps := range p.Snapshot().Pools {
 		if ps.Listener == listener {
@@ -144,7 +145,7 @@ func (p *pooler) pool(t *testing.T, listener string) proxy.PoolSnapshot {
 		}
 	}
 	t.Fatalf("no pool on %s", listener)
-	return proxy.PoolSnapshot{}
+	return stats.PoolSnapshot{}
 }
 
 func waitFor(t *testing.T, what string, condition func() bool) {

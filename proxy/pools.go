@@ -7,6 +7,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // serverPool is a pool with what the proxy knows of it. It is made at the first login to (listener, database, user), and forgotten when
@@ -21,6 +22,7 @@ type serverPool struct {
 	welcome welcome
 	limits  atomic.Pointer[poolSettings] // replaced by Reload
 	dials   dialCounts
+	numbers stats.Pool // names the pool in the counters
 }
 
 // dialCounts are written by dialling goroutines.
@@ -57,6 +59,12 @@ func (s *Server) resetQuery() string {
 	return s.pool.limits.Load().resetQuery
 }
 
+// setLimits puts settings in force.
+func (sp *serverPool) setLimits(limits *poolSettings) {
+	sp.limits.Store(limits)
+	sp.numbers.SetLongTransaction(limits.longTransaction)
+}
+
 func (sp *serverPool) checkQuery() string { return sp.limits.Load().checkQuery }
 
 // dialsMax is how many logins to PostgreSQL one pool has under way at once: enough to fill a pool in a moment, few enough not to storm
@@ -79,7 +87,8 @@ func (p *Proxy) poolFor(l *listener, database, user string) (sp *serverPool, ok 
 	made := p.set.Lookup(key)
 	if made == nil { // nobody was faster
 		sp = &serverPool{key: key, mode: l.mode, listener: l}
-		sp.limits.Store(limits)
+		sp.numbers = stats.Pool{Listener: key.Listener, Database: key.Database, User: key.User, PoolMode: l.mode.String()}
+		sp.setLimits(limits)
 		p.setBudgets(limits.resolved, key)
 		made = p.set.Open(key, limits.pool, p.workers[0].clock())
 		made.Owner, sp.pool = sp, made
@@ -118,8 +127,10 @@ func (p *Proxy) release(sp *serverPool) {
 func (p *Proxy) forget(sp *serverPool) {
 	for _, w := range p.workers {
 		w.loop.Post(func() {
-			delete(w.counters, sp)
-			w.forgetApplications(sp)
+			if counters := w.counters[sp]; counters != nil {
+				w.applications.Forget(counters)
+				delete(w.counters, sp)
+			}
 			w.forgetListening(sp)
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // Promotion: the two pools are one hybrid. A link whose transaction lasts takes its server along from the budget of the transaction pool
@@ -63,7 +64,7 @@ func (w *worker) tickPromotion(s *Server, now, long time.Duration) {
 		promoted = c.pool.pool.Promote(s.ps, to.pool, nil, now)
 	})
 	if promoted {
-		w.promoted(s, promotedLongTransaction)
+		w.promoted(s, stats.PromotedLongTransaction)
 	}
 }
 
@@ -72,9 +73,9 @@ func (w *worker) tickPromotion(s *Server, now, long time.Duration) {
 // listener that refuses such statements the client goes on without it.
 func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool) {
 	s, limits := c.server, c.pool.limits.Load()
-	c.application.forces(kind, b, c.relay.Session.Dialect)
+	c.application.Forces(kind, b, c.relay.Session.Dialect)
 	if limits.refusesState {
-		w.stayUnpromoted(c, b, kind, closeStateRefused, protocol.ErrStateRefused(kind.What(), c.pool.key.Listener, w.proxy.sessionListener(limits)))
+		w.stayUnpromoted(c, b, kind, stats.ClientStateRefused, protocol.ErrStateRefused(kind.What(), c.pool.key.Listener, w.proxy.sessionListener(limits)))
 		return true
 	}
 	if s.pool != c.pool { // its transaction is long already
@@ -94,7 +95,7 @@ func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool)
 	if ready {
 		w.freeWaiter(wt)
 		s.relay.Kept = true
-		w.promoted(s, promotedSessionState)
+		w.promoted(s, stats.PromotedSessionState)
 		return true
 	}
 	c.waiter, s.wants = wt, kind
@@ -124,24 +125,24 @@ func (w *worker) admitted(a pool.Action) {
 		return // it has given up in the meantime
 	}
 	c.waiter = nil
-	c.counters.wait.Observe(w.loop.Now() - a.Waiter.EnqueuedAt)
+	c.counters.Wait.Observe(w.loop.Now() - a.Waiter.EnqueuedAt)
 	w.freeWaiter(a.Waiter)
 	c.server.relay.Kept = true
-	w.promoted(c.server, promotedSessionState)
+	w.promoted(c.server, stats.PromotedSessionState)
 	c.conn.ResumeReads()
 }
 
 // stayUnpromoted refuses the statement at the start of b that there is no room for, or that its listener does not want. Between
 // transactions the client goes on without it; otherwise the server is made to fail in its place, so that the transaction has failed and
 // the rest of the batch is skipped, as PostgreSQL would have it.
-func (w *worker) stayUnpromoted(c *Client, b []byte, kind relay.StateKind, why closeReason, err *protocol.Error) {
+func (w *worker) stayUnpromoted(c *Client, b []byte, kind relay.StateKind, why stats.ClientClose, err *protocol.Error) {
 	s := c.server
 	if err.Fatal() || s.parting != nil {
 		c.close(why, err)
 		return
 	}
-	c.application.refused[kind]++
-	if _, tell := c.application.refusalLog.allows(w.loop.Now(), applicationLogEvery); tell {
+	c.application.Refuses(kind)
+	if _, tell := c.application.RefusalLog.Allows(w.loop.Now(), applicationLogEvery); tell {
 		w.proxy.logRefusal(c, why, err)
 	}
 	if !s.relay.Fresh() || c.conn.Unread() || !c.relay.RefuseAlone(b) {
@@ -153,22 +154,22 @@ func (w *worker) stayUnpromoted(c *Client, b []byte, kind relay.StateKind, why c
 }
 
 // stayUnpromotedInQueue is stayUnpromoted for a client that has waited for room: its reads are paused, and what it has sent is kept.
-func (w *worker) stayUnpromotedInQueue(c *Client, why closeReason, err *protocol.Error) {
+func (w *worker) stayUnpromotedInQueue(c *Client, why stats.ClientClose, err *protocol.Error) {
 	c.conn.KeptBytes(func(b []byte) { w.stayUnpromoted(c, b, c.server.wants, why, err) })
 	c.conn.ResumeReads()
 }
 
 // promoted notes that a linked server counts in the session pool now. It is cleaned before it serves a
 // session, even where sessions inherit what the last one left.
-func (w *worker) promoted(s *Server, why promotionReason) {
+func (w *worker) promoted(s *Server, why stats.Promotion) {
 	c := s.client
 	w.proxy.mu.Lock()
 	s.pool = s.ps.Pool().Owner.(*serverPool)
 	w.proxy.mu.Unlock()
 	s.dirty, s.foreign = true, true
 	s.pool.welcome.learnFrom(&c.pool.welcome)
-	c.counters.promotions[why]++
-	c.application.promotions[why]++
+	c.counters.Promotions[why]++
+	c.application.Promoted(why)
 	s.promotedAt = w.loop.Now()
 	w.logPromotion(c, s, why)
 }
@@ -177,8 +178,8 @@ func (w *worker) promoted(s *Server, why promotionReason) {
 // would fill it. The report counts them all.
 const applicationLogEvery = time.Minute
 
-func (w *worker) logPromotion(c *Client, s *Server, why promotionReason) {
-	untold, tell := c.application.promotionLog.allows(w.loop.Now(), applicationLogEvery)
+func (w *worker) logPromotion(c *Client, s *Server, why stats.Promotion) {
+	untold, tell := c.application.PromotionLog.Allows(w.loop.Now(), applicationLogEvery)
 	if !tell {
 		return
 	}
@@ -195,15 +196,3 @@ func (s *Server) moved(to *pool.Pool) {
 		s.pool = to.Owner.(*serverPool)
 	}
 }
-
-// promotionReason is why a link was promoted: a label in the metrics.
-type promotionReason uint8
-
-const (
-	promotedLongTransaction promotionReason = iota
-	promotedSessionState
-	promotionReasons
-)
-
-// String is the label.
-func (r promotionReason) String() string { return [...]string{"long_transaction", "session_state"}[r] }

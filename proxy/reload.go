@@ -76,7 +76,7 @@ func (w *worker) resize(s *settings) {
 		if !ok {
 			continue
 		}
-		sp.limits.Store(limits)
+		sp.setLimits(limits)
 		w.pools(func() {
 			p.setBudgets(limits.resolved, sp.key)
 			p.set.SetLimits(sp.pool, limits.pool, w.loop.Now())

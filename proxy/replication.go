@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
@@ -53,7 +54,7 @@ func (w *worker) linkReplication(c *Client, s *Server) {
 	c.setSettings(s.settings)
 	w.link(c, s)
 	if err := w.proxy.cancels.add(c, s.key.ProcessID, c.info.replication.secretBytes); err != nil {
-		c.close(closeServerLogin, protocol.ErrServerLost().WithDetail(err.Error()))
+		c.close(stats.ClientServerLogin, protocol.ErrServerLost().WithDetail(err.Error()))
 		return
 	}
 	greeting := (&parameters{reported: s.reported}).greet(sqltext.Settings{})

@@ -8,6 +8,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
@@ -58,7 +59,7 @@ type Server struct {
 	transit     bool          // lent to a client on another loop, and not there yet
 	lost        bool          // it broke while in transit
 	applying    bool          // replies to applySettings are on their way
-	closeReason string
+	closeReason pool.CloseReason
 }
 
 const (
@@ -131,12 +132,12 @@ func (s *Server) afterRead() {
 	case s.relay.Settled() && !c.relay.MidMessage():
 		s.worker.settle(s)
 	case s.worker.draining && s.relay.StreamPauses(): // it has no end of its own
-		c.close(closeShutdown, protocol.ErrShutdown())
+		c.close(stats.ClientShutdown, protocol.ErrShutdown())
 	case c.held && s.relay.Asking(): // the answer to the proxy's own question comes first
 	case s.parting != nil && !s.relay.Answering() && !s.relay.MidMessage(): // what it waits for may never come: a Sync, the end of a COPY
 		c.close(s.parting.why, s.parting.err)
 	case s.pool.mode == relay.Statement && s.relay.TxStatus != relay.StatusIdle && s.relay.Quiet():
-		c.close(closeStatementMode, protocol.ErrStatementMode())
+		c.close(stats.ClientStatementMode, protocol.ErrStatementMode())
 	default:
 		c.goOn()
 		if c.conn.Backlog() > 0 {
@@ -171,7 +172,7 @@ func (s *Server) forward(b []byte, received int) {
 	if s.replication == nil {
 		s.startClocks(now)
 	}
-	s.client.counters.received += uint64(received)
+	s.client.counters.Received += uint64(received)
 	s.conn.Send(b)
 }
 
@@ -196,30 +197,42 @@ func (s *Server) reply(b []byte, finished int) {
 	if finished > 0 && s.replication == nil {
 		s.measure(c, finished, now)
 	}
-	c.counters.sent += uint64(len(b))
+	c.counters.Sent += uint64(len(b))
 	c.conn.Send(b)
 }
 
 // measure records the times of what has just been answered.
 func (s *Server) measure(c *Client, finished int, now time.Duration) {
 	for range finished {
-		c.counters.query.Observe(now - s.clocks.Query)
+		c.counters.Query.Observe(now - s.clocks.Query)
 	}
 	s.clocks.Query = 0
 	if s.relay.Owed() > 0 {
 		s.clocks.Query = now
 	}
 	if s.relay.TxStatus == relay.StatusIdle {
-		c.counters.transact.Observe(now - s.clocks.Transaction)
-		c.application.transacted(now-s.clocks.Transaction, c.pool)
+		c.counters.Transaction.Observe(now - s.clocks.Transaction)
+		c.application.Transacted(now - s.clocks.Transaction)
 		if kind, made := c.relay.Session.Made(); made {
-			c.application.forced[kind]++
+			c.application.Observes(kind)
 		}
 		s.clocks.Transaction, s.clocks.Deferred = 0, 0
 		if s.relay.Owed() > 0 {
 			s.clocks.Transaction = now
 		}
 	}
+}
+
+// use tells how long the linked client has had the server.
+func (s *Server) use(now time.Duration) stats.ServerUse {
+	u := stats.ServerUse{Held: now - s.linkedAt}
+	if s.promotedAt > 0 {
+		u.Promoted = now - s.promotedAt
+	}
+	if s.clocks.Transaction > 0 {
+		u.Transaction = now - s.clocks.Transaction
+	}
+	return u
 }
 
 const messageHeader = 5
@@ -238,7 +251,7 @@ func (s *Server) report(frame []byte, injected bool) {
 		}
 	}
 	if c != nil && !injected {
-		c.counters.sent += uint64(len(frame))
+		c.counters.Sent += uint64(len(frame))
 		c.conn.Send(frame)
 	}
 }
@@ -258,17 +271,17 @@ func (s *Server) refused(frame []byte) {
 	e := protocol.ParseError(frame[messageHeader:])
 	if protocol.Fatal(frame) {
 		if c := s.client; c != nil {
-			c.close(closeServerLost, &e)
+			c.close(stats.ClientServerLost, &e)
 		}
-		s.worker.closeServer(s, pool.CloseLost.String())
+		s.worker.closeServer(s, pool.CloseLost)
 		return
 	}
 	if c := s.client; c != nil {
-		c.close(closeSettingRefused, protocol.ErrSettingRefused(e))
+		c.close(stats.ClientSettingRefused, protocol.ErrSettingRefused(e))
 	}
 	s.worker.proxy.log.Warn("a server refused a statement of the pooler's own and is closed",
 		"listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", e.Message, "sqlstate", e.Code)
-	s.worker.closeServer(s, "refused_statement")
+	s.worker.closeServer(s, pool.CloseRefusedStatement)
 }
 
 // distrusted: the server said something that cannot be. Nothing it says from here on may reach anybody (invariant 2).
@@ -280,9 +293,9 @@ func (s *Server) distrusted(err *protocol.Error) {
 	s.worker.proxy.log.Error(event,
 		"listener", s.pool.key.Listener, "database", s.pool.key.Database, "user", s.pool.key.User, "error", err.Detail)
 	if c := s.client; c != nil {
-		c.close(closeServerLost, err)
+		c.close(stats.ClientServerLost, err)
 	}
-	s.worker.closeServer(s, pool.CloseDoubt.String())
+	s.worker.closeServer(s, pool.CloseDoubt)
 }
 
 // OnEOF: PostgreSQL has closed the connection.
@@ -319,7 +332,7 @@ func (s *Server) gone(err error) {
 	}
 	if !s.closing {
 		s.closing = true
-		s.closeReason = pool.CloseLost.String()
+		s.closeReason = pool.CloseLost
 		w.pools(func() {
 			s.ps.Pool().Close(s.ps, pool.CloseLost, w.loop.Now())
 		})
@@ -329,14 +342,14 @@ func (s *Server) gone(err error) {
 	}
 	if c != nil {
 		c.torn = s.relay.Torn()
-		c.application.released(s, w.loop.Now())
+		c.application.Released(s.use(w.loop.Now()))
 		c.server, s.client = nil, nil
 		c.state = clientIdle
-		c.counters.active--
+		c.counters.Active--
 		if s.relay.SaidFatal() { // the client knows already
-			c.close(closeServerLost, nil)
+			c.close(stats.ClientServerLost, nil)
 		} else {
-			c.close(closeServerLost, protocol.ErrServerLost())
+			c.close(stats.ClientServerLost, protocol.ErrServerLost())
 		}
 	}
 	w.buried(s, err)
@@ -347,7 +360,7 @@ func (s *Server) gone(err error) {
 func (w *worker) buried(s *Server, err error) {
 	w.servers.remove(s)
 	s.relay.Forget()
-	w.countersOf(s.pool).serverCloses[s.closeReason]++
+	w.countersOf(s.pool).ServerCloses[s.closeReason]++
 	w.proxy.logServerClose(s, err)
 	w.pools(func() {
 		s.ps.Pool().Closed(s.ps, w.loop.Now())

@@ -103,7 +103,7 @@ func (c *Client) tell(settings sqltext.Settings) {
 	})
 	c.setSettings(settings)
 	if len(told) > 0 {
-		c.counters.sent += uint64(len(told))
+		c.counters.Sent += uint64(len(told))
 		c.conn.Send(told)
 	}
 }
@@ -117,7 +117,7 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	if last {
 		return true
 	}
-	c.application.sets += uint64(len(out.Changes))
+	c.application.Sets(len(out.Changes))
 	names := c.doubtful(s, &out)
 	if out.Discarded {
 		s.relay.Kept = false // nothing is left that only a connection holds

@@ -1,117 +1,149 @@
 package proxy
 
-import "time"
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
 
-// Snapshot is every number of the program at one instant. /metrics, /health/db and the console only format it, so that no two
-// views can disagree. Proxy.Snapshot gathers it by message from each loop: a scrape never touches a loop's memory.
-type Snapshot struct {
-	Draining         bool
-	ServerReachable  bool   // PostgreSQL is there, at one of its addresses at least, as the last attempt tells
-	ServerError      string // text of the last failed attempt, when not reachable; no secrets
-	Logins           uint64 // clients that finished their login
-	Refusals         map[string]uint64
-	Cancels          uint64 // cancel requests received
-	CancelsForwarded uint64
-	Panics           uint64 // contained panics
-	Statements       int    // distinct prepared statements in use by clients or servers of transaction listeners
-	StatementBytes   int    // what they and their names take
-	Loops            []LoopSnapshot
-	Listeners        []ListenerSnapshot
-	Pools            []PoolSnapshot
-	Applications     []ApplicationSnapshot // by listener, database, user and name
-}
+	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
+)
 
-// LoopSnapshot tells how busy one event loop is.
-type LoopSnapshot struct {
-	Index       int
-	Connections int
-	BusyTotal   time.Duration // time spent not waiting for events
-}
-
-// ListenerSnapshot sums the pools of one listener. Utilization and its level follow DESIGN section 9.
-type ListenerSnapshot struct {
-	Name          string
-	PoolMode      string
-	Addresses     []string // as bound; a port of 0 is resolved
-	MaxClientConn int
-	Clients       int
-	Size          int // default_pool_size: what a pool will have that nobody has used yet
-	// SessionListener is, for a transaction listener, the one that clients belong on who need a connection of their own; empty: there is none.
-	SessionListener string
-}
-
-// PoolSnapshot is one (listener, database, user).
-type PoolSnapshot struct {
-	Listener, Database, User, PoolMode string
-
-	Size, MinSize, ReserveSize int
-
-	ClientsIdle, ClientsActive, ClientsWaiting int
-
-	ServersOpening, ServersIdle, ServersActive, ServersTested int
-	ServersBeingCanceled, ServersClosing                      int
-	ServersDedicated                                          int // of those opening and active: for one replication client alone
-
-	MaxWait           time.Duration // age of the oldest waiter; 0 when none waits
-	OldestTransaction time.Duration // age of the oldest open transaction
-
-	Transactions  uint64
-	Queries       uint64
-	ReceivedBytes uint64 // from clients
-	SentBytes     uint64 // to clients
-	WaitTime      Histogram
-	TransactTime  Histogram
-	QueryTime     Histogram
-
-	ParsesSaved       uint64 // Parse messages answered by the pooler: the server had the statement
-	ParsesInjected    uint64 // Parse messages sent ahead of a Bind or Describe: the server lacked it, or it was to be parsed anew
-	StatementsEvicted uint64 // statements closed on a server to make room for others
-	StatementsHealed  uint64 // batches sent again because a statement's plan no longer fitted the tables
-
-	StatementsCompared uint64 // Binds held until a statement prepared anew had been compared with what the client was told of it
-	StatementsChanged  uint64 // of those, the ones refused because it was no longer so
-	ListeningClients   int    // clients that LISTEN and share a server for it
-	Notifications      uint64 // sent to them
-	ListenLosses       uint64 // times that this server was lost
-
-	ErrorsByClass  map[string]uint64 // first two characters of the SQLSTATE
-	ServerConnects uint64
-	ServerFailures uint64            // failed dials
-	ServerCloses   map[string]uint64 // by reason
-	ClientCloses   map[string]uint64 // by reason
-	Promotions     map[string]uint64 // by reason
-}
-
-// HistogramBounds are the upper bounds of the buckets of every Histogram; one more bucket holds the rest.
-var HistogramBounds = [...]time.Duration{
-	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond,
-	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond,
-	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond,
-	100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
-	time.Second, 2500 * time.Millisecond, 5 * time.Second,
-	10 * time.Second, 30 * time.Second, 60 * time.Second, 300 * time.Second,
-}
-
-// Histogram counts durations by bucket. One loop writes it; copies are read.
-type Histogram struct {
-	Counts [len(HistogramBounds) + 1]uint64 // not cumulative
-	Sum    time.Duration
-}
-
-// Observe adds one duration. It allocates nothing and takes no lock: only the histogram's owner may call it.
-func (h *Histogram) Observe(d time.Duration) {
-	i := 0
-	for i < len(HistogramBounds) && d > HistogramBounds[i] {
-		i++
+// countersOf finds or makes the counters of a pool on this loop.
+func (w *worker) countersOf(sp *serverPool) *stats.PoolCounters {
+	c := w.counters[sp]
+	if c == nil {
+		c = &stats.PoolCounters{Pool: &sp.numbers}
+		w.counters[sp] = c
 	}
-	h.Counts[i]++
-	h.Sum += d
+	return c
 }
 
-// Add sums another histogram into h.
-func (h *Histogram) Add(other *Histogram) {
-	for i, n := range other.Counts {
-		h.Counts[i] += n
+// coldCounts are counted by goroutines.
+type coldCounts struct {
+	logins, cancels, cancelsForwarded, panics atomic.Uint64
+
+	mu       sync.Mutex
+	refusals map[string]uint64 // by SQLSTATE, or "gone", "accept"
+}
+
+// refused counts a login that did not succeed.
+func (p *Proxy) refused(reason string) {
+	p.counts.mu.Lock()
+	p.counts.refusals[reason]++
+	p.counts.mu.Unlock()
+}
+
+// snapshotMax is how long a loop may take to answer a Snapshot; a loop that does not is missing from it.
+const snapshotMax = 2 * time.Second
+
+// Snapshot gathers every number. Any goroutine may call it; it costs the loops a copy of their counters.
+func (p *Proxy) Snapshot() stats.Snapshot {
+	snap := stats.Snapshot{
+		Draining: p.draining.Load(), Logins: p.counts.logins.Load(), Cancels: p.counts.cancels.Load(),
+		CancelsForwarded: p.counts.cancelsForwarded.Load(), Panics: p.counts.panics.Load(), Refusals: make(map[string]uint64),
 	}
-	h.Sum += other.Sum
+	snap.Statements, snap.StatementBytes = p.statements.Numbers()
+	p.counts.mu.Lock()
+	for reason, n := range p.counts.refusals {
+		snap.Refusals[reason] = n
+	}
+	p.counts.mu.Unlock()
+	snap.ServerReachable, snap.ServerError = p.reachable.told(addressesOf(p.settings.Load().cfg))
+	place := make(map[*serverPool]int) // in snap.Pools
+	for i, sp := range p.allPools() {
+		snap.Pools = append(snap.Pools, p.poolNumbers(sp))
+		place[sp] = i
+	}
+	for _, w := range p.workers {
+		snap.Loops = append(snap.Loops, stats.LoopSnapshot{
+			Index: w.index, Connections: w.loop.Connections(), BusyTotal: w.loop.BusyTotal(),
+		})
+		p.addCounters(&snap, place, w)
+	}
+	for i := range snap.Pools {
+		// Counted a moment apart: never below zero.
+		snap.Pools[i].ClientsIdle = max(0, snap.Pools[i].ClientsIdle-snap.Pools[i].ClientsWaiting)
+	}
+	p.addListeners(&snap)
+	snap.SortApplications()
+	return snap
+}
+
+// addListeners describes the listeners.
+func (p *Proxy) addListeners(snap *stats.Snapshot) {
+	for _, l := range p.listeners {
+		ls := stats.ListenerSnapshot{Name: l.name, PoolMode: l.mode.String(), Addresses: l.addresses(), Clients: int(l.clients.Load())}
+		if cfg := p.settings.Load().listener(l.name); cfg != nil {
+			ls.MaxClientConn, ls.Size = cfg.MaxClientConn, cfg.DefaultPoolSize
+			ls.SessionListener = p.settings.Load().cfg.SessionListener(cfg)
+		}
+		snap.Listeners = append(snap.Listeners, ls)
+	}
+}
+
+// poolNumbers are the numbers the pool itself keeps.
+func (p *Proxy) poolNumbers(sp *serverPool) stats.PoolSnapshot {
+	limits := sp.limits.Load().pool
+	now := p.workers[0].clock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pl := sp.pool
+	return stats.PoolSnapshot{
+		Listener: sp.key.Listener, Database: sp.key.Database, User: sp.key.User, PoolMode: sp.mode.String(),
+		Size: limits.Size, MinSize: limits.MinSize, ReserveSize: limits.Reserve,
+		ClientsWaiting: pl.Waiting(), ServersOpening: pl.Count(pool.ServerNew), ServersIdle: pl.Count(pool.ServerIdle),
+		ServersActive: pl.Count(pool.ServerActive), ServersTested: pl.Count(pool.ServerTested),
+		ServersBeingCanceled: pl.Count(pool.ServerBeingCanceled), ServersClosing: pl.Count(pool.ServerClosing),
+		ServersDedicated: pl.Dedicated(),
+		MaxWait:          pl.OldestWait(now), ServerConnects: sp.dials.connects.Load(), ServerFailures: sp.dials.failures.Load(),
+	}
+}
+
+// loopCopy is a copy of the counters of one loop.
+type loopCopy struct {
+	pools        map[*serverPool]*stats.PoolCounters
+	applications stats.ApplicationsCopy
+}
+
+// addCounters asks a loop for its counters and adds them to the Snapshot. place says where a pool is in snap.Pools.
+func (p *Proxy) addCounters(snap *stats.Snapshot, place map[*serverPool]int, w *worker) {
+	answer := make(chan loopCopy, 1)
+	w.loop.Post(func() { answer <- w.copyCounters() })
+	var got loopCopy
+	select {
+	case got = <-answer:
+	case <-time.After(snapshotMax):
+		return
+	case <-p.life.Done():
+		return
+	}
+	snap.AddApplications(got.applications)
+	for sp, c := range got.pools {
+		if i, known := place[sp]; known {
+			snap.Pools[i].Add(c)
+		}
+	}
+}
+
+// copyCounters copies what the loop has counted, and adds what its open transactions have come to so far. It runs on the loop.
+func (w *worker) copyCounters() loopCopy {
+	now := w.loop.Now()
+	pools := make(map[*serverPool]*stats.PoolCounters, len(w.counters))
+	for sp, from := range w.counters {
+		pools[sp] = from.Copy()
+	}
+	applications := w.applications.Copy(maps.Values(w.counters))
+	for s := w.servers.first; s != nil; s = s.next {
+		if s.client == nil {
+			continue
+		}
+		if s.clocks.Transaction > 0 {
+			of := pools[s.client.pool] // not the server's, which may have been promoted
+			of.OldestTransaction = max(of.OldestTransaction, now-s.clocks.Transaction)
+		}
+		applications.AddOpen(s.client.application, s.use(now))
+	}
+	return loopCopy{pools: pools, applications: applications}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
 // leaveQueue takes a client out of the queue it waits in, for a server or, linked, for room in the session pool. When that is on its way
@@ -30,15 +31,15 @@ func (w *worker) tellWaiter(a pool.Action) {
 	case pool.ActNotify:
 		w.notifyWaiter(a)
 	case pool.ActFail:
-		w.failWaiter(a, closeServerLogin, serverLoginError(a.Err))
+		w.failWaiter(a, stats.ClientServerLogin, serverLoginError(a.Err))
 	default: // ActExpire
 		sp := a.Pool.Owner.(*serverPool)
 		if c, ok := a.Waiter.Owner.(*Client); ok && c.pool != sp {
-			w.failWaiter(a, closeQueryWaitTimeout, w.proxy.noRoomError(sp, a.Waited))
+			w.failWaiter(a, stats.ClientQueryWaitTimeout, w.proxy.noRoomError(sp, a.Waited))
 			return
 		}
 		w.findOldest(sp, func(oldest oldestTransaction) {
-			w.failWaiter(a, closeQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))
+			w.failWaiter(a, stats.ClientQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))
 		})
 	}
 }
@@ -52,18 +53,18 @@ func (w *worker) notifyWaiter(a pool.Action) {
 }
 
 // failWaiter tells a waiter that it gets no server.
-func (w *worker) failWaiter(a pool.Action, why closeReason, err *protocol.Error) {
+func (w *worker) failWaiter(a pool.Action, why stats.ClientClose, err *protocol.Error) {
 	switch owner := a.Waiter.Owner.(type) {
 	case *notifier:
 		owner.failed(a.Waiter)
 		return
 	case *loginWait:
-		w.countersOf(owner.pool).wait.Observe(a.Waited)
+		w.countersOf(owner.pool).Wait.Observe(a.Waited)
 		owner.resolve(err)
 	case *Client:
 		if owner.waiter == a.Waiter { // otherwise it has left in the meantime
 			owner.waiter = nil
-			owner.counters.wait.Observe(a.Waited)
+			owner.counters.Wait.Observe(a.Waited)
 			if owner.state == clientActive {
 				w.stayUnpromotedInQueue(owner, why, err)
 			} else {
@@ -104,7 +105,7 @@ func serverLoginError(err error) *protocol.Error {
 
 // refuse answers a client that has waited in vain. Where nothing is pipelined behind the refused batch the client stays; otherwise, for
 // FATAL errors, during a shutdown and in the middle of a login, it is closed: the rest of its pipeline never reaches a server.
-func (w *worker) refuse(c *Client, why closeReason, err *protocol.Error) {
+func (w *worker) refuse(c *Client, why stats.ClientClose, err *protocol.Error) {
 	c.state = clientIdle
 	c.idleSince = w.loop.Now()
 	if err.Fatal() || w.draining || c.conn.Unread() || c.info.replication != nil {
@@ -124,7 +125,7 @@ func (w *worker) refuse(c *Client, why closeReason, err *protocol.Error) {
 }
 
 // logRefusal writes a line about a client that was told an error and stays.
-func (p *Proxy) logRefusal(c *Client, why closeReason, err *protocol.Error) {
+func (p *Proxy) logRefusal(c *Client, why stats.ClientClose, err *protocol.Error) {
 	if !p.settings.Load().cfg.Log.PoolerErrors {
 		return
 	}

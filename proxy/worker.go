@@ -6,6 +6,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
@@ -22,8 +23,8 @@ type worker struct {
 	actions      []pool.Action // what the pools asked for and has not been carried out
 	acting       bool
 	waiters      []*pool.Waiter // recycled
-	counters     map[*serverPool]*poolCounters
-	applications map[applicationKey]*application // at most ApplicationsMax
+	counters     map[*serverPool]*stats.PoolCounters
+	applications stats.Applications
 	ticker       *eventloop.Ticker
 	quiet        int // ticks in a row that found nothing to watch
 	draining     bool
@@ -46,9 +47,8 @@ const (
 
 func newWorker(p *Proxy, index int) (*worker, error) {
 	w := &worker{
-		proxy: p, index: index, quiet: -1, desk: relay.Desk{Table: p.statements}, counters: make(map[*serverPool]*poolCounters),
-		applications: make(map[applicationKey]*application),
-		audiences:    make(map[*serverPool]*audience),
+		proxy: p, index: index, quiet: -1, desk: relay.Desk{Table: p.statements}, counters: make(map[*serverPool]*stats.PoolCounters),
+		audiences: make(map[*serverPool]*audience),
 	}
 	options := eventloop.Options{OnPanic: p.contained, OneByOne: !p.settings.Load().cfg.IOUring}
 	if p.env.NewKernel != nil {
@@ -128,7 +128,7 @@ func (w *worker) carryOut(a pool.Action) {
 	case pool.ActGrant:
 		w.lend(serverOf(a.Server), a.Waiter)
 	case pool.ActClose:
-		w.onServer(a.Server, func(on *worker, s *Server) { on.closeServer(s, a.Reason.String()) })
+		w.onServer(a.Server, func(on *worker, s *Server) { on.closeServer(s, a.Reason) })
 	case pool.ActCheck:
 		w.onServer(a.Server, func(on *worker, s *Server) { on.checkServer(s) })
 	case pool.ActForget:

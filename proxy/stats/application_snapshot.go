@@ -1,7 +1,8 @@
-package proxy
+package stats
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -43,54 +44,75 @@ type StatementSnapshot struct {
 	Sample  string // one of them, without its constants; empty: none was kept
 }
 
-// copyApplications runs on the loop. What is open now is added to the copies.
-func (w *worker) copyApplications() []application {
-	all := make([]application, 0, len(w.applications))
-	at := make(map[*application]int, len(w.applications))
-	for _, a := range w.applications {
-		at[a] = len(all)
-		all = append(all, *a)
-	}
-	for _, counters := range w.counters {
-		if counters != nil && counters.others != nil {
-			at[counters.others] = len(all)
-			all = append(all, *counters.others)
-		}
-	}
-	now := w.loop.Now()
-	for s := w.servers.first; s != nil; s = s.next {
-		if s.client == nil {
-			continue
-		}
-		one := &all[at[s.client.application]]
-		one.holds(s, now)
-		if age := now - s.clocks.Transaction; s.clocks.Transaction > 0 && age >= s.client.pool.longFrom() {
-			one.longOpen++
-			one.longest = max(one.longest, age)
-		}
-	}
-	return all
+// ApplicationsCopy is a copy of an Applications table.
+type ApplicationsCopy struct {
+	all []Application
+	at  map[*Application]int // where the copy of an entry is in all
 }
 
-// addApplications adds what one loop has counted. at says where in the Snapshot an application is.
-func (snap *Snapshot) addApplications(all []application, at map[applicationKey]int) {
-	for i := range all {
-		a := &all[i]
-		where, known := at[a.key]
-		if !known {
-			where = len(snap.Applications)
-			at[a.key] = where
-			sp := a.key.pool
-			snap.Applications = append(snap.Applications, ApplicationSnapshot{
-				Listener: sp.key.Listener, Database: sp.key.Database, User: sp.key.User, PoolMode: sp.mode.String(),
-				Name: a.key.name, Others: a.key.others, LongFrom: sp.longFrom(), Promotions: make(map[string]uint64),
-			})
+// Copy copies the table, the pools' applications that are not told apart included. counters are all PoolCounters of the loop.
+func (t *Applications) Copy(counters iter.Seq[*PoolCounters]) ApplicationsCopy {
+	c := ApplicationsCopy{all: make([]Application, 0, len(t.byKey)), at: make(map[*Application]int, len(t.byKey))}
+	for _, a := range t.byKey {
+		c.add(a)
+	}
+	for of := range counters {
+		if of.others != nil {
+			c.add(of.others)
 		}
-		snap.Applications[where].add(a)
+	}
+	return c
+}
+
+func (c *ApplicationsCopy) add(a *Application) {
+	c.at[a] = len(c.all)
+	c.all = append(c.all, *a)
+}
+
+// AddOpen adds to the copy the use of a server that a client of the application has now.
+func (c *ApplicationsCopy) AddOpen(a *Application, u ServerUse) {
+	one := &c.all[c.at[a]]
+	one.holds(u)
+	if u.Transaction > 0 && u.Transaction >= a.key.pool.Pool.LongFrom() {
+		one.longOpen++
+		one.longest = max(one.longest, u.Transaction)
 	}
 }
 
-func (one *ApplicationSnapshot) add(a *application) {
+// AddApplications adds the counts of one loop.
+func (snap *Snapshot) AddApplications(c ApplicationsCopy) {
+	for i := range c.all {
+		snap.applicationOf(&c.all[i].key).add(&c.all[i])
+	}
+}
+
+// applicationOf finds or makes the entry of an application.
+func (snap *Snapshot) applicationOf(key *applicationKey) *ApplicationSnapshot {
+	p := key.pool.Pool
+	id := snapshotKey{pool: p, name: key.name, others: key.others}
+	where, known := snap.applicationAt[id]
+	if !known {
+		if snap.applicationAt == nil {
+			snap.applicationAt = make(map[snapshotKey]int)
+		}
+		where = len(snap.Applications)
+		snap.applicationAt[id] = where
+		snap.Applications = append(snap.Applications, ApplicationSnapshot{
+			Listener: p.Listener, Database: p.Database, User: p.User, PoolMode: p.PoolMode,
+			Name: key.name, Others: key.others, LongFrom: p.LongFrom(), Promotions: make(map[string]uint64),
+		})
+	}
+	return &snap.Applications[where]
+}
+
+// snapshotKey identifies an application over all loops.
+type snapshotKey struct {
+	pool   *Pool
+	name   string
+	others bool
+}
+
+func (one *ApplicationSnapshot) add(a *Application) {
 	one.Clients += a.clients
 	one.Transactions += a.transactions
 	one.LongTransactions += a.long
@@ -103,7 +125,7 @@ func (one *ApplicationSnapshot) add(a *application) {
 	one.Sets += a.sets
 	for reason, n := range a.promotions {
 		if n > 0 {
-			one.Promotions[promotionReason(reason).String()] += n
+			one.Promotions[Promotion(reason).String()] += n
 		}
 	}
 	for kind := range relay.StateKinds {
@@ -113,7 +135,7 @@ func (one *ApplicationSnapshot) add(a *application) {
 	}
 }
 
-func (one *ApplicationSnapshot) addStatements(kind relay.StateKind, a *application) {
+func (one *ApplicationSnapshot) addStatements(kind relay.StateKind, a *Application) {
 	i := slices.IndexFunc(one.Statements, func(s StatementSnapshot) bool { return s.Kind == kind.String() })
 	if i < 0 {
 		i = len(one.Statements)
@@ -125,8 +147,8 @@ func (one *ApplicationSnapshot) addStatements(kind relay.StateKind, a *applicati
 	s.Sample = cmp.Or(s.Sample, a.samples[kind])
 }
 
-// sortApplications gives the entries an order that does not change from one Snapshot to the next.
-func (snap *Snapshot) sortApplications() {
+// SortApplications gives the entries an order that does not change from one Snapshot to the next.
+func (snap *Snapshot) SortApplications() {
 	slices.SortFunc(snap.Applications, func(a, b ApplicationSnapshot) int {
 		return cmp.Or(cmp.Compare(a.Listener, b.Listener), cmp.Compare(a.Database, b.Database), cmp.Compare(a.User, b.User),
 			cmp.Compare(a.Name, b.Name))
