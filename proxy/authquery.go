@@ -15,6 +15,8 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
+	"github.com/hybridbouncer/hybridbouncer/proxy/sockets"
 )
 
 // authQueries asks PostgreSQL for the secrets of users: auth_query. Each database asked has one connection of its own, which no client
@@ -154,16 +156,12 @@ func (a *authQueries) rowOn(ctx context.Context, s *authServer, q *config.AuthQu
 // dial logs in as auth_user. Nothing of a client's is in this.
 func (a *authQueries) dial(ctx context.Context, q *config.AuthQuery) (*pgconn.PgConn, error) {
 	p := a.proxy
-	target := DialTarget{
+	target := dial.Target{
 		Pool: pool.Key{Database: q.DBName, User: q.User}, Server: p.settings.Load().cfg.Server,
 		Resolved: config.Resolved{Host: q.Host, Port: q.Port, DBName: q.DBName, ServerUser: q.User, ServerPassword: q.Password},
 	}
 	target.Credentials = p.verifier.ServerLogin("", q.User, q.User)
-	cfg, err := dialConfig(target)
-	if err != nil {
-		return nil, err
-	}
-	return pgconn.ConnectConfig(ctx, cfg)
+	return dial.Connect(ctx, target)
 }
 
 // take finds or makes the server of a target; nil if none of the others is free of questions as long as ctx allows. The caller has to leave
@@ -268,7 +266,7 @@ func (s *authServer) close() {
 	if err != nil {
 		return // it is closed
 	}
-	defer closeQuietly(h.Conn)
+	defer sockets.CloseQuietly(h.Conn)
 	if err := h.Conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
 		return
 	}

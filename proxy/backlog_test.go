@@ -10,6 +10,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 )
 
 // deaf is the eventloop.Kernel of one client that sends Sync after Sync and takes nothing of what it is sent, until it listens.
@@ -94,7 +95,7 @@ func answeredByThePooler(t *testing.T, k *deaf) {
 	l.Name, l.PoolMode = "l", "transaction"
 	cfg.Listeners = []config.Listener{l}
 	sim, err := NewSimulation(cfg, slog.New(slog.DiscardHandler), Environment{
-		NewKernel: func(int) eventloop.Kernel { return k }, Dial: func(DialTarget, func(Dialed, error)) {}, Cancel: func(CancelTarget, func()) {}, Seed: 1,
+		NewKernel: func(int) eventloop.Kernel { return k }, Dial: func(dial.Target, func(dial.Opened, error)) {}, Cancel: func(dial.CancelTarget, func()) {}, Seed: 1,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -2,16 +2,11 @@ package proxy
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 )
-
-// budgetQuery asks PostgreSQL how many connections it has for ordinary users.
-const budgetQuery = `select current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int -
-	coalesce(current_setting('reserved_connections', true)::int, 0)`
 
 // warnOfBudget logs a warning if the pools together may want more servers than PostgreSQL has places. It asks the first server there is,
 // before anybody gets it: a connection of its own would be one more than the budgets allow. Called by dialling goroutines.
@@ -19,7 +14,7 @@ func (p *Proxy) warnOfBudget(ctx context.Context, pc *pgconn.PgConn) {
 	if !p.budgetAsked.CompareAndSwap(false, true) {
 		return
 	}
-	places, err := placesOf(ctx, pc)
+	places, err := dial.Places(ctx, pc)
 	if err != nil {
 		p.log.Debug("asking PostgreSQL for max_connections", "error", err)
 		return
@@ -36,16 +31,4 @@ func (p *Proxy) warnOfBudget(ctx context.Context, pc *pgconn.PgConn) {
 		p.log.Warn("the pools of one database and user may open more servers than PostgreSQL has places for: lower default_pool_size or "+
 			"reserve_pool_size, set max_db_connections, or raise max_connections of PostgreSQL", "pools", wanted, "places", places)
 	}
-}
-
-// placesOf is how many servers PostgreSQL has places for.
-func placesOf(ctx context.Context, pc *pgconn.PgConn) (int, error) {
-	results, err := pc.Exec(ctx, budgetQuery).ReadAll()
-	if err != nil {
-		return 0, err
-	}
-	if len(results) != 1 || len(results[0].Rows) != 1 {
-		return 0, protocol.ErrProtocol("max_connections: no answer")
-	}
-	return strconv.Atoi(string(results[0].Rows[0][0]))
 }

@@ -2,13 +2,12 @@ package proxy
 
 import (
 	"context"
-	"io"
-	"net"
 	"sync"
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
@@ -170,16 +169,8 @@ func (s *Server) canceled() {
 	w.act()
 }
 
-// CancelTarget says which server a cancel request is for.
-type CancelTarget struct {
-	Pool    pool.Key
-	Key     protocol.CancelKey
-	Address net.Addr // the very host that the server is on
-	TLS     *ServerTLS
-}
-
-func (s *Server) cancelTarget() CancelTarget {
-	return CancelTarget{Pool: s.pool.key, Key: s.key, Address: s.address, TLS: s.tls}
+func (s *Server) cancelTarget() dial.CancelTarget {
+	return dial.CancelTarget{Pool: s.pool.key, Key: s.key, Address: s.address, TLS: s.tls}
 }
 
 // cancelServer stops a query whose server is being closed, so that PostgreSQL does not work on for nobody.
@@ -189,7 +180,7 @@ func (p *Proxy) cancelServer(s *Server) { p.env.Cancel(s.cancelTarget(), func() 
 const cancelDialMax = 5 * time.Second
 
 // deliverCancel is the real Environment.Cancel: done is called from a goroutine of its own.
-func (p *Proxy) deliverCancel(target CancelTarget, done func()) {
+func (p *Proxy) deliverCancel(target dial.CancelTarget, done func()) {
 	p.spawn(func() {
 		defer done()
 		p.requestCancel(target)
@@ -198,7 +189,7 @@ func (p *Proxy) deliverCancel(target CancelTarget, done func()) {
 
 // requestCancel sends a CancelRequest to PostgreSQL and waits until it closes the socket: by then the signal has been sent, and a
 // query that is started afterwards is safe.
-func (p *Proxy) requestCancel(target CancelTarget) {
+func (p *Proxy) requestCancel(target dial.CancelTarget) {
 	limit := cancelDialMax
 	if l := p.settings.Load().listener(target.Pool.Listener); l != nil && l.CancelWaitTimeout > 0 {
 		limit = l.CancelWaitTimeout
@@ -209,7 +200,7 @@ func (p *Proxy) requestCancel(target CancelTarget) {
 		return
 	}
 	defer p.cancelSlots.free()
-	if err := sendCancel(ctx, target); err != nil {
+	if err := dial.Cancel(ctx, target); err != nil {
 		p.log.Warn("a cancel request could not be delivered", "listener", target.Pool.Listener, "database", target.Pool.Database,
 			"user", target.Pool.User, "error", err)
 		return
@@ -232,29 +223,3 @@ func (s slots) take(ctx context.Context) bool {
 }
 
 func (s slots) free() { <-s }
-
-// sendCancel speaks to the very host that the server is on. Cancel requests need no login (manual 54.2.8); where the server's connection
-// is secret, so is its key.
-func sendCancel(ctx context.Context, target CancelTarget) error {
-	d := net.Dialer{KeepAlive: noKeepAlive}
-	nc, err := d.DialContext(ctx, target.Address.Network(), target.Address.String())
-	if err != nil {
-		return err
-	}
-	defer closeQuietly(nc)
-	if deadline, ok := ctx.Deadline(); ok {
-		if err := nc.SetDeadline(deadline); err != nil {
-			return err
-		}
-	}
-	if target.TLS != nil {
-		if nc, err = target.TLS.secure(nc); err != nil {
-			return err
-		}
-	}
-	if _, err := nc.Write(protocol.AppendCancelRequest(nil, target.Key)); err != nil {
-		return err
-	}
-	_, err = io.Copy(io.Discard, nc)
-	return err
-}

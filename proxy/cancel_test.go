@@ -11,6 +11,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 )
 
 // cancelled sends a client's cancel request; the channel is closed when it has been dealt with.
@@ -76,7 +77,7 @@ func TestCancelBehindAnswer(t *testing.T) {
 
 // lateCancel is a cancel request that the pooler has asked for and that is still on its way to PostgreSQL.
 type lateCancel struct {
-	target proxy.CancelTarget
+	target dial.CancelTarget
 	done   func()
 }
 
@@ -105,7 +106,7 @@ func TestCancelArrivesLate(t *testing.T) {
 			c := pgtest.Shared(t)
 			fault := pgtest.NewFaultProxy(t, c.Address())
 			late := make(chan lateCancel, 1)
-			env := proxy.Environment{Cancel: func(target proxy.CancelTarget, done func()) { late <- lateCancel{target, done} }}
+			env := proxy.Environment{Cancel: func(target dial.CancelTarget, done func()) { late <- lateCancel{target, done} }}
 			cfg := configuration(t, fmt.Sprintf("host = %q\nport = %d\n", fault.Host(), fault.Port()), "default_pool_size = 1\n", "")
 			p := launchIn(t, c, cfg, slog.New(slog.DiscardHandler), env)
 			w, other := p.enter(t, p.transaction, map[string]string{"options": "-c app.begun=begun"}), p.login(t, p.transaction)

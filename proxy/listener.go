@@ -17,6 +17,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/sockets"
 )
 
 // listener is a port, or several addresses, with a pool mode.
@@ -67,7 +68,7 @@ func listen(p *Proxy, cfg *config.Listener) (*listener, error) {
 func (l *listener) prepareSockets(cfg config.Server) {
 	inherited := true
 	for _, sock := range l.socks {
-		inherited = prepareClients(sock, cfg) && inherited
+		inherited = sockets.PrepareListener(sock, cfg) && inherited
 	}
 	l.inherited.Store(inherited)
 }
@@ -75,7 +76,7 @@ func (l *listener) prepareSockets(cfg config.Server) {
 // bind listens on host:port, or on PostgreSQL's socket in a directory: /run/hybridbouncer:6432 is /run/hybridbouncer/.s.PGSQL.6432.
 func bind(address, unixMode string) (net.Listener, error) {
 	if !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") {
-		c := net.ListenConfig{KeepAlive: noKeepAlive}
+		c := net.ListenConfig{KeepAlive: sockets.NoKeepAlive}
 		return c.Listen(context.Background(), "tcp", address)
 	}
 	path := unixSocketPath(address)
@@ -172,7 +173,7 @@ func (l *listener) track(nc net.Conn) (ok bool) {
 	n := len(l.logins.open)
 	l.logins.Unlock()
 	if l.proxy.life.Err() != nil {
-		closeQuietly(nc)
+		sockets.CloseQuietly(nc)
 	}
 	return n <= l.clientsMax()+loginsReserve
 }
@@ -194,7 +195,7 @@ func (l *listener) untrack(nc net.Conn) {
 // stopAccepting closes the listening sockets; logins under way go on.
 func (l *listener) stopAccepting() {
 	for _, s := range l.socks {
-		closeQuietly(s)
+		sockets.CloseQuietly(s)
 	}
 }
 
@@ -204,9 +205,6 @@ func (l *listener) close() {
 	l.logins.Lock()
 	defer l.logins.Unlock()
 	for nc := range l.logins.open {
-		closeQuietly(nc)
+		sockets.CloseQuietly(nc)
 	}
 }
-
-// closeQuietly closes what is of no use any more; an error would change nothing.
-func closeQuietly(c interface{ Close() error }) { _ = c.Close() }

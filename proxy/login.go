@@ -12,6 +12,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/proxy/sockets"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
@@ -23,7 +24,7 @@ func (l *listener) login(nc net.Conn) {
 	defer func() {
 		if v := recover(); v != nil {
 			l.proxy.contained(v, nil)
-			closeQuietly(nc)
+			sockets.CloseQuietly(nc)
 		}
 	}()
 	tracked := nc
@@ -33,7 +34,7 @@ func (l *listener) login(nc net.Conn) {
 	defer cancel()
 	deadline, _ := ctx.Deadline()
 	if err := nc.SetDeadline(deadline); err != nil {
-		closeQuietly(nc)
+		sockets.CloseQuietly(nc)
 		return
 	}
 	if !ok {
@@ -55,7 +56,7 @@ func (l *listener) login(nc net.Conn) {
 	switch startup.Kind {
 	case protocol.StartupCancel:
 		l.proxy.cancel(startup.Cancel)
-		closeQuietly(c.socket)
+		sockets.CloseQuietly(c.socket)
 	default:
 		if err := l.enter(ctx, c, &startup); err != nil {
 			l.turnAway(c, &startup, err)
@@ -115,7 +116,7 @@ func (l *listener) startup(ctx context.Context, c *caller) (protocol.Startup, er
 	asked := [...]bool{protocol.StartupLogin: true, protocol.StartupCancel: true}
 	for err == nil && !asked[startup.Kind] { // SSLRequest and GSSENCRequest, each once
 		asked[startup.Kind] = true
-		if len(c.ahead()) > 0 || unread(c.socket) {
+		if len(c.ahead()) > 0 || sockets.Unread(c.socket) {
 			return startup, protocol.ErrProtocol("received unencrypted data after a request for encryption").
 				WithDetail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.")
 		}
@@ -342,14 +343,14 @@ func secretBytes(startup *protocol.Startup) int {
 // handOver passes the socket to a loop, with what has been read ahead of the login. After it the goroutine holds nothing.
 func (l *listener) handOver(c *caller, client *Client) {
 	p := l.proxy
-	setSocketOptions(c.socket, p.settings.Load().cfg.Server, l.inherited.Load())
+	sockets.SetOptions(c.socket, p.settings.Load().cfg.Server, l.inherited.Load())
 	if err := c.socket.SetDeadline(time.Time{}); err != nil {
 		p.log.Debug("clearing a deadline", "error", err)
 	}
 	src, err := eventloop.Take(c.socket)
 	if err != nil {
 		p.log.Warn("a client that has logged in could not be watched", "listener", l.name, "error", err)
-		closeQuietly(c.socket)
+		sockets.CloseQuietly(c.socket)
 		p.cancels.remove(client)
 		l.leavePlace(client.pool)
 		return
@@ -373,7 +374,7 @@ func (p *Proxy) loggedIn(c *Client) {
 // turnAway ends a login that failed, with the reason as the client's last word if it can still hear.
 func (l *listener) turnAway(c *caller, startup *protocol.Startup, err error) {
 	nc := c.socket
-	defer closeQuietly(nc)
+	defer sockets.CloseQuietly(nc)
 	p := l.proxy
 	var told *protocol.Error
 	var netErr net.Error

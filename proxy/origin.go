@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/hybridbouncer/hybridbouncer/auth"
+	"github.com/hybridbouncer/hybridbouncer/proxy/sockets"
 )
 
 // addressOf is a client's address; the zero value for a unix socket. On a socket for both families IPv4 addresses come in IPv6 clothes,
@@ -22,7 +23,7 @@ func addressOf(nc net.Conn) netip.AddrPort {
 
 // originOf is what the rules about logins look at.
 func originOf(nc net.Conn, offer *clientTLS) auth.Origin {
-	socket, local := rawSocket(nc).(*net.UnixConn)
+	socket, local := sockets.Innermost(nc).(*net.UnixConn)
 	if !local {
 		o := auth.Origin{Address: addressOf(nc).Addr()}
 		if secure, ok := nc.(*tls.Conn); ok {
@@ -32,17 +33,6 @@ func originOf(nc net.Conn, offer *clientTLS) auth.Origin {
 		return o
 	}
 	return auth.Origin{Local: true, SocketUser: func() (string, error) { return socketUser(socket) }}
-}
-
-// rawSocket is the socket below TLS and other wrappers.
-func rawSocket(nc net.Conn) net.Conn {
-	for {
-		w, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			return nc
-		}
-		nc = w.NetConn()
-	}
 }
 
 // socketUser is the operating system's user at the other end of a unix socket.

@@ -30,6 +30,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/prepared"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 )
 
 // Proxy is the whole: listeners, loops and pools. Its exported methods may be called from any goroutine.
@@ -63,7 +64,7 @@ type Proxy struct {
 	places      places
 	nextID      atomic.Uint32
 	counts      coldCounts
-	reachable   reachability
+	reachable   dial.Reachability
 	probeEvery  time.Duration  // immutable after Start
 	goroutines  sync.WaitGroup // every goroutine but the loops
 	spawning    sync.Mutex     // see spawn
@@ -84,10 +85,10 @@ type Environment struct {
 	// NewKernel makes the readiness source of a loop; nil: the operating system's.
 	NewKernel func(loop int) eventloop.Kernel
 	// Dial opens a server and calls done exactly once, from any goroutine; nil: by pgconn.
-	Dial func(target DialTarget, done func(Dialed, error))
+	Dial func(target dial.Target, done func(dial.Opened, error))
 	// Cancel delivers a cancel request to a server and calls done exactly once, from any goroutine, when PostgreSQL has acted on it or
 	// it could not be delivered; nil: over the network.
-	Cancel func(target CancelTarget, done func())
+	Cancel func(target dial.CancelTarget, done func())
 	// Seed makes the jitter of lifetimes repeatable; 0: from the clock.
 	Seed uint64
 }
@@ -244,4 +245,12 @@ func (p *Proxy) locked() {
 		p.mu.Unlock()
 		panic("bug: a pool was called without Proxy.mu")
 	}
+}
+
+// context is bound to the proxy's life and, unless 0, to a time-out.
+func (p *Proxy) context(limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit <= 0 {
+		return context.WithCancel(p.life)
+	}
+	return context.WithTimeout(p.life, limit)
 }

@@ -27,7 +27,7 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	changes := config.Diff(old.cfg, cfg)
 	next := newSettings(cfg)
 	p.settings.Store(next)
-	p.reachable.forget()
+	p.reachable.Forget()
 	for l, t := range secure {
 		l.tls.Store(t)
 		t.warn(l)

@@ -7,6 +7,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
@@ -35,7 +36,7 @@ type Server struct {
 	lastID       uint32 // of the client that had it last
 	key          protocol.CancelKey
 	address      net.Addr // nil in the simulation
-	tls          *ServerTLS
+	tls          *dial.TLS
 	// replication: it is a walsender, opened for one client; nil: any client's.
 	replication *replication
 	reported    map[string]string // with replication: its parameters, until its client has been greeted

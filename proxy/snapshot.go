@@ -50,7 +50,7 @@ func (p *Proxy) Snapshot() stats.Snapshot {
 		snap.Refusals[reason] = n
 	}
 	p.counts.mu.Unlock()
-	snap.ServerReachable, snap.ServerError = p.reachable.told(addressesOf(p.settings.Load().cfg))
+	snap.ServerReachable, snap.ServerError = p.reachable.Reachable(addressesOf(p.settings.Load().cfg))
 	place := make(map[*serverPool]int) // in snap.Pools
 	for i, sp := range p.allPools() {
 		snap.Pools = append(snap.Pools, p.poolNumbers(sp))

@@ -12,27 +12,28 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 )
 
-// sockets is an eventloop.Kernel whose sockets are bytes in memory, by descriptor.
-type sockets struct {
+// socketPair is an eventloop.Kernel whose sockets are bytes in memory, by descriptor.
+type socketPair struct {
 	tokens [4]uint64
 	wants  [4]eventloop.Interest
 	in     [4][]byte // to be received
 	out    [4][]byte // sent
 }
 
-func (k *sockets) Add(fd int, token uint64, want eventloop.Interest) error {
+func (k *socketPair) Add(fd int, token uint64, want eventloop.Interest) error {
 	k.tokens[fd], k.wants[fd] = token, want
 	return nil
 }
 
-func (k *sockets) Modify(fd int, token uint64, want eventloop.Interest) error {
+func (k *socketPair) Modify(fd int, token uint64, want eventloop.Interest) error {
 	return k.Add(fd, token, want)
 }
-func (k *sockets) Remove(fd int) error { return k.Add(fd, 0, 0) }
+func (k *socketPair) Remove(fd int) error { return k.Add(fd, 0, 0) }
 
-func (k *sockets) Wait(events []eventloop.Event, _ time.Duration) (n int) {
+func (k *socketPair) Wait(events []eventloop.Event, _ time.Duration) (n int) {
 	for fd, in := range k.in {
 		if len(in) > 0 && k.wants[fd]&eventloop.WantRead != 0 {
 			events[n] = eventloop.Event{Token: k.tokens[fd], Flags: eventloop.Readable}
@@ -42,7 +43,7 @@ func (k *sockets) Wait(events []eventloop.Event, _ time.Duration) (n int) {
 	return n
 }
 
-func (k *sockets) Recv(fd int, b []byte) (int, syscall.Errno) {
+func (k *socketPair) Recv(fd int, b []byte) (int, syscall.Errno) {
 	n := copy(b, k.in[fd])
 	k.in[fd] = k.in[fd][n:]
 	if n == 0 {
@@ -51,26 +52,26 @@ func (k *sockets) Recv(fd int, b []byte) (int, syscall.Errno) {
 	return n, 0
 }
 
-func (k *sockets) Send(fd int, b []byte) (int, syscall.Errno) {
+func (k *socketPair) Send(fd int, b []byte) (int, syscall.Errno) {
 	k.out[fd] = append(k.out[fd], b...)
 	return len(b), 0
 }
 
-func (k *sockets) SendAll([]eventloop.Outgoing) {}
-func (k *sockets) Batches() bool                { return false }
-func (k *sockets) Wake()                        {}
-func (k *sockets) Peek(fd int) bool             { return len(k.in[fd]) > 0 }
-func (k *sockets) ShutdownWrite(int)            {}
-func (k *sockets) CloseFD(int)                  {}
-func (k *sockets) Now() time.Duration           { return time.Hour }
-func (k *sockets) Close() error                 { return nil }
+func (k *socketPair) SendAll([]eventloop.Outgoing) {}
+func (k *socketPair) Batches() bool                { return false }
+func (k *socketPair) Wake()                        {}
+func (k *socketPair) Peek(fd int) bool             { return len(k.in[fd]) > 0 }
+func (k *socketPair) ShutdownWrite(int)            {}
+func (k *socketPair) CloseFD(int)                  {}
+func (k *socketPair) Now() time.Duration           { return time.Hour }
+func (k *socketPair) Close() error                 { return nil }
 
 // TestUnreadBytesStayWithTheirClient: a server that has said its last, as far as has been read, and has more in its socket goes to nobody
 // else before that has been read (invariants 1 and 2).
 func TestUnreadBytesStayWithTheirClient(t *testing.T) {
 	const a, b, server = 1, 2, 3
 	const bufferBytes = 64 << 10 // of a loop
-	k, parameters := &sockets{}, map[string]string{"application_name": ""}
+	k, parameters := &socketPair{}, map[string]string{"application_name": ""}
 	cfg := config.Default()
 	cfg.Loops, cfg.Auth.Type = 1, "trust"
 	l := config.DefaultListener()
@@ -78,10 +79,10 @@ func TestUnreadBytesStayWithTheirClient(t *testing.T) {
 	cfg.Listeners = []config.Listener{l}
 	sim, err := NewSimulation(cfg, slog.New(slog.DiscardHandler), Environment{
 		NewKernel: func(int) eventloop.Kernel { return k },
-		Dial: func(_ DialTarget, done func(Dialed, error)) {
-			done(Dialed{Source: eventloop.Source{FD: server}, Parameters: parameters}, nil)
+		Dial: func(_ dial.Target, done func(dial.Opened, error)) {
+			done(dial.Opened{Source: eventloop.Source{FD: server}, Parameters: parameters}, nil)
 		},
-		Cancel: func(CancelTarget, func()) {}, Seed: 1,
+		Cancel: func(dial.CancelTarget, func()) {}, Seed: 1,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
@@ -96,9 +97,9 @@ func (p *Proxy) noRoomError(sp *serverPool, waited time.Duration) *protocol.Erro
 // serverLoginError turns a failed dial into what a client is told: PostgreSQL's own words if it spoke, otherwise that it could not be
 // reached.
 func serverLoginError(err error) *protocol.Error {
-	var refused *dialError
-	if errors.As(err, &refused) && refused.server != nil {
-		return protocol.ErrServerLogin(*refused.server)
+	var refused *dial.Error
+	if errors.As(err, &refused) && refused.Server != nil {
+		return protocol.ErrServerLogin(*refused.Server)
 	}
 	return protocol.ErrServerUnreachable("")
 }

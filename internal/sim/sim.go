@@ -18,6 +18,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 )
 
 // run is one simulation.
@@ -213,27 +214,27 @@ func (r *run) enter(i int) error {
 var errLogin = errors.New("the simulation's server does not let anybody in")
 
 // dial is proxy.Environment's.
-func (r *run) dial(target proxy.DialTarget, done func(proxy.Dialed, error)) {
+func (r *run) dial(target dial.Target, done func(dial.Opened, error)) {
 	r.dialing[target.Pool]++
 	r.world.trace.say("pooler", "dials for %v", target.Pool)
 	r.world.after(r.world.between(0, 20*time.Millisecond), func() {
 		r.dialing[target.Pool]--
 		if r.faults && r.world.chance(10) {
-			done(proxy.Dialed{}, errLogin)
+			done(dial.Opened{}, errLogin)
 			return
 		}
 		v := &server{run: r, pool: target.Pool, pid: uint32(len(r.servers) + 1), socket: r.world.open(), session: newSession("")}
 		v.socket.onSend, v.socket.onData, v.socket.onEnd = v.sent, v.receive, v.ended
 		r.servers = append(r.servers, v)
 		r.world.trace.say(v.name(), "is up")
-		done(proxy.Dialed{
+		done(dial.Opened{
 			Source: eventloop.Source{FD: v.socket.fd}, Key: protocol.CancelKey{ProcessID: v.pid}, Parameters: parameters(),
 		}, nil)
 	})
 }
 
 // cancel is proxy.Environment's.
-func (r *run) cancel(target proxy.CancelTarget, done func()) {
+func (r *run) cancel(target dial.CancelTarget, done func()) {
 	r.world.after(r.world.between(0, 20*time.Millisecond), func() {
 		r.servers[target.Key.ProcessID-1].canceled()
 		r.world.after(r.world.between(0, 2*time.Millisecond), done)

@@ -11,7 +11,9 @@ import (
 var edges = map[string][]string{
 	"cmd/hybridbouncer": {"admin", "proxy", "proxy/stats", "config", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
 	"admin":             {"proxy", "proxy/stats", "config"},
-	"proxy":             {"proxy/stats", "proxy/relay", "prepared", "pool", "auth", "eventloop", "sqltext", "protocol", "config"},
+	"proxy":             {"proxy/stats", "proxy/dial", "proxy/sockets", "proxy/relay", "prepared", "pool", "auth", "eventloop", "sqltext", "protocol", "config"},
+	"proxy/dial":        {"proxy/sockets", "pool", "auth", "eventloop", "protocol", "config"},
+	"proxy/sockets":     {"config"},
 	"proxy/stats":       {"proxy/relay", "pool", "sqltext"},
 	"proxy/relay":       {"prepared", "sqltext", "protocol"},
 	"prepared":          {},

@@ -1,4 +1,4 @@
-package proxy
+package dial
 
 import (
 	"crypto/tls"
@@ -9,14 +9,14 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// ServerTLS is how a server's connection was secured, to do it once more for a cancel request. Immutable.
-type ServerTLS struct {
+// TLS tells how a server's connection was secured, so that a cancel request can be secured in the same way. Immutable.
+type TLS struct {
 	config *tls.Config
 	direct bool // sslnegotiation
 }
 
 // secure begins TLS on a new connection to the same host.
-func (s *ServerTLS) secure(nc net.Conn) (net.Conn, error) {
+func (s *TLS) secure(nc net.Conn) (net.Conn, error) {
 	if s.direct {
 		return tls.Client(nc, s.config), nil
 	}

@@ -1,4 +1,4 @@
-package proxy
+package dial
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ type asking struct {
 
 func (a *asking) OnRead(b []byte) int {
 	a.heard = append(a.heard, b...)
-	if bytes.HasSuffix(a.heard, readyIdle) {
+	if bytes.HasSuffix(a.heard, []byte("Z\x00\x00\x00\x05I")) {
 		a.answer <- string(a.heard)
 	}
 	return len(b)
@@ -46,11 +46,11 @@ func TestPgconnLetsGo(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, told to stop: %v", mode, stop), func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 				defer cancel()
-				target := DialTarget{
+				target := Target{
 					Server:   config.Server{SSLMode: mode, SSLNegotiation: "postgres"},
 					Resolved: config.Resolved{Host: c.Host, Port: c.Port, DBName: "postgres", ServerUser: "postgres"},
 				}
-				cfg, err := dialConfig(target)
+				cfg, err := configFor(target)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,6 +1,6 @@
 //go:build linux
 
-package proxy
+package sockets
 
 import (
 	"net"
@@ -12,9 +12,11 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
-// TestClientsInherit: a client's socket has the options of its listening socket, as they were when it came; those of 0 are the system's.
+// TestClientsInherit: a client's socket has the options that its listening socket had when the client came. An option of 0 has the
+// system's value.
 func TestClientsInherit(t *testing.T) {
-	sock, err := bind("127.0.0.1:0", "")
+	listening := net.ListenConfig{KeepAlive: NoKeepAlive}
+	sock, err := listening.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +26,7 @@ func TestClientsInherit(t *testing.T) {
 		{TCPKeepalive: true, TCPKeepidle: 77 * time.Second, TCPKeepintvl: 5 * time.Second, TCPKeepcnt: 4, TCPUserTimeout: 9 * time.Second},
 		{TCPKeepalive: true, TCPKeepidle: 78 * time.Second, TCPKeepintvl: 5 * time.Second, TCPKeepcnt: 4},
 	} {
-		if !prepareClients(sock, cfg) {
+		if !PrepareListener(sock, cfg) {
 			t.Fatal("not inherited")
 		}
 		nc, err := net.Dial("tcp", sock.Addr().String())
@@ -37,7 +39,7 @@ func TestClientsInherit(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		setSocketOptions(client, cfg, true)
+		SetOptions(client, cfg, true)
 		want := map[int]int{unix.TCP_NODELAY: 1, unix.TCP_USER_TIMEOUT: int(cfg.TCPUserTimeout / time.Millisecond)}
 		if cfg.TCPKeepidle > 0 {
 			want[unix.TCP_KEEPIDLE], want[unix.TCP_KEEPINTVL], want[unix.TCP_KEEPCNT] = int(cfg.TCPKeepidle/time.Second), 5, 4
