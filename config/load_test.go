@@ -74,8 +74,8 @@ func TestShippedFileLoads(t *testing.T) {
 		t.Errorf("the shipped file changes %s from %s to %s", change.Key, change.Old, change.New)
 	}
 	users, err := os.ReadFile(c.Auth.UserFile)
-	if err != nil || !strings.Contains(string(users), `"demo" "demo"`) {
-		t.Errorf("the documented demo user is not in userlist.txt: %v", err)
+	if err != nil || !strings.Contains(string(users), `"app" "app"`) {
+		t.Errorf("the documented user app is not in userlist.txt: %v", err)
 	}
 }
 

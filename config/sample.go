@@ -43,8 +43,8 @@ const sampleIntro = `# hybridbouncer: two pools in front of one PostgreSQL, for 
 # set by the environment, e.g. HYBRIDBOUNCER_SERVER_HOST or HYBRIDBOUNCER_LISTENER_TRANSACTIONAL_DEFAULT_POOL_SIZE.
 # docs/settings.md says more about each key, and which changes need a restart.
 #
-# As shipped, clients log in as user "demo" with password "demo" (userlist.txt beside this file), and so do servers to PostgreSQL:
-# "make run" makes that user in its throwaway PostgreSQL. On any other PostgreSQL there is no such user, so it opens nothing;
+# As shipped, clients log in as user "app" with password "app" (userlist.txt beside this file), and so do servers to PostgreSQL:
+# "make run" makes that user and a database "app" in its throwaway PostgreSQL. On any other PostgreSQL there is no such user, so it opens nothing;
 # replace it in userlist.txt by your own.
 `
 

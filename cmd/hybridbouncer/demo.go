@@ -12,8 +12,8 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
 
-// demoUser is user, password and database of the demo; config.toml and userlist.txt as shipped have the same.
-const demoUser = "demo"
+// demoUser is the user of the demo, its password, and its database. README.md, config.toml and userlist.txt as shipped promise the same.
+const demoUser = "app"
 
 // demoStartMax bounds the start of the throwaway PostgreSQL; initdb needs a second, a loaded machine ten.
 const demoStartMax = time.Minute
@@ -79,7 +79,8 @@ func demoEnviron(environ []string, cluster *pgtest.Cluster, login bool) []string
 
 // demoHelp prints lines to paste.
 func (p *process) demoHelp(s *service, cluster *pgtest.Cluster) {
-	fmt.Fprintf(p.stdout, "\nPostgreSQL runs on port %d and vanishes with this program. Paste into another terminal (password: %s):\n\n", cluster.Port, demoUser)
+	fmt.Fprintf(p.stdout, "\nPostgreSQL runs on port %d and vanishes with this program. It has a user %[2]s (password %[2]s) and a database %[2]s.\n"+
+		"Paste into another terminal:\n\n", cluster.Port, demoUser)
 	addresses := s.proxy.Addresses()
 	for i := range s.config.Listeners {
 		l := &s.config.Listeners[i]

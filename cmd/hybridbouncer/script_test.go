@@ -33,10 +33,11 @@ func TestMain(m *testing.M) {
 //	waitfor FILE REGEXP      wait until FILE matches
 //	signal FILE NAME         send a signal to what start FILE began
 //	exit FILE CODE           wait until it has ended, and compare its exit code
-//	query FILE LISTENER SQL  run SQL as demo on the listener whose address FILE logs; the first value goes to stdout
+//	query FILE LISTENER SQL  run SQL as app on the listener whose address FILE logs; the first value goes to stdout
 //	get FILE PATH            ask the admin endpoint whose address FILE logs; the answer goes to stdout
 //	begin FILE LISTENER      open a transaction there, and leave it open
 //	commit                   end that one, and log out
+//	readme FILE              run the quick start of README.md against the demo whose addresses FILE logs
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -55,6 +56,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"start": cmdStart, "address": cmdAddress, "waitfor": cmdWaitFor, "signal": cmdSignal, "exit": cmdExit,
 			"query": cmdQuery, "get": cmdGet, "begin": cmdBegin, "commit": cmdCommit,
+			"readme": cmdReadme,
 		},
 	})
 }
@@ -180,11 +182,11 @@ func cmdAddress(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[2], addressOf(ts, args[0], args[1]))
 }
 
-// connect logs in as demo.
+// connect logs in as app.
 func connect(ts *testscript.TestScript, file, listener string) *pgconn.PgConn {
 	ctx, cancel := context.WithTimeout(context.Background(), stepLimit)
 	defer cancel()
-	client, err := pgconn.Connect(ctx, fmt.Sprintf("postgres://demo:demo@%s/demo?sslmode=disable", addressOf(ts, file, listener)))
+	client, err := pgconn.Connect(ctx, fmt.Sprintf("postgres://app:app@%s/app?sslmode=disable", addressOf(ts, file, listener)))
 	ts.Check(err)
 	return client
 }
@@ -207,14 +209,19 @@ func cmdQuery(ts *testscript.TestScript, _ bool, args []string) {
 	fmt.Fprintln(ts.Stdout(), run(ts, client, args[2]))
 }
 
+// adminOf gives the URL of the admin endpoint, as the program logged it, without a path.
+func adminOf(ts *testscript.TestScript, file string) string {
+	found := regexp.MustCompile(`metrics=(http://\S+)/metrics`).FindStringSubmatch(ts.ReadFile(file))
+	if found == nil {
+		ts.Fatalf("no admin endpoint in:\n%s", ts.ReadFile(file))
+	}
+	return found[1]
+}
+
 func cmdGet(ts *testscript.TestScript, _ bool, args []string) {
 	want(ts, args, 2, "get FILE PATH")
-	found := regexp.MustCompile(`metrics=(http://\S+)/metrics`).FindStringSubmatch(ts.ReadFile(args[0]))
-	if found == nil {
-		ts.Fatalf("no admin endpoint in:\n%s", ts.ReadFile(args[0]))
-	}
 	client := http.Client{Timeout: stepLimit}
-	answer, err := client.Get(found[1] + args[1])
+	answer, err := client.Get(adminOf(ts, args[0]) + args[1])
 	ts.Check(err)
 	defer answer.Body.Close()
 	_, err = io.Copy(ts.Stdout(), answer.Body)

@@ -48,8 +48,8 @@ func run(command []string) (code int, err error) {
 		name = chosen
 	}
 	// The user of userlist.txt as shipped.
-	container, err := postgres.Run(ctx, name, postgres.WithUsername("demo"), postgres.WithPassword("demo"),
-		postgres.WithDatabase("demo"), postgres.BasicWaitStrategies())
+	container, err := postgres.Run(ctx, name, postgres.WithUsername("app"), postgres.WithPassword("app"),
+		postgres.WithDatabase("app"), postgres.BasicWaitStrategies())
 	if container != nil {
 		defer func() { err = errors.Join(err, testcontainers.TerminateContainer(container)) }()
 	}
