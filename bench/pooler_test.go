@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/hybridbouncer/hybridbouncer/config"
+	configload "github.com/hybridbouncer/hybridbouncer/config/load"
 )
 
 // The configuration written for our own pooler is one that it accepts: keys may be renamed without anybody thinking of bench.
@@ -16,7 +16,7 @@ func TestOurConfigurationIsAccepted(t *testing.T) {
 	if err := writeFiles(folder, map[string]string{"config.toml": text, "userlist.txt": userList("bench")}); err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := config.Load(filepath.Join(folder, "config.toml"), nil)
+	loaded, err := configload.Config(filepath.Join(folder, "config.toml"), nil)
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/config/load"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 	"github.com/hybridbouncer/hybridbouncer/proxy"
 )
@@ -55,7 +55,7 @@ func newLanes(t *testing.T, n int) (free chan map[string]Target, version int) {
 	text = strings.Replace(text, "name = \""+deferring+"\"\n", "name = \""+deferring+"\"\ndefer_begin = true\n", 1)
 	path := filepath.Join(t.TempDir(), "config.toml")
 	noError(t, os.WriteFile(path, []byte(text), 0o600))
-	cfg, err := config.Load(path, nil)
+	cfg, err := load.Config(path, nil)
 	noError(t, err)
 	p, err := proxy.New(cfg, slog.New(slog.NewTextHandler(poolerLog{t}, &slog.HandlerOptions{Level: slog.LevelError})))
 	noError(t, err)

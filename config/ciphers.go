@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// cipherSuites are those of TLS 1.2 that a client can be offered, by OpenSSL's names. All of them keep what was said secret when the
-// certificate's key is stolen later; those that Go counts as insecure are not among them.
+// cipherSuites are the suites of TLS 1.2 that a listener can offer, by OpenSSL's names. All of them have forward secrecy: a key that is
+// stolen later does not reveal what was sent before. The suites that Go counts as insecure are left out.
 var cipherSuites = map[string]uint16{
 	"ECDHE-ECDSA-AES128-GCM-SHA256": tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
 	"ECDHE-ECDSA-AES256-GCM-SHA384": tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -23,8 +23,8 @@ var cipherSuites = map[string]uint16{
 	"ECDHE-RSA-AES256-SHA":          tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
 }
 
-// CipherSuites reads client_tls_ciphers: OpenSSL's names with colons between them, or one of PgBouncer's words for its defaults, which gives
-// nil: Go's.
+// CipherSuites reads client_tls_ciphers: OpenSSL's names with colons between them. For PgBouncer's words for its defaults it returns nil,
+// which means Go's choice.
 func CipherSuites(text string) (suites []uint16, err error) {
 	switch text {
 	case "", "default", "secure", "fast", "normal":
@@ -33,7 +33,7 @@ func CipherSuites(text string) (suites []uint16, err error) {
 	for name := range strings.SplitSeq(text, ":") {
 		id, known := cipherSuites[strings.TrimSpace(name)]
 		if !known {
-			return nil, fmt.Errorf("%q is no cipher suite that is spoken here; these are: %s", name,
+			return nil, fmt.Errorf("unknown cipher suite %q; the known ones are: %s", name,
 				strings.Join(slices.Sorted(maps.Keys(cipherSuites)), ", "))
 		}
 		suites = append(suites, id)

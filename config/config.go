@@ -1,28 +1,32 @@
-// Package config owns the settings: their names, meanings, defaults, rules, and what a change of each one takes to come into
-// effect. It must not know who uses them: it imports nothing of ours, opens no socket and starts nothing; all it touches are the
-// files a setting names.
+// Package config owns the settings: their names, meanings, defaults and rules, and what a change of each one needs to take effect.
+// It must not know who uses them: it imports nothing of ours, opens no socket and starts nothing. The only files it touches are
+// those that a setting names.
 //
-// Default gives the values, Load reads a TOML file and the environment over them, Validate finds every fault, Diff tells two
-// configurations apart, Resolve answers what holds for one client. Any goroutine may call them; a Config is never changed after
-// Load.
+// Default returns the values of a program without a file. Validate finds every fault. Diff compares two configurations. Resolve
+// returns the settings of one client. Any goroutine may call them; nobody changes a Config once it is in use.
 //
-// Read this file for the fields, keys.go and keys_listener.go for what each one means: that table feeds loading, the environment,
-// validation, Diff, docs/settings.md and config.toml, so they cannot disagree.
+// The packages below this one read and write configurations:
+//
+//   - config/load reads config.toml and the environment;
+//   - config/reference prints docs/settings.md and config.toml;
+//   - config/pgbouncer translates PgBouncer's ini files.
+//
+// Read config.go for the fields, then keys.go and keys_pools.go for the meaning of each one. All packages work from that key table, so
+// they cannot disagree.
 package config
 
 import "time"
 
-// Config is everything the program can be told. Default gives the values PgBouncer users expect; Load reads a TOML file and the
-// environment over them; Validate finds every fault. A Config is immutable once handed to the proxy.
+// Config holds every setting of the program. Nobody changes it once the proxy has it.
 //
-// What each field means, its unit, its default and when a change takes effect stand in the key table (keys.go) and in
-// docs/settings.md, which is printed from it.
+// The key table (keys.go) says what each field means, its unit, its default, and when a change takes effect. docs/settings.md is
+// printed from that table.
 type Config struct {
-	// File is where the configuration was read from; empty for defaults and environment alone.
+	// File is the file that was read; empty for defaults and environment alone.
 	File string `toml:"-"`
 
-	// Warnings are remarks of Load that stop nothing: what was taken from another pooler's environment names, and which of them
-	// have no equal here. They hold no secrets. Log them once.
+	// Warnings are remarks that stop nothing: the settings taken from the environment names of PgBouncer images, the names among them
+	// that have no equal here, and secrets that others can read. They contain no secrets. The program logs them once.
 	Warnings []string `toml:"-"`
 
 	Loops           int           `toml:"loops"`            // event loops; 0: start with one, open more when it is busy
@@ -37,16 +41,14 @@ type Config struct {
 	Admin     Admin               `toml:"admin"`
 	Log       Log                 `toml:"log"`
 
-	// origins says where the value of a key came from, by its path ("server.port"); for the faults Validate finds.
-	origins map[string]origin
-	// secretFiles are those that were read for the environment's _FILE names.
-	secretFiles []Watched
+	// SecretFiles are the password files that _FILE names of the environment name.
+	SecretFiles []Watched `toml:"-"`
+
+	// origins maps the path of a key ("server.port") to the place of its value.
+	origins map[string]Origin
 }
 
-// SecretFiles are the files that held passwords, as _FILE names of the environment say.
-func (c *Config) SecretFiles() []Watched { return c.secretFiles }
-
-// Server says where PostgreSQL is and how connections to it are made. Printing one masks its password.
+// Server says where PostgreSQL is and how the pooler connects to it. Printing a Server masks its password.
 type Server struct {
 	Host           string `toml:"host"` // name, address, socket directory, or a comma list tried in order
 	Port           int    `toml:"port"`
@@ -73,24 +75,24 @@ type Server struct {
 	ApplicationName string        `toml:"application_name"` // of idle servers in pg_stat_activity
 }
 
-// Auth says which clients may log in. Printing one masks its password.
+// Auth says which clients may log in. Printing an Auth masks its password.
 type Auth struct {
 	Type      string `toml:"type"`            // trust, password, md5, scram-sha-256, scram-sha-256-plus, cert, hba
 	UserFile  string `toml:"user_file"`       // PgBouncer's userlist format; relative to the config file, absolute after Load
 	HBAFile   string `toml:"auth_hba_file"`   // PostgreSQL's pg_hba.conf format; path, absolute after Load
 	IdentFile string `toml:"auth_ident_file"` // PostgreSQL's pg_ident.conf format; path, absolute after Load
-	// AuthUser logs in to PostgreSQL to ask for the secrets of users whom UserFile does not name; empty: nobody asks.
+	// AuthUser logs in to PostgreSQL to look up users that UserFile does not name; empty: no lookup.
 	AuthUser       string        `toml:"auth_user"`
-	AuthQuery      string        `toml:"auth_query"`  // gives name and secret of user $1
-	AuthDBName     string        `toml:"auth_dbname"` // where to ask; empty: in the database the client wants
+	AuthQuery      string        `toml:"auth_query"`  // returns name and secret of user $1
+	AuthDBName     string        `toml:"auth_dbname"` // database of auth_query; empty: the one the client asks for
 	AuthQueryCache time.Duration `toml:"auth_query_cache"`
 
 	MaxDBClientConnections   int `toml:"max_db_client_connections"`   // clients per database over all listeners; 0: no limit
 	MaxUserClientConnections int `toml:"max_user_client_connections"` // clients per user over all listeners; 0: no limit
-	LoginSlots               int `toml:"login_slots"`                 // logins computed at once; 0: half the processors
+	LoginSlots               int `toml:"login_slots"`                 // concurrent logins; 0: half the processors
 	LoginRate                int `toml:"login_rate"`                  // logins a second; 0: no limit
 
-	User     string `toml:"user"`     // the one login when there is no user file, as the PgBouncer images take it from DB_USER
+	User     string `toml:"user"`     // the only login without a user file; PgBouncer images take it from DB_USER
 	Password string `toml:"password"` // plain, of User
 }
 
@@ -101,7 +103,7 @@ type Listener struct {
 	PoolMode string   `toml:"pool_mode"` // session, transaction, statement
 
 	MaxClientConn      int           `toml:"max_client_conn"`
-	ProxyProtocol      bool          `toml:"proxy_protocol"`      // load balancers say who their client is
+	ProxyProtocol      bool          `toml:"proxy_protocol"`      // load balancers name their client's address
 	ProxyProtocolFrom  []string      `toml:"proxy_protocol_from"` // addresses and networks of those load balancers
 	DefaultPoolSize    int           `toml:"default_pool_size"`
 	MinPoolSize        int           `toml:"min_pool_size"`
@@ -144,8 +146,8 @@ type Listener struct {
 	MaxPreparedStatements int `toml:"max_prepared_statements"`
 }
 
-// Database overrides, for one database name, where it is and how large its pools are. Zero values mean "as the listener says"
-// (for host, port, user and password: as [server] says). Printing one masks its password.
+// Database overrides address and pool sizes for one database name. A zero value means "as the listener says"; for host, port, user and
+// password it means "as [server] says". Printing a Database masks its password.
 type Database struct {
 	Host                   string        `toml:"host"`
 	Port                   int           `toml:"port"`
@@ -164,7 +166,7 @@ type Database struct {
 	ServerLifetime         time.Duration `toml:"server_lifetime"`
 }
 
-// User overrides, for one user, pool sizes and time-outs. Zero values mean "as the database or the listener says".
+// User overrides pool sizes and time-outs for one user. A zero value means "as the database or the listener says".
 type User struct {
 	PoolSize                 int           `toml:"pool_size"`
 	ReservePoolSize          int           `toml:"reserve_pool_size"`
@@ -177,13 +179,13 @@ type User struct {
 	ClientIdleTimeout        time.Duration `toml:"client_idle_timeout"`
 }
 
-// Admin is the HTTP endpoint.
+// Admin describes the HTTP endpoint and the users of the SQL console.
 type Admin struct {
 	Listen string   `toml:"listen"` // host:port; empty: no endpoint
 	Users  []string `toml:"users"`  // may use the SQL console
 }
 
-// Log says how the program logs to standard error.
+// Log says what the program logs to standard error, and how.
 type Log struct {
 	Level          string `toml:"level"`  // debug, info, warn, error
 	Format         string `toml:"format"` // text, json

@@ -2,9 +2,9 @@ package config
 
 import "time"
 
-// Default gives the configuration of the program without a file: the two listeners of the README and PgBouncer's value for
-// everything else. Two values differ from PgBouncer's on purpose: query_wait_timeout is 30s instead of 120s (an HTTP client has
-// given up long before), and auth.type is scram-sha-256 instead of md5.
+// Default returns the configuration of a program without a file: the two listeners of the README, and PgBouncer's value for
+// everything else. Two values differ from PgBouncer's on purpose. query_wait_timeout is 30s instead of 120s, because an HTTP client
+// gives up long before that. auth.type is scram-sha-256 instead of md5.
 func Default() *Config {
 	transactional := DefaultListener()
 	transactional.Name = "transactional"
@@ -52,12 +52,12 @@ func Default() *Config {
 	}
 }
 
-// defaultAuthQuery is PgBouncer's, with every name in its schema. Roles that may not log in, and passwords that are no longer valid, count
-// as none.
+// defaultAuthQuery is PgBouncer's query with every name in its schema. It finds no secret for a role that may not log in, or whose
+// password has expired.
 const defaultAuthQuery = "SELECT rolname, CASE WHEN rolvaliduntil < pg_catalog.now() THEN NULL ELSE rolpassword END " +
 	"FROM pg_catalog.pg_authid WHERE rolname = $1 AND rolcanlogin"
 
-// DefaultListener gives a listener as a [[listener]] of the file starts out: PgBouncer's defaults, no name and no address.
+// DefaultListener returns the values that a [[listener]] of the file starts with: PgBouncer's defaults, no name and no address.
 func DefaultListener() Listener {
 	return Listener{
 		PoolMode:           "session",

@@ -7,35 +7,34 @@ import (
 
 // Change is one setting that differs between two configurations.
 type Change struct {
-	Key  string // path such as server.port; of a listener, database or user that came or went, the path of its section
-	Old  string // as TOML writes it, secrets masked; "absent" for a section that came
-	New  string // the same; "absent" for a section that went
-	When When   // what it takes to come into effect
+	Key  string // path such as server.port; the path of the section for a new or removed listener, database or user
+	Old  string // as TOML writes it, secrets masked; "absent" for a new section
+	New  string // the same; "absent" for a removed section
+	When When   // what the change needs
 }
 
 // absent stands for a listener, database or user that one of the configurations does not have.
 const absent = "absent"
 
-// Diff gives what changes from one configuration to another, in the order of the key table. Listeners, databases and users are
-// matched by name. A changed secret is told, its value is not.
+// Diff returns the changes from one configuration to another in the order of the key table. It matches listeners, databases and users
+// by name. It reports a changed secret without its value.
 func Diff(before, after *Config) []Change {
-	old := map[string]target{}
-	for _, t := range before.targets() {
-		old[t.path] = t
+	old := map[string]Target{}
+	for _, t := range before.Targets() {
+		old[t.Path] = t
 	}
 	changes := changedSections(before, after)
-	for _, t := range after.targets() {
-		o, known := old[t.path]
-		if !known || show(o.key.field(o.section)) == show(t.key.field(t.section)) {
+	for _, t := range after.Targets() {
+		o, known := old[t.Path]
+		if !known || Show(o.Field()) == Show(t.Field()) {
 			continue
 		}
-		changes = append(changes, Change{Key: t.path, Old: o.key.show(o.section), New: t.key.show(t.section), When: t.key.When})
+		changes = append(changes, Change{Key: t.Path, Old: o.Key.Show(o.Section), New: t.Key.Show(t.Section), When: t.Key.When})
 	}
 	return changes
 }
 
-// changedSections gives the listeners, databases and users that came or went. A listener is a socket, and sockets are opened at
-// the start only.
+// changedSections returns the new and the removed listeners, databases and users.
 func changedSections(before, after *Config) []Change {
 	old, now := before.groups(), after.groups()
 	var changes []Change
@@ -52,26 +51,27 @@ func changedSections(before, after *Config) []Change {
 	return changes
 }
 
-// groups lists the named sections, each with what it takes to add or remove one.
+// groups lists the named sections, each with what its addition or removal needs. A listener needs a restart, because the program opens
+// its sockets only at the start.
 func (c *Config) groups() map[string]When {
 	groups := map[string]When{}
 	for i := range c.Listeners {
-		groups[c.listenerPath(i)] = Restart
+		groups[c.ListenerPath(i)] = Restart
 	}
 	for name := range c.Databases {
-		groups["databases."+quoteName(name)] = NewLogins
+		groups[DatabasePath(name)] = NewLogins
 	}
 	for name := range c.Users {
-		groups["users."+quoteName(name)] = Live
+		groups[UserPath(name)] = Live
 	}
 	return groups
 }
 
-// Merge gives what a reload makes of two configurations: after, with the settings that take a Restart as they are in before. The
-// result belongs to the caller.
+// Merge returns the configuration in force after a reload: a copy of after in which every setting that needs a restart has its value
+// from before.
 func Merge(before, after *Config) *Config {
-	merged, before := after.clone(), before.clone()
-	var listeners []Listener // those of before, each as after has it
+	merged, before := after.Clone(), before.Clone()
+	var listeners []Listener // those of before, with the values of after
 	for i := range before.Listeners {
 		l := before.Listeners[i]
 		for j := range merged.Listeners {
@@ -82,20 +82,20 @@ func Merge(before, after *Config) *Config {
 		listeners = append(listeners, l)
 	}
 	merged.Listeners = listeners
-	old := map[string]target{}
-	for _, t := range before.targets() {
-		old[t.path] = t
+	old := map[string]Target{}
+	for _, t := range before.Targets() {
+		old[t.Path] = t
 	}
-	for _, t := range merged.targets() {
-		if o, known := old[t.path]; known && t.key.When == Restart {
-			copyField(t.key.field(t.section), o.key.field(o.section))
+	for _, t := range merged.Targets() {
+		if o, known := old[t.Path]; known && t.Key.When == Restart {
+			copyField(t.Field(), o.Field())
 		}
 	}
 	return merged
 }
 
-// clone copies a configuration so far that setting a field of the copy does not touch the original.
-func (c *Config) clone() *Config {
+// Clone copies a configuration. Setting a field of the copy does not touch the original.
+func (c *Config) Clone() *Config {
 	copied := *c
 	copied.Listeners = slices.Clone(c.Listeners)
 	for i := range copied.Listeners {

@@ -1,6 +1,7 @@
 package config
 
-// PromotionTarget is the listener whose pools take the servers that are promoted from a listener's; empty when it promotes none.
+// PromotionTarget returns the name of the session listener whose pools take the promoted servers of a listener. It is empty when the
+// listener promotes none.
 func (c *Config) PromotionTarget(l *Listener) string {
 	if l.Promotion != "on" {
 		return ""
@@ -8,8 +9,8 @@ func (c *Config) PromotionTarget(l *Listener) string {
 	return c.SessionListener(l)
 }
 
-// SessionListener is the listener that a transaction listener's clients belong on whose work is not for a transaction pool; empty when
-// there is none.
+// SessionListener returns the name of the session listener that suits those clients of a transaction listener whose work needs a
+// session. It is empty when there is none.
 func (c *Config) SessionListener(l *Listener) string {
 	if l.PoolMode != "transaction" {
 		return ""
@@ -22,7 +23,7 @@ func (c *Config) SessionListener(l *Listener) string {
 	return ""
 }
 
-// promotion checks that servers are promoted to a session listener that there is.
+// promotion checks that promote_to names a session listener.
 func (v *validator) promotion(path string, l *Listener) {
 	if l.PromoteTo != "" && l.PoolMode == "transaction" && l.Promotion != "off" && v.config.SessionListener(l) == "" {
 		v.fault(path+".promote_to", "there is no listener %q with pool_mode session", l.PromoteTo)

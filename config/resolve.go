@@ -1,14 +1,17 @@
 package config
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
-// Resolved is what holds for one database and user on one listener, with all overrides applied: users before databases before
-// the listener, as in PgBouncer. Time-outs of 0 and limits of 0 are off, except where docs/settings.md says otherwise.
+// Resolved holds the settings of one database and user on one listener. A user's setting overrides the database's, and that one the
+// listener's, as in PgBouncer. A time-out or limit of 0 is off, except where docs/settings.md says otherwise.
 type Resolved struct {
 	Host           string // as server.host: a comma list, or a directory
 	Port           int
 	DBName         string // in PostgreSQL
-	ServerUser     string // who to log in as
+	ServerUser     string // the user that logs in to PostgreSQL
 	ServerPassword string // empty: the user file's plain password of ServerUser
 
 	PoolSize           int // servers of this pool
@@ -32,8 +35,8 @@ type Resolved struct {
 	ServerCheckDelay       time.Duration
 }
 
-// Resolve gives what holds for a client of a listener that asks for a database as a user. ok is false when there is no such
-// database: it is neither named in [databases] nor covered by "*". With no [databases] at all every name is allowed.
+// Resolve returns the settings of a client that logs in to a listener with this database and user. ok is false when the database is
+// unknown: [databases] has neither its name nor "*". Without any [databases] every name is known.
 func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved, ok bool) {
 	d, ok := c.database(database)
 	if !ok {
@@ -41,38 +44,38 @@ func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved,
 	}
 	u := c.Users[user]
 	r = Resolved{
-		Host:   first(d.Host, c.Server.Host),
-		Port:   first(d.Port, c.Server.Port),
-		DBName: first(d.DBName, database),
+		Host:   cmp.Or(d.Host, c.Server.Host),
+		Port:   cmp.Or(d.Port, c.Server.Port),
+		DBName: cmp.Or(d.DBName, database),
 
-		PoolSize:           first(u.PoolSize, d.PoolSize, listener.DefaultPoolSize),
-		ReservePoolSize:    first(u.ReservePoolSize, d.ReservePoolSize, listener.ReservePoolSize),
+		PoolSize:           cmp.Or(u.PoolSize, d.PoolSize, listener.DefaultPoolSize),
+		ReservePoolSize:    cmp.Or(u.ReservePoolSize, d.ReservePoolSize, listener.ReservePoolSize),
 		ReservePoolTimeout: listener.ReservePoolTimeout,
-		MaxDBConnections:   first(d.MaxDBConnections, c.Server.MaxDBConnections),
-		MaxUserConnections: first(u.MaxUserConnections, c.Server.MaxUserConnections),
+		MaxDBConnections:   cmp.Or(d.MaxDBConnections, c.Server.MaxDBConnections),
+		MaxUserConnections: cmp.Or(u.MaxUserConnections, c.Server.MaxUserConnections),
 
-		MaxDBClientConnections:   first(d.MaxDBClientConnections, c.Auth.MaxDBClientConnections),
-		MaxUserClientConnections: first(u.MaxUserClientConnections, c.Auth.MaxUserClientConnections),
+		MaxDBClientConnections:   cmp.Or(d.MaxDBClientConnections, c.Auth.MaxDBClientConnections),
+		MaxUserClientConnections: cmp.Or(u.MaxUserClientConnections, c.Auth.MaxUserClientConnections),
 
-		QueryWaitTimeout:       first(u.QueryWaitTimeout, d.QueryWaitTimeout, listener.QueryWaitTimeout),
+		QueryWaitTimeout:       cmp.Or(u.QueryWaitTimeout, d.QueryWaitTimeout, listener.QueryWaitTimeout),
 		QueryWaitNotify:        listener.QueryWaitNotify,
-		ClientIdleTimeout:      first(u.ClientIdleTimeout, listener.ClientIdleTimeout),
-		IdleTransactionTimeout: first(u.IdleTransactionTimeout, listener.IdleTransactionTimeout),
-		TransactionTimeout:     first(u.TransactionTimeout, listener.TransactionTimeout),
-		QueryTimeout:           first(u.QueryTimeout, listener.QueryTimeout),
-		ServerLifetime:         first(d.ServerLifetime, listener.ServerLifetime),
+		ClientIdleTimeout:      cmp.Or(u.ClientIdleTimeout, listener.ClientIdleTimeout),
+		IdleTransactionTimeout: cmp.Or(u.IdleTransactionTimeout, listener.IdleTransactionTimeout),
+		TransactionTimeout:     cmp.Or(u.TransactionTimeout, listener.TransactionTimeout),
+		QueryTimeout:           cmp.Or(u.QueryTimeout, listener.QueryTimeout),
+		ServerLifetime:         cmp.Or(d.ServerLifetime, listener.ServerLifetime),
 		ServerIdleTimeout:      listener.ServerIdleTimeout,
 		ServerCheckDelay:       listener.ServerCheckDelay,
 	}
 	if listener.ReservePoolTimeout == 0 { // off, as in PgBouncer
 		r.ReservePoolSize = 0
 	}
-	r.MinPoolSize = min(first(d.MinPoolSize, listener.MinPoolSize), r.PoolSize)
+	r.MinPoolSize = min(cmp.Or(d.MinPoolSize, listener.MinPoolSize), r.PoolSize)
 	r.ServerUser, r.ServerPassword = c.serverLogin(d, user)
 	return r, true
 }
 
-// AuthQuery says how to ask PostgreSQL for the secret of a user of one database.
+// AuthQuery describes the lookup of a user's secret in PostgreSQL.
 type AuthQuery struct {
 	Host     string
 	Port     int
@@ -82,17 +85,17 @@ type AuthQuery struct {
 	Query    string
 }
 
-// AuthQueryOf says how users of a database are looked up; ok is false if they are not, or there is no such database.
+// AuthQueryOf describes the lookup of a database's users. ok is false if there is no lookup or no such database.
 func (c *Config) AuthQueryOf(database string) (q AuthQuery, ok bool) {
 	d, ok := c.database(database)
-	user := first(d.AuthUser, c.Auth.AuthUser)
+	user := cmp.Or(d.AuthUser, c.Auth.AuthUser)
 	if !ok || user == "" {
 		return AuthQuery{}, false
 	}
 	q = AuthQuery{
-		Host: first(d.Host, c.Server.Host), Port: first(d.Port, c.Server.Port),
-		DBName: first(d.AuthDBName, c.Auth.AuthDBName, d.DBName, database),
-		User:   user, Query: first(d.AuthQuery, c.Auth.AuthQuery),
+		Host: cmp.Or(d.Host, c.Server.Host), Port: cmp.Or(d.Port, c.Server.Port),
+		DBName: cmp.Or(d.AuthDBName, c.Auth.AuthDBName, d.DBName, database),
+		User:   user, Query: cmp.Or(d.AuthQuery, c.Auth.AuthQuery),
 	}
 	switch user {
 	case d.User:
@@ -103,7 +106,7 @@ func (c *Config) AuthQueryOf(database string) (q AuthQuery, ok bool) {
 	return q, true
 }
 
-// AsksPostgreSQL: there are databases whose users are looked up.
+// AsksPostgreSQL reports whether the users of any database are looked up in PostgreSQL.
 func (c *Config) AsksPostgreSQL() bool {
 	for _, d := range c.Databases {
 		if d.AuthUser != "" {
@@ -113,7 +116,7 @@ func (c *Config) AsksPostgreSQL() bool {
 	return c.Auth.AuthUser != ""
 }
 
-// database is what is different for a database; ok is false when there is no such one.
+// database returns the overrides of a database; ok is false when the database is unknown.
 func (c *Config) database(name string) (d Database, ok bool) {
 	d, ok = c.Databases[name]
 	if !ok {
@@ -122,9 +125,9 @@ func (c *Config) database(name string) (d Database, ok bool) {
 	return d, ok || len(c.Databases) == 0
 }
 
-// serverLogin says who logs in to PostgreSQL for a client. The password of [server] serves its own user only.
+// serverLogin returns the login to PostgreSQL for a client. The password of [server] belongs to the user of [server] only.
 func (c *Config) serverLogin(d Database, clientUser string) (user, password string) {
-	user = first(d.User, c.Server.User, clientUser)
+	user = cmp.Or(d.User, c.Server.User, clientUser)
 	if d.Password != "" {
 		return user, d.Password
 	}
@@ -132,15 +135,4 @@ func (c *Config) serverLogin(d Database, clientUser string) (user, password stri
 		return user, c.Server.Password
 	}
 	return user, ""
-}
-
-// first gives the first value that is set.
-func first[T comparable](values ...T) T {
-	var unset T
-	for _, value := range values {
-		if value != unset {
-			return value
-		}
-	}
-	return unset
 }

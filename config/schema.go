@@ -2,19 +2,19 @@ package config
 
 import "time"
 
-// When says what a changed setting takes to come into effect.
+// When says what a changed setting needs before it takes effect.
 type When uint8
 
 const (
-	// Live: a reload (SIGHUP) is enough; the value holds from the next time it is used, for open connections too.
+	// Live: a reload (SIGHUP) is enough. The new value holds from its next use, for open connections too.
 	Live When = iota
-	// NewLogins: a reload is enough, but connections that are open keep the old value; those made afterwards have the new one.
+	// NewLogins: a reload is enough. Open connections keep the old value; connections made after the reload have the new one.
 	NewLogins
-	// Restart: the running process keeps the old value until it is started again.
+	// Restart: the running process keeps the old value until an operator restarts it.
 	Restart
 )
 
-// String gives the word docs/settings.md and the log use.
+// String returns the word that docs/settings.md and the log use.
 func (w When) String() string {
 	switch w {
 	case Live:
@@ -27,40 +27,47 @@ func (w When) String() string {
 	return "unknown"
 }
 
-// Key is one setting: what docs, environment, validation and Diff need to know of it.
+// Key is one setting, with everything that the documents, the environment, Validate and Diff need to know of it.
 type Key struct {
 	Name    string
-	Doc     string   // sentences; the first one alone stands in config.toml
-	Unit    string   // of a number, e.g. "servers"; empty for texts. Durations need none
-	When    When     // what a change takes
-	Secret  bool     // never shown; may be given by a file: NAME_FILE in the environment
-	Path    bool     // names a file; relative to the configuration file
-	Allowed []string // a text must be one of them
+	Doc     string   // sentences; config.toml shows the first one alone
+	Unit    string   // of a number, such as "servers"; empty for texts and durations
+	When    When     // what a change needs
+	Secret  bool     // never shown; the environment may give it by file: NAME_FILE
+	Path    bool     // names a file, relative to the configuration file
+	Allowed []string // the words a text may be; nil: any text
 	Min     int      // of a number
 	Max     int      // of a number; 0: no limit
-	Zero    string   // what 0 or the empty text means, for the docs
+	Zero    string   // what 0 or the empty text means, for the documents
 
-	// field gives the pointer to the setting inside its section: *string, *int, *bool, *time.Duration or *[]string.
+	// field returns the pointer to the setting inside its section: *string, *int, *bool, *time.Duration or *[]string.
 	field func(section any) any
 }
+
+// Field returns the pointer to the setting inside its section: *string, *int, *bool, *time.Duration or *[]string. The section is a
+// pointer to the section's struct.
+func (k *Key) Field(section any) any { return k.field(section) }
 
 // Section is a table of the configuration file.
 type Section struct {
 	Name   string // "" for the keys above all tables
-	Header string // as written in the file
+	Header string // as the file writes it
 	Doc    string
 	Keys   []Key
 
-	defaults func() any // a pointer to the section's struct with its default values
+	defaults func() any
 }
 
-// Named tells whether the section stands once per name: listeners, databases, users.
+// Defaults returns a pointer to a new struct of the section that holds the default values.
+func (s *Section) Defaults() any { return s.defaults() }
+
+// Named reports whether the file may repeat the section, once for each name: listeners, databases, users.
 func (s *Section) Named() bool {
 	return s.Name == "listener" || s.Name == "databases" || s.Name == "users"
 }
 
-// key finds a key by its name.
-func (s *Section) key(name string) *Key {
+// Key finds a key by its name; nil if the section has no such key.
+func (s *Section) Key(name string) *Key {
 	for i := range s.Keys {
 		if s.Keys[i].Name == name {
 			return &s.Keys[i]
@@ -69,16 +76,25 @@ func (s *Section) key(name string) *Key {
 	return nil
 }
 
+// KeyNames lists the names of the section's keys in their order.
+func (s *Section) KeyNames() []string {
+	names := make([]string, len(s.Keys))
+	for i := range s.Keys {
+		names[i] = s.Keys[i].Name
+	}
+	return names
+}
+
 // of lets a row of the table name its field with the section's own type.
 func of[T any](field func(*T) any) func(any) any {
 	return func(section any) any { return field(section.(*T)) }
 }
 
-// sections in the order of config.toml.
-var sections = []Section{
+// Sections lists the tables of the configuration file in the order of config.toml. Nobody may change it.
+var Sections = []Section{
 	{Name: "", Header: "", Doc: "The process.", Keys: processKeys, defaults: func() any { return Default() }},
 	{
-		Name: "server", Header: "[server]", Doc: "PostgreSQL behind all listeners.",
+		Name: "server", Header: "[server]", Doc: "PostgreSQL, for all listeners.",
 		Keys: serverKeys, defaults: func() any { return &Default().Server },
 	},
 	{
@@ -86,15 +102,15 @@ var sections = []Section{
 		Keys: authKeys, defaults: func() any { return &Default().Auth },
 	},
 	{
-		Name: "listener", Header: "[[listener]]", Doc: "A port with a pool mode, and the limits of its pools. One pool stands for one database and user of one listener.",
+		Name: "listener", Header: "[[listener]]", Doc: "A port with a pool mode and the limits of its pools. Each database and user has one pool per listener.",
 		Keys: listenerKeys, defaults: func() any { l := DefaultListener(); return &l },
 	},
 	{
-		Name: "databases", Header: "[databases.NAME]", Doc: "Optional: what is different for one database, by the name clients ask for; \"*\" stands for all others. With no [databases] table at all, every name is passed on to PostgreSQL; with one, other names are refused (3D000).",
+		Name: "databases", Header: "[databases.NAME]", Doc: "Optional: the settings that differ for one database. NAME is the name that clients ask for; \"*\" stands for all other names. Without any [databases] table, every name goes to PostgreSQL unchanged. With one, the pooler refuses other names (3D000).",
 		Keys: databaseKeys, defaults: func() any { return &Database{} },
 	},
 	{
-		Name: "users", Header: "[users.NAME]", Doc: "Optional: what is different for one user. It goes before what [databases] says.",
+		Name: "users", Header: "[users.NAME]", Doc: "Optional: the settings that differ for one user. They override [databases].",
 		Keys: userKeys, defaults: func() any { return &User{} },
 	},
 	{
@@ -102,20 +118,20 @@ var sections = []Section{
 		Keys: adminKeys, defaults: func() any { return &Default().Admin },
 	},
 	{
-		Name: "log", Header: "[log]", Doc: "Logging, to standard error.",
+		Name: "log", Header: "[log]", Doc: "The log, on standard error.",
 		Keys: logKeys, defaults: func() any { return &Default().Log },
 	},
 }
 
-// section finds a section by its name; nil if there is none.
-func section(name string) *Section {
-	for i := range sections {
-		if sections[i].Name == name {
-			return &sections[i]
+// SectionNamed finds a section by its name; nil if there is none.
+func SectionNamed(name string) *Section {
+	for i := range Sections {
+		if Sections[i].Name == name {
+			return &Sections[i]
 		}
 	}
 	return nil
 }
 
-// maxDuration bounds every time-out. A century means "a mistake"; time.Duration itself ends at 292 years.
-const maxDuration = 100 * 365 * 24 * time.Hour
+// durationMax bounds every time-out. A century means "a mistake"; time.Duration itself ends at 292 years.
+const durationMax = 100 * 365 * 24 * time.Hour

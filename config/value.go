@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// fromEnv marks a raw value that came as text and may stand for any type.
-type fromEnv string
+// Text is a raw value without a type of its own: the environment and PgBouncer's files have nothing else. It can stand for any type.
+type Text string
 
-// assign puts a raw value of the file (string, int64, float64, bool, []any) or of the environment into the field p points to.
-// The error says what is wanted and never repeats the value: it may be a secret.
-func assign(p, raw any) error {
+// Assign puts a raw value (string, int64, float64, bool or []any of a TOML file, or Text) into the field that p points to. The error
+// says what the field needs. It never repeats the value, which may be a secret.
+func Assign(p, raw any) error {
 	switch p := p.(type) {
 	case *string:
 		return assignText(p, raw)
@@ -35,10 +35,10 @@ func assignText(p *string, raw any) error {
 	switch v := raw.(type) {
 	case string:
 		*p = v
-	case fromEnv:
+	case Text:
 		*p = string(v)
 	default:
-		return fmt.Errorf("wants a text in quotes")
+		return fmt.Errorf("must be a text in quotes")
 	}
 	return nil
 }
@@ -47,21 +47,21 @@ func assignNumber(p *int, raw any) error {
 	switch v := raw.(type) {
 	case int64:
 		if v > math.MaxInt32 || v < math.MinInt32 {
-			return fmt.Errorf("wants a smaller number")
+			return fmt.Errorf("must be a smaller number")
 		}
 		*p = int(v)
 		return nil
-	case fromEnv:
+	case Text:
 		n, err := strconv.ParseInt(strings.TrimSpace(string(v)), 10, 32)
 		if err == nil {
 			*p = int(n)
 			return nil
 		}
 	}
-	return fmt.Errorf("wants a whole number without quotes")
+	return fmt.Errorf("must be a whole number without quotes")
 }
 
-// assignSwitch takes 0 and 1 beside true and false: that is how pgbouncer.ini writes it.
+// assignSwitch also accepts 0 and 1, as pgbouncer.ini writes them.
 func assignSwitch(p *bool, raw any) error {
 	word := ""
 	switch v := raw.(type) {
@@ -70,7 +70,7 @@ func assignSwitch(p *bool, raw any) error {
 		return nil
 	case int64:
 		word = strconv.FormatInt(v, 10)
-	case fromEnv:
+	case Text:
 		word = strings.ToLower(strings.TrimSpace(string(v)))
 	}
 	switch word {
@@ -79,14 +79,14 @@ func assignSwitch(p *bool, raw any) error {
 	case "0", "false", "no", "off":
 		*p = false
 	default:
-		return fmt.Errorf("wants true or false")
+		return fmt.Errorf("must be true or false")
 	}
 	return nil
 }
 
-var errDuration = errors.New(`wants a duration such as "5s", "500ms", "1h30m", or a number of seconds`)
+var errDuration = errors.New(`must be a duration such as "5s", "500ms", "1h30m", or a number of seconds`)
 
-// assignDuration takes "1m30s", and plain numbers as seconds as PgBouncer does.
+// assignDuration accepts "1m30s", and a plain number as seconds, like PgBouncer.
 func assignDuration(p *time.Duration, raw any) error {
 	var seconds float64
 	switch v := raw.(type) {
@@ -96,7 +96,7 @@ func assignDuration(p *time.Duration, raw any) error {
 		seconds = v
 	case string:
 		return parseDuration(p, v)
-	case fromEnv:
+	case Text:
 		return parseDuration(p, string(v))
 	default:
 		return errDuration
@@ -118,39 +118,39 @@ func parseDuration(p *time.Duration, text string) error {
 }
 
 func setSeconds(p *time.Duration, seconds float64) error {
-	// Written so that NaN fails too.
-	if !(math.Abs(seconds) <= maxDuration.Seconds()) {
-		return fmt.Errorf("wants a number of seconds below a century")
+	// NaN fails this comparison too.
+	if !(math.Abs(seconds) <= durationMax.Seconds()) {
+		return fmt.Errorf("must be a number of seconds below a century")
 	}
 	*p = time.Duration(math.Round(seconds * float64(time.Second)))
 	return nil
 }
 
-// assignList takes an array of texts, or one text with commas.
+// assignList accepts an array of texts, or one text with commas.
 func assignList(p *[]string, raw any) error {
 	var list []string
 	switch v := raw.(type) {
 	case string:
-		list = splitList(v)
-	case fromEnv:
-		list = splitList(string(v))
+		list = SplitList(v)
+	case Text:
+		list = SplitList(string(v))
 	case []any:
 		for _, element := range v {
 			text, ok := element.(string)
 			if !ok {
-				return fmt.Errorf("wants a list of texts in quotes")
+				return fmt.Errorf("must be a list of texts in quotes")
 			}
 			list = append(list, text)
 		}
 	default:
-		return fmt.Errorf("wants a list of texts in quotes")
+		return fmt.Errorf("must be a list of texts in quotes")
 	}
 	*p = list
 	return nil
 }
 
-// splitList splits at commas and drops blanks and empty elements.
-func splitList(text string) []string {
+// SplitList splits a text at commas. It drops blanks around elements, and empty elements.
+func SplitList(text string) []string {
 	var list []string
 	for element := range strings.SplitSeq(text, ",") {
 		if element = strings.TrimSpace(element); element != "" {
@@ -160,28 +160,28 @@ func splitList(text string) []string {
 	return list
 }
 
-// show writes the value of the field p points to as TOML would. It does not mask: see Key.show.
-func show(p any) string {
+// Show writes the value of the field that p points to as TOML does. It masks nothing: see Key.Show.
+func Show(p any) string {
 	switch p := p.(type) {
 	case *string:
-		return strconv.Quote(*p)
+		return QuoteText(*p)
 	case *int:
 		return strconv.Itoa(*p)
 	case *bool:
 		return strconv.FormatBool(*p)
 	case *time.Duration:
-		return strconv.Quote(showDuration(*p))
+		return QuoteText(showDuration(*p))
 	case *[]string:
 		quoted := make([]string, len(*p))
 		for i, element := range *p {
-			quoted[i] = strconv.Quote(element)
+			quoted[i] = QuoteText(element)
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
 	}
 	panic(fmt.Sprintf("bug: the key table has a field of type %T", p))
 }
 
-// showDuration writes a duration as people do: without the zero units time.Duration prints (1h, not 1h0m0s), and 60s, not 1m.
+// showDuration writes a duration as people do: 1h instead of the 1h0m0s of time.Duration, and 60s instead of 1m.
 func showDuration(d time.Duration) string {
 	if d%time.Second == 0 && d < 2*time.Minute {
 		return strconv.Itoa(int(d/time.Second)) + "s"
@@ -196,19 +196,19 @@ func showDuration(d time.Duration) string {
 	return text
 }
 
-// masked stands wherever a secret would be shown.
+// masked replaces every secret.
 const masked = "********"
 
-// show writes the key's value in a section, masked if it is a secret.
-func (k *Key) show(section any) string {
-	text := show(k.field(section))
+// Show writes the key's value in a section as TOML does, masked if it is a secret.
+func (k *Key) Show(section any) string {
+	text := Show(k.field(section))
 	if k.Secret && text != `""` {
-		return strconv.Quote(masked)
+		return QuoteText(masked)
 	}
 	return text
 }
 
-// copyField copies what one field points to into another of the same key.
+// copyField copies the value of one field into another field of the same key.
 func copyField(to, from any) {
 	switch to := to.(type) {
 	case *string:

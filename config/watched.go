@@ -2,22 +2,22 @@ package config
 
 import "os"
 
-// Watched is a file that a setting names, and what it was when it was read.
+// Watched is a file that a setting names, as it was at one moment.
 type Watched struct {
 	Path string
-	Info os.FileInfo // nil: it could not be found
+	Info os.FileInfo // nil: there was no such file
 }
 
-// Watch is called before the file is read, so that no change between the two is missed.
+// Watch looks at a file. Call it before you read the file: then no change between the two is missed.
 func Watch(path string) Watched {
-	info, _ := os.Stat(path) // through symbolic links: Kubernetes replaces those
+	info, _ := os.Stat(path) // follows symbolic links: Kubernetes replaces the links
 	return Watched{path, info}
 }
 
-// Changed reports whether the file is another than it was.
+// Changed reports whether the file differs from what it was.
 func (w Watched) Changed() bool { return !w.Same(Watch(w.Path)) }
 
-// Same reports whether two looks have found the same file, unchanged.
+// Same reports whether two looks found the same unchanged file.
 func (w Watched) Same(other Watched) bool {
 	if w.Path != other.Path || w.Info == nil || other.Info == nil {
 		return w.Path == other.Path && (w.Info == nil) == (other.Info == nil)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/config/load"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 	"github.com/hybridbouncer/hybridbouncer/proxy"
 )
@@ -58,7 +58,7 @@ func TestHBA(t *testing.T) {
 		}
 	}
 	reload := func() error {
-		cfg, err := config.Load(p.config, nil)
+		cfg, err := load.Config(p.config, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

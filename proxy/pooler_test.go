@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/config/load"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 	"github.com/hybridbouncer/hybridbouncer/proxy"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
@@ -81,7 +82,7 @@ func configuration(t testing.TB, server, listener, more string) *config.Config {
 	if err := os.WriteFile(path, []byte(text+more), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.Load(path, nil)
+	cfg, err := load.Config(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/config/load"
 )
 
 // usage prints the subcommands.
@@ -48,7 +49,7 @@ func (p *process) parse(args []string) error {
 
 // configFlag adds -config.
 func (p *process) configFlag() *string {
-	return p.flags.String("config", "", "configuration `FILE` (default: $"+config.EnvFile+", else "+strings.Join(configPaths, ", else ")+", else none)")
+	return p.flags.String("config", "", "configuration `FILE` (default: $"+load.EnvFile+", else "+strings.Join(configPaths, ", else ")+", else none)")
 }
 
 // configPaths are looked for when no file is named.
@@ -60,7 +61,7 @@ func (p *process) configPath(named string) string {
 		return named
 	}
 	for _, entry := range p.environ {
-		if path, ok := strings.CutPrefix(entry, config.EnvFile+"="); ok && path != "" {
+		if path, ok := strings.CutPrefix(entry, load.EnvFile+"="); ok && path != "" {
 			return path
 		}
 	}
@@ -74,7 +75,7 @@ func (p *process) configPath(named string) string {
 
 // load reads the configuration and words its faults for people.
 func (p *process) load(path string) (*config.Config, error) {
-	c, err := config.Load(path, p.environ)
+	c, err := load.Config(path, p.environ)
 	var faults config.Problems
 	if errors.As(err, &faults) {
 		what := path

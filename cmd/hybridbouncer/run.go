@@ -94,7 +94,7 @@ func (s *service) start() (err error) {
 	if s.config, err = s.process.load(s.path); err != nil {
 		return err
 	}
-	s.secrets.read = s.config.SecretFiles()
+	s.secrets.read = s.config.SecretFiles
 	if err = s.login.apply(s.config); err != nil {
 		return err
 	}
@@ -176,7 +176,7 @@ func (s *service) reload() {
 		return
 	}
 	changes := config.Diff(s.config, next)
-	s.config, s.secrets.read = merged, next.SecretFiles()
+	s.config, s.secrets.read = merged, next.SecretFiles
 	// The lines about the change itself are shown by the more talkative of both levels.
 	s.level.Set(min(s.level.Level(), logLevel(merged.Log.Level)))
 	defer s.level.Set(logLevel(merged.Log.Level))

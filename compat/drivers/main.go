@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/config/load"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 	"github.com/hybridbouncer/hybridbouncer/proxy"
 )
@@ -146,7 +146,7 @@ func pooler(cluster *pgtest.Cluster, work string) (*proxy.Proxy, error) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	cfg, err := config.Load(path, nil)
+	cfg, err := load.Config(path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/config/load"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 	"github.com/hybridbouncer/hybridbouncer/proxy"
 )
@@ -119,7 +119,7 @@ func (w *world) sockets() string { return filepath.Join(w.work, "sockets") }
 func (w *world) pooler() (*proxy.Proxy, error) {
 	file := func(name, text string) string {
 		path := filepath.Join(w.work, name)
-		_ = os.WriteFile(path, []byte(text), 0o600) // config.Load says what is wrong
+		_ = os.WriteFile(path, []byte(text), 0o600) // load.Config says what is wrong
 		return path
 	}
 	if err := os.MkdirAll(w.sockets(), 0o700); err != nil {
@@ -138,7 +138,7 @@ func (w *world) pooler() (*proxy.Proxy, error) {
 			"server_round_robin = true\nclient_tls_sslmode = \"allow\"\nclient_tls_cert_file = %q\nclient_tls_key_file = %q\n",
 			port, number, w.sockets(), number, port, size, certificate, key)
 	}
-	cfg, err := config.Load(file("config.toml", text), nil)
+	cfg, err := load.Config(file("config.toml", text), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package config
+package load
 
 import (
 	"os"
@@ -8,18 +8,20 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
 // Every setting can be given by its environment name, and arrives.
 func TestEveryKeyByEnvironment(t *testing.T) {
 	base := mustLoad(t, shippedText(t)+"[databases.reports]\n[users.web]\n")
-	for _, target := range base.targets() {
-		name := envName(target.path)
+	for _, target := range base.Targets() {
+		name := config.EnvName(target.Path)
 		value := otherValue(target)
 		if value == "" {
 			continue // listener.*.name: it would rename the listener under the other names
 		}
-		c := base.clone()
+		c := base.Clone()
 		c.Warnings = nil
 		r := &envReader{config: c, values: map[string]string{name: value}}
 		r.own(name, value)
@@ -27,8 +29,8 @@ func TestEveryKeyByEnvironment(t *testing.T) {
 			t.Errorf("%s: %v", name, r.faults)
 			continue
 		}
-		changes := Diff(base, c)
-		if len(changes) != 1 || changes[0].Key != target.path {
+		changes := config.Diff(base, c)
+		if len(changes) != 1 || changes[0].Key != target.Path {
 			t.Errorf("%s=%s changes %+v", name, value, changes)
 		}
 	}
@@ -37,12 +39,12 @@ func TestEveryKeyByEnvironment(t *testing.T) {
 // shippedText is the shipped file without files it needs.
 func shippedText(t *testing.T) string {
 	t.Helper()
-	return strings.Replace(Sample(), `"userlist.txt"`, `"c.toml"`, 1)
+	return strings.Replace(sampleText(t), `"userlist.txt"`, `"c.toml"`, 1)
 }
 
 // otherValue gives a value of the setting's type that it does not have.
-func otherValue(t target) string {
-	switch p := t.key.field(t.section).(type) {
+func otherValue(t config.Target) string {
+	switch p := t.Field().(type) {
 	case *int:
 		return "7"
 	case *bool:
@@ -55,7 +57,7 @@ func otherValue(t target) string {
 	case *[]string:
 		return "127.0.0.1:7777,[::1]:7777"
 	case *string:
-		if t.key.Name == "name" {
+		if t.Key.Name == "name" {
 			return ""
 		}
 		return "otherwise"
@@ -122,10 +124,10 @@ func TestEnvironment(t *testing.T) {
 			}
 			c := mustLoad(t, text, test.environ...)
 			for path, want := range test.want {
-				target, known := c.target(path)
+				target, known := c.Target(path)
 				if !known {
 					t.Errorf("there is no %s", path)
-				} else if have := show(target.key.field(target.section)); have != want {
+				} else if have := config.Show(target.Field()); have != want {
 					t.Errorf("%s is %s, want %s", path, have, want)
 				}
 			}
@@ -144,14 +146,14 @@ func TestEnvironmentFaults(t *testing.T) {
 	}{
 		{[]string{"HYBRIDBOUNCER_SERVER_PROT=1"}, "environment: HYBRIDBOUNCER_SERVER_PROT: no setting has this name; did you mean HYBRIDBOUNCER_SERVER_PORT?"},
 		{[]string{"HYBRIDBOUNCER_LISTENER_TRANSACTIONL_POOL_MODE=x"}, "environment: HYBRIDBOUNCER_LISTENER_TRANSACTIONL_POOL_MODE: no setting has this name; did you mean HYBRIDBOUNCER_LISTENER_TRANSACTIONAL_POOL_MODE?"},
-		{[]string{"HYBRIDBOUNCER_SERVER_PORT=x"}, "environment: HYBRIDBOUNCER_SERVER_PORT: wants a whole number without quotes"},
+		{[]string{"HYBRIDBOUNCER_SERVER_PORT=x"}, "environment: HYBRIDBOUNCER_SERVER_PORT: must be a whole number without quotes"},
 		{[]string{"HYBRIDBOUNCER_SERVER_PORT=0"}, "environment: HYBRIDBOUNCER_SERVER_PORT: must be from 1 to 65535, not 0"},
 		{[]string{"DEFAULT_POOL_SIZE=0"}, "environment: DEFAULT_POOL_SIZE: must be at least 1, not 0"},
 		{[]string{"HYBRIDBOUNCER_SERVER_SSLMODE_FILE=/x"}, "environment: HYBRIDBOUNCER_SERVER_SSLMODE_FILE: no setting has this name; did you mean HYBRIDBOUNCER_SERVER_SSLMODE?"},
 		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=/does/not/exist"}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: read the secret: open /does/not/exist: no such file or directory"},
-		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=" + big}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: the secret's file is larger than 65536 bytes; is it the right one?"},
-		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=" + big, "HYBRIDBOUNCER_SERVER_PASSWORD=x", "HYBRIDBOUNCER_SERVER_USER=x"}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: is set together with HYBRIDBOUNCER_SERVER_PASSWORD; keep one of them"},
-		{[]string{"AUTH_TYPE=any"}, "environment: AUTH_TYPE: any is not supported: it forgets who the client is; use trust and server.user"},
+		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=" + big}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: the secret's file is larger than 65536 bytes; is it the right file?"},
+		{[]string{"HYBRIDBOUNCER_SERVER_PASSWORD_FILE=" + big, "HYBRIDBOUNCER_SERVER_PASSWORD=x", "HYBRIDBOUNCER_SERVER_USER=x"}, "environment: HYBRIDBOUNCER_SERVER_PASSWORD_FILE: and HYBRIDBOUNCER_SERVER_PASSWORD are both set; keep one of them"},
+		{[]string{"AUTH_TYPE=any"}, "environment: AUTH_TYPE: any is not supported, because it forgets the name of the client; use trust and server.user"},
 		{[]string{"DATABASE_URL=mysql://h/x"}, "environment: DATABASE_URL: " + errURL.Error()},
 	} {
 		t.Run(test.environ[0], func(t *testing.T) {
@@ -162,7 +164,7 @@ func TestEnvironmentFaults(t *testing.T) {
 	}
 }
 
-// What is taken from another program's name is told, and so is what is not used.
+// The warnings list the image names that were used, and those that were not.
 func TestWarnings(t *testing.T) {
 	c := mustLoad(t, minimal+"user_file = 'c.toml'\n", "DB_HOST=db", "POOL_MODE=session", "PGBOUNCER_PEERS=1", "CONNECT_QUERY=select 1",
 		"HYBRIDBOUNCER_AUTH_TYPE=md5", "HYBRIDBOUNCER_AUTH_USER=a", "HYBRIDBOUNCER_AUTH_PASSWORD=b")
@@ -171,30 +173,30 @@ func TestWarnings(t *testing.T) {
 		"CONNECT_QUERY is ignored: no equal here",
 		"server.host is taken from DB_HOST",
 		"POOL_MODE is ignored: each port has its own pool mode here: connect to the transaction listener or to the session listener",
-		"auth.user is ignored: auth.user_file holds the users",
+		"auth.user is ignored, because auth.user_file names the users",
 	}
 	if !reflect.DeepEqual(c.Warnings, want) {
 		t.Errorf("have\n%s\nwant\n%s", strings.Join(c.Warnings, "\n"), strings.Join(want, "\n"))
 	}
 }
 
-// The tables of foreign names lead to settings that exist, and no name stands in two of them.
-func TestForeignNames(t *testing.T) {
-	c := Default()
-	for name, path := range foreignNames {
+// The tables of image names lead to settings that exist, and no name stands in two of them.
+func TestImageNames(t *testing.T) {
+	c := config.Default()
+	for name, path := range ImageNames {
 		parts := strings.Split(path, ".")
-		if s := section(parts[0]); s == nil || s.key(parts[len(parts)-1]) == nil {
+		if s := config.SectionNamed(parts[0]); s == nil || s.Key(parts[len(parts)-1]) == nil {
 			t.Errorf("%s leads to %s, which is no setting", name, path)
 		}
-		if parts[0] == "listener" && parts[1] != "*" && c.firstListener(parts[1]) == nil {
+		if parts[0] == "listener" && parts[1] != "*" && firstListener(c, parts[1]) == nil {
 			t.Errorf("%s leads to %s: no such listener", name, path)
 		}
-		if foreignSpecial[name] != nil || foreignIgnored[name] != "" {
+		if imageActions[name] != nil || ImageNamesIgnored[name] != "" {
 			t.Errorf("%s stands in two tables", name)
 		}
 	}
-	for alias, name := range foreignAliases {
-		if foreignName(name) != name {
+	for alias, name := range imageAliases {
+		if imageName(name) != name {
 			t.Errorf("%s leads to %s, which is not known", alias, name)
 		}
 	}

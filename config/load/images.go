@@ -1,4 +1,4 @@
-package config
+package load
 
 import (
 	"maps"
@@ -6,16 +6,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
-// The environment names of the common PgBouncer images (edoburu/pgbouncer without prefix, bitnami/pgbouncer with PGBOUNCER_ and
-// POSTGRESQL_). People who change the image keep their deployment files. Whatever is taken from such a name is told in
-// Config.Warnings, since a shared environment may hold names meant for another program; whatever has no equal is told too.
+// This file reads the environment names of the common PgBouncer images: edoburu/pgbouncer has no prefix, bitnami/pgbouncer has
+// PGBOUNCER_ and POSTGRESQL_. So a deployment can change its image and keep its files. A shared environment may contain names for
+// another program; so Config.Warnings lists every name that is used, and every name without an equal here.
 
-// foreignNames leads from an image's name to our path. "transaction" and "session" stand for the first listener of that mode, "*"
-// for all. An image has one port, and its sizes and limits on clients were chosen for that one: they go to the transaction
-// listener. What concerns servers goes to all.
-var foreignNames = map[string]string{
+// ImageNames maps a name of the images to the path of our setting. In a path, "transaction" and "session" stand for the first listener
+// of that mode, and "*" for all listeners. An image has one port; so its sizes and its limits on clients go to the transaction listener.
+// Settings of servers go to all listeners.
+var ImageNames = map[string]string{
 	"DB_HOST":                  "server.host",
 	"DB_PORT":                  "server.port",
 	"AUTH_FILE":                "auth.user_file",
@@ -71,8 +73,8 @@ var foreignNames = map[string]string{
 	"LOG_POOLER_ERRORS":        "log.log_pooler_errors",
 }
 
-// foreignSpecial need more than one assignment.
-var foreignSpecial = map[string]func(r *envReader, name, value string){
+// imageActions maps the names that need more than one assignment to their functions.
+var imageActions = map[string]func(r *envReader, name, value string){
 	"DATABASE_URL":    (*envReader).databaseURL,
 	"DATABASE_URLS":   (*envReader).databaseURLs,
 	"DB_NAME":         (*envReader).databaseName,
@@ -87,48 +89,48 @@ var foreignSpecial = map[string]func(r *envReader, name, value string){
 	"TCP_USER_TIMEOUT": (*envReader).tcpUserTimeout,
 }
 
-// foreignIgnored have no equal here; the text says why, or what to do.
-var foreignIgnored = map[string]string{
+// ImageNamesIgnored maps the names of the images that have no equal here to the reason, or to the setting to use.
+var ImageNamesIgnored = map[string]string{
 	"POOL_MODE":                 "each port has its own pool mode here: connect to the transaction listener or to the session listener",
 	"ADMIN_PASSWORD":            "put the administrator into the user file",
 	"ADMIN_PASSWORDS":           "put the administrators into the user file",
-	"STATS_USERS":               "/metrics asks for no user",
-	"STATS_PASSWORDS":           "/metrics asks for no user",
+	"STATS_USERS":               "/metrics needs no user",
+	"STATS_PASSWORDS":           "/metrics needs no user",
 	"IGNORE_STARTUP_PARAMETERS": "every startup parameter is accepted",
 	"DISABLE_PQEXEC":            "several statements in one query are always allowed",
 	"APPLICATION_NAME_ADD_HOST": "no equal here",
-	"TIMEZONE":                  "no equal here: clients set their own",
-	"CLIENT_ENCODING":           "no equal here: clients set their own",
+	"TIMEZONE":                  "no equal here: each client sets its own",
+	"CLIENT_ENCODING":           "no equal here: each client sets its own",
 	"CONNECT_QUERY":             "no equal here",
 	"LOG_STATS":                 "see /metrics",
 	"STATS_PERIOD":              "see /metrics",
 	"LOGFILE":                   "the log goes to standard error",
 	"SERVER_RESET_QUERY_ALWAYS": "isolation = \"strict\" of a listener does that",
-	"DNS_MAX_TTL":               "names are looked up at each connection",
-	"DNS_NXDOMAIN_TTL":          "names are looked up at each connection",
-	"CLIENT_TLS_CIPHERS":        "lists of OpenSSL such as HIGH mean nothing here: client_tls_ciphers of a listener takes ciphers by name",
+	"DNS_MAX_TTL":               "each connection looks its name up",
+	"DNS_NXDOMAIN_TTL":          "each connection looks its name up",
+	"CLIENT_TLS_CIPHERS":        "OpenSSL lists such as HIGH have no equal here: client_tls_ciphers of a listener needs the names of suites",
 	"CLIENT_TLS13_CIPHERS":      "Go's choice of ciphers is used",
 	"CLIENT_TLS_ECDHCURVE":      "Go's choice of curves is used",
-	"CLIENT_TLS_DHEPARAMS":      "key exchange without elliptic curves is not spoken",
+	"CLIENT_TLS_DHEPARAMS":      "there is no key exchange without elliptic curves",
 	"SERVER_TLS_PROTOCOLS":      "TLS 1.2 and 1.3 are used",
 	"SERVER_TLS_CIPHERS":        "Go's choice of ciphers is used",
 	"SERVER_TLS13_CIPHERS":      "Go's choice of ciphers is used",
 	"PKT_BUF":                   "no equal here",
-	"MAX_PACKET_SIZE":           "messages of any size stream through fixed buffers",
+	"MAX_PACKET_SIZE":           "messages of any size pass through fixed buffers",
 	"LISTEN_BACKLOG":            "the operating system's largest is used",
 	"SBUF_LOOPCNT":              "no equal here",
 	"SUSPEND_TIMEOUT":           "no equal here",
 	"TCP_DEFER_ACCEPT":          "no equal here",
 	"EXTRA_ARGS":                "no equal here",
 	"EXTRA_FLAGS":               "no equal here",
-	"INIT_SLEEP_TIME":           "servers are dialled again until they answer",
-	"INIT_MAX_RETRIES":          "servers are dialled again until they answer",
+	"INIT_SLEEP_TIME":           "the pooler dials a server until it answers",
+	"INIT_MAX_RETRIES":          "the pooler dials a server until it answers",
 	"SET_DATABASE_USER":         "no equal here",
 	"SET_DATABASE_PASSWORD":     "no equal here",
 }
 
-// foreignAliases are bitnami's names that are more than PGBOUNCER_ before edoburu's.
-var foreignAliases = map[string]string{
+// imageAliases maps bitnami's names to edoburu's, where bitnami's is more than PGBOUNCER_ before edoburu's.
+var imageAliases = map[string]string{
 	"POSTGRESQL_HOST":        "DB_HOST",
 	"POSTGRESQL_PORT":        "DB_PORT",
 	"POSTGRESQL_USERNAME":    "DB_USER",
@@ -139,37 +141,37 @@ var foreignAliases = map[string]string{
 	"PGBOUNCER_BIND_ADDRESS": "LISTEN_ADDR",
 }
 
-// foreign reads the names of other poolers' images. An empty value counts as not set: compose files write NAME=${NAME}.
-func (r *envReader) foreign() {
-	values := r.foreignValues()
+// images reads the names of PgBouncer images. An empty value counts as not set, because compose files write NAME=${NAME}.
+func (r *envReader) images() {
+	values := r.imageValues()
 	for _, known := range slices.Sorted(maps.Keys(values)) {
 		v := values[known]
-		if special := foreignSpecial[known]; special != nil {
+		if special := imageActions[known]; special != nil {
 			special(r, v.name, v.value)
-		} else if why, ignored := foreignIgnored[known]; ignored {
+		} else if why, ignored := ImageNamesIgnored[known]; ignored {
 			r.warn("%s is ignored: %s", v.name, why)
 		} else if strings.HasSuffix(known, "_PORT") && serviceLink(v.value) {
-			r.warn("%s is ignored: its value is the one Kubernetes gives for a Service of this name", v.name)
+			r.warn("%s is ignored: Kubernetes set it for a Service of this name", v.name)
 		} else {
-			r.assignForeign(foreignNames[known], v.name, v.value)
+			r.assignImage(ImageNames[known], v.name, v.value)
 		}
 	}
 	r.login(values["DB_USER"], values["DB_PASSWORD"])
 	r.listen(values["LISTEN_ADDR"], values["LISTEN_PORT"])
 }
 
-// foreignValue is a value and the name it really came by.
-type foreignValue struct{ name, value string }
+// imageValue is a value and the name that set it.
+type imageValue struct{ name, value string }
 
-// foreignValues gives what is set, by edoburu's name; NAME_FILE is read where NAME is not set.
-func (r *envReader) foreignValues() map[string]foreignValue {
-	values := map[string]foreignValue{}
+// imageValues returns the values that are set, by edoburu's name. Without NAME it reads the file of NAME_FILE.
+func (r *envReader) imageValues() map[string]imageValue {
+	values := map[string]imageValue{}
 	for _, name := range slices.Sorted(maps.Keys(r.values)) {
 		value := r.values[name]
-		known := foreignName(name)
+		known := imageName(name)
 		if known == "" {
 			if base, isFile := strings.CutSuffix(name, "_FILE"); isFile && value != "" && r.values[base] == "" {
-				known = foreignName(base)
+				known = imageName(base)
 			}
 			if known != "" {
 				text, err := r.readSecret(value)
@@ -181,7 +183,7 @@ func (r *envReader) foreignValues() map[string]foreignValue {
 			}
 		}
 		if known != "" && value != "" {
-			values[known] = foreignValue{name, value}
+			values[known] = imageValue{name, value}
 		} else if known == "" && strings.HasPrefix(name, "PGBOUNCER_") && value != "" && !serviceLink(value) {
 			r.warn("%s is ignored: no equal here", name)
 		}
@@ -189,63 +191,63 @@ func (r *envReader) foreignValues() map[string]foreignValue {
 	return values
 }
 
-// foreignName gives edoburu's name for one of any image; "" if it is none.
-func foreignName(name string) string {
-	if alias := foreignAliases[name]; alias != "" {
+// imageName returns edoburu's name for a name of any image; "" for other names.
+func imageName(name string) string {
+	if alias := imageAliases[name]; alias != "" {
 		return alias
 	}
 	name = strings.TrimPrefix(name, "PGBOUNCER_")
-	if foreignNames[name] != "" || foreignSpecial[name] != nil || foreignIgnored[name] != "" {
+	if ImageNames[name] != "" || imageActions[name] != nil || ImageNamesIgnored[name] != "" {
 		return name
 	}
 	return ""
 }
 
-// assignForeign sets the settings a path of foreignNames stands for.
-func (r *envReader) assignForeign(path, name, value string) {
+// assignImage sets the settings that a path of ImageNames stands for.
+func (r *envReader) assignImage(path, name, value string) {
 	parts := strings.Split(path, ".")
 	found := false
-	for _, t := range r.config.targets() {
-		if !r.meant(t, parts, found) {
+	for _, t := range r.config.Targets() {
+		if !r.matches(t, parts, found) {
 			continue
 		}
 		found = true
 		r.set(t, name, value)
-		r.warn("%s is taken from %s", t.path, name)
+		r.warn("%s is taken from %s", t.Path, name)
 	}
 	if !found {
 		r.warn("%s is ignored: there is no %s listener", name, parts[1])
 	}
 }
 
-// meant tells whether a path of foreignNames, in its parts, stands for a setting; found, whether it stood for one before.
-func (r *envReader) meant(t target, parts []string, found bool) bool {
-	l, isListener := t.section.(*Listener)
+// matches reports whether a path of ImageNames, split into parts, stands for a setting. found says that it stood for an earlier one.
+func (r *envReader) matches(t config.Target, parts []string, found bool) bool {
+	l, isListener := t.Section.(*config.Listener)
 	if parts[0] != "listener" {
-		return !isListener && t.path == strings.Join(parts, ".")
+		return !isListener && t.Path == strings.Join(parts, ".")
 	}
-	if !isListener || t.key.Name != parts[2] {
+	if !isListener || t.Key.Name != parts[2] {
 		return false
 	}
 	return parts[1] == "*" || l.PoolMode == parts[1] && !found
 }
 
-// login takes DB_USER and DB_PASSWORD as the images do: clients log in with them, and so do we to PostgreSQL.
-func (r *envReader) login(user, password foreignValue) {
+// login reads DB_USER and DB_PASSWORD as the images do: clients log in with them, and so do servers.
+func (r *envReader) login(user, password imageValue) {
 	if user.value == "" && password.value == "" {
 		return
 	}
 	if user.value == "" {
-		user = foreignValue{password.name, "postgres"} // edoburu's default
+		user = imageValue{password.name, "postgres"} // edoburu's default
 	}
 	r.setLogin(user, password)
 }
 
 // setLogin sets the user for servers, and, unless there is a user file, the one login for clients.
-func (r *envReader) setLogin(user, password foreignValue) {
-	assign := func(path string, v foreignValue) {
+func (r *envReader) setLogin(user, password imageValue) {
+	assign := func(path string, v imageValue) {
 		if v.value != "" {
-			r.assignForeign(path, v.name, v.value)
+			r.assignImage(path, v.name, v.value)
 		}
 	}
 	assign("server.user", user)
@@ -256,13 +258,13 @@ func (r *envReader) setLogin(user, password foreignValue) {
 	}
 }
 
-// listen gives every listener the address, and the transaction listener the port.
-func (r *envReader) listen(addr, port foreignValue) {
+// listen sets the address of every listener, and the port of the transaction listener.
+func (r *envReader) listen(addr, port imageValue) {
 	if port.value != "" && serviceLink(port.value) {
-		r.warn("%s is ignored: its value is the one Kubernetes gives for a Service of this name", port.name)
+		r.warn("%s is ignored: Kubernetes set it for a Service of this name", port.name)
 		port.value = ""
 	}
-	transaction := r.config.firstListener("transaction")
+	transaction := firstListener(r.config, "transaction")
 	for i := range r.config.Listeners {
 		l := &r.config.Listeners[i]
 		for j, listen := range l.Listen {
@@ -280,20 +282,20 @@ func (r *envReader) listen(addr, port foreignValue) {
 			if name != "" {
 				l.Listen = slices.Clone(l.Listen)
 				l.Listen[j] = net.JoinHostPort(host, oldPort)
-				r.took(r.config.listenerPath(i)+".listen", name)
+				r.took(r.config.ListenerPath(i)+".listen", name)
 			}
 		}
 	}
 }
 
-// took notes where a setting came from when it was not set by assignForeign.
+// took records the name that set a setting without assignImage.
 func (r *envReader) took(path, name string) {
-	r.config.origins[path] = origin{name: name}
+	r.config.SetOrigin(path, config.Origin{Name: name})
 	r.warn("%s is taken from %s", path, name)
 }
 
-// firstListener gives the first listener of a pool mode, nil if there is none.
-func (c *Config) firstListener(mode string) *Listener {
+// firstListener returns the first listener of a pool mode; nil if there is none.
+func firstListener(c *config.Config, mode string) *config.Listener {
 	for i := range c.Listeners {
 		if c.Listeners[i].PoolMode == mode {
 			return &c.Listeners[i]
@@ -311,33 +313,33 @@ func (r *envReader) socketDirectory(name, value string) {
 		}
 		if _, port, err := net.SplitHostPort(l.Listen[0]); err == nil {
 			l.Listen = append(slices.Clone(l.Listen), strings.TrimRight(value, "/")+":"+port)
-			r.took(r.config.listenerPath(i)+".listen", name)
+			r.took(r.config.ListenerPath(i)+".listen", name)
 		}
 	}
 }
 
-// authType takes PgBouncer's words.
+// authType translates PgBouncer's words.
 func (r *envReader) authType(name, value string) {
 	switch value {
 	case "plain":
 		value = "password"
 	case "any":
-		r.fault(name, "any is not supported: it forgets who the client is; use trust and server.user", "")
+		r.fault(name, "any is not supported, because it forgets the name of the client; use trust and server.user", "")
 		return
 	}
-	r.assignForeign("auth.type", name, value)
+	r.assignImage("auth.type", name, value)
 }
 
 func (r *envReader) verbose(name, value string) {
 	if value != "0" {
-		r.assignForeign("log.level", name, "debug")
+		r.assignImage("log.level", name, "debug")
 	}
 }
 
-// tcpUserTimeout: the one duration that PgBouncer has in milliseconds.
+// tcpUserTimeout reads the only duration that PgBouncer has in milliseconds.
 func (r *envReader) tcpUserTimeout(name, value string) {
 	if _, err := strconv.Atoi(value); err == nil {
 		value += "ms"
 	}
-	r.assignForeign("server.tcp_user_timeout", name, value)
+	r.assignImage("server.tcp_user_timeout", name, value)
 }

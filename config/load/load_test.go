@@ -1,4 +1,4 @@
-package config
+package load
 
 import (
 	"encoding/json"
@@ -11,23 +11,35 @@ import (
 	"testing"
 	"time"
 
-	"github.com/BurntSushi/toml"
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
 // minimal is a file without a fault, for tests that add to it.
 const minimal = "[auth]\ntype = \"trust\"\n"
 
 // load writes a file and loads it.
-func load(t *testing.T, text string, environ ...string) (*Config, error) {
+func load(t *testing.T, text string, environ ...string) (*config.Config, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "c.toml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return Load(path, environ)
+	return Config(path, environ)
 }
 
-func mustLoad(t *testing.T, text string, environ ...string) *Config {
+// sampleText is the shipped file.
+func sampleText(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile("../../config.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func mustLoad(t *testing.T, text string, environ ...string) *config.Config {
 	t.Helper()
 	c, err := load(t, text, environ...)
 	if err != nil {
@@ -40,7 +52,7 @@ func mustLoad(t *testing.T, text string, environ ...string) *Config {
 func faults(t *testing.T, text string, environ ...string) []string {
 	t.Helper()
 	_, err := load(t, text, environ...)
-	var problems Problems
+	var problems config.Problems
 	if err == nil || !errors.As(err, &problems) {
 		t.Fatalf("want faults, have error %v", err)
 	}
@@ -55,7 +67,7 @@ func faults(t *testing.T, text string, environ ...string) []string {
 }
 
 func TestShippedFileLoads(t *testing.T) {
-	c, err := Load("../config.toml", nil)
+	c, err := Config("../../config.toml", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,9 +80,9 @@ func TestShippedFileLoads(t *testing.T) {
 		t.Errorf("user_file is %q", c.Auth.UserFile)
 	}
 	// Commented keys show defaults and set keys repeat them: but for these two, the file changes nothing.
-	want := Default()
+	want := config.Default()
 	want.Auth.UserFile, want.Admin.Users = c.Auth.UserFile, []string{"postgres"}
-	for _, change := range Diff(want, c) {
+	for _, change := range config.Diff(want, c) {
 		t.Errorf("the shipped file changes %s from %s to %s", change.Key, change.Old, change.New)
 	}
 	users, err := os.ReadFile(c.Auth.UserFile)
@@ -82,7 +94,7 @@ func TestShippedFileLoads(t *testing.T) {
 // Every line of the shipped file that is commented out must be right when a user removes the #.
 func TestShippedFileUncommented(t *testing.T) {
 	var lines []string
-	for line := range strings.SplitSeq(Sample(), "\n") {
+	for line := range strings.SplitSeq(sampleText(t), "\n") {
 		rest, commented := strings.CutPrefix(line, "# ")
 		name, _, isKey := strings.Cut(rest, " = ")
 		if commented && (isKey && !strings.Contains(name, " ") || strings.HasPrefix(rest, "[databases.") && !strings.Contains(rest, ";") || strings.HasPrefix(rest, "[users.")) {
@@ -150,19 +162,19 @@ func TestFaultsOfTheFile(t *testing.T) {
 		{"misspelt table", minimal + "[sever]\nport = 1\n", "c.toml:3: sever: unknown key; did you mean server?"},
 		{"key of a listener", minimal + "[[listener]]\nname='a'\nlisten=':1'\ndefault_pool_sise = 3\n", "c.toml:6: listener.a.default_pool_sise: unknown key; did you mean default_pool_size?"},
 		{"key of another table", minimal + "[server]\nquery_wait_timeout = 3\n", "c.toml:4: server.query_wait_timeout: unknown key here: it belongs in [[listener]] or [databases.NAME] or [users.NAME]"},
-		{"PgBouncer's key", minimal + "auth_file = 'x'\n", "c.toml:3: auth.auth_file: unknown key here: it is user_file in [auth] here"},
+		{"PgBouncer's key", minimal + "auth_file = 'x'\n", "c.toml:3: auth.auth_file: unknown key here: here it is user_file in [auth]"},
 		{"nothing near", "xyzzy = 1\n" + minimal, "c.toml:1: xyzzy: unknown key"},
 		{"single brackets", minimal + "[listener]\nname = 'a'\n", "c.toml:3: listener: write [[listener]] with double brackets, once for each port"},
-		{"text for a number", minimal + "[server]\n\nport = '5432'\n", "c.toml:5: server.port: wants a whole number without quotes"},
-		{"number for a text", minimal + "[server]\nhost = 1\n", "c.toml:4: server.host: wants a text in quotes"},
-		{"bad duration", minimal + "[server]\ntcp_keepidle = '5 apples'\n", `c.toml:4: server.tcp_keepidle: wants a duration such as "5s", "500ms", "1h30m", or a number of seconds`},
-		{"huge number of seconds", minimal + "[server]\ntcp_keepidle = 1e300\n", "c.toml:4: server.tcp_keepidle: wants a number of seconds below a century"},
-		{"not a number", minimal + "[server]\ntcp_keepidle = nan\n", "c.toml:4: server.tcp_keepidle: wants a number of seconds below a century"},
-		{"bad switch", minimal + "[server]\ntcp_keepalive = 2\n", "c.toml:4: server.tcp_keepalive: wants true or false"},
-		{"connection string", minimal + "[databases]\nreports = 'host=x'\n", "c.toml:4: databases.reports: wants a table: [databases.reports]"},
-		{"value for a table", "log = 3\n" + minimal, "c.toml:1: log: wants a table: [log]"},
+		{"text for a number", minimal + "[server]\n\nport = '5432'\n", "c.toml:5: server.port: must be a whole number without quotes"},
+		{"number for a text", minimal + "[server]\nhost = 1\n", "c.toml:4: server.host: must be a text in quotes"},
+		{"bad duration", minimal + "[server]\ntcp_keepidle = '5 apples'\n", `c.toml:4: server.tcp_keepidle: must be a duration such as "5s", "500ms", "1h30m", or a number of seconds`},
+		{"huge number of seconds", minimal + "[server]\ntcp_keepidle = 1e300\n", "c.toml:4: server.tcp_keepidle: must be a number of seconds below a century"},
+		{"not a number", minimal + "[server]\ntcp_keepidle = nan\n", "c.toml:4: server.tcp_keepidle: must be a number of seconds below a century"},
+		{"bad switch", minimal + "[server]\ntcp_keepalive = 2\n", "c.toml:4: server.tcp_keepalive: must be true or false"},
+		{"connection string", minimal + "[databases]\nreports = 'host=x'\n", "c.toml:4: databases.reports: must be a table: [databases.reports]"},
+		{"value for a table", "log = 3\n" + minimal, "c.toml:1: log: must be a table: [log]"},
 		{"after an array over lines", minimal + "[[listener]]\nname='a'\nlisten=[\n  ':1', # [x]\n  ':2']\npool_mod='session'\n", "c.toml:8: listener.a.pool_mod: unknown key; did you mean pool_mode?"},
-		{"not TOML", "[auth]\ntype = 'trust\n", "c.toml:2: this is not TOML: strings cannot contain newlines"},
+		{"not TOML", "[auth]\ntype = 'trust\n", "c.toml:2: this is not TOML: literal strings cannot have new lines"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if have := faults(t, test.text); len(have) != 1 || have[0] != test.want {
@@ -173,14 +185,14 @@ func TestFaultsOfTheFile(t *testing.T) {
 }
 
 func TestMissingFile(t *testing.T) {
-	_, err := Load(filepath.Join(t.TempDir(), "none.toml"), nil)
+	_, err := Config(filepath.Join(t.TempDir(), "none.toml"), nil)
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("have %v", err)
 	}
 }
 
 func TestNoFileAtAll(t *testing.T) {
-	c, err := Load("", []string{"HYBRIDBOUNCER_AUTH_TYPE=trust"})
+	c, err := Config("", []string{"HYBRIDBOUNCER_AUTH_TYPE=trust"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,14 +245,14 @@ func TestPrintingMasksSecrets(t *testing.T) {
 	if r.ServerPassword != secretWord {
 		t.Fatal("the password did not arrive")
 	}
-	other := c.clone()
+	other := c.Clone()
 	other.Server.Password, other.Auth.Password = "hunter2x", "hunter2x"
-	other.setDatabase("x", Database{Password: "hunter2x"})
+	other.SetDatabase("x", config.Database{Password: "hunter2x"})
 	encoded, err := json.Marshal([]any{c, r})
 	if err != nil {
 		t.Fatal(err)
 	}
-	changes := Diff(c, other)
+	changes := config.Diff(c, other)
 	if len(changes) != 3 {
 		t.Errorf("changed secrets: %+v", changes)
 	}
@@ -254,17 +266,17 @@ func TestPrintingMasksSecrets(t *testing.T) {
 	}
 }
 
-// The locator trusts the syntax, so it must come to an end and survive on whatever the library takes.
+// locate must survive every text that the library accepts.
 func FuzzLocate(f *testing.F) {
-	f.Add(Sample())
+	f.Add(sampleText(f))
 	f.Add("a.b = {c = [1, {d = 2}], 'e' = \"\"\"x\n\"\"\"}\n[[x]]\ny = '''\n'''\n[x.\"z.\\\"\"]\n\tk=1")
 	f.Add("[listener")
 	f.Fuzz(func(t *testing.T, text string) {
 		var any map[string]any
-		if _, err := toml.Decode(text, &any); err != nil {
-			return // locate is called with what the library has found correct, and nothing else
+		if err := toml.Unmarshal([]byte(text), &any); err != nil {
+			return // locate is called with texts that the library accepts, and nothing else
 		}
-		for path, line := range locate(text) {
+		for path, line := range locate([]byte(text)) {
 			if line < 1 || line > strings.Count(text, "\n")+1 {
 				t.Errorf("%q is on line %d", path, line)
 			}

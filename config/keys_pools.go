@@ -1,6 +1,6 @@
 package config
 
-// The key table, second half: listeners, and what a database or a user may have different.
+// The key table, second half: listeners, and the settings of a database or a user.
 
 var listenerKeys = []Key{
 	{
@@ -10,147 +10,147 @@ var listenerKeys = []Key{
 	},
 	{
 		Name: "listen", When: Restart,
-		Doc:   "Addresses: host:port, :port for all of them, or the path of a unix socket directory with :port.",
+		Doc:   "Addresses to listen on: host:port, :port for all addresses, or /directory:port for a unix socket.",
 		field: of(func(l *Listener) any { return &l.Listen }),
 	},
 	{
 		Name: "pool_mode", When: Restart,
 		Allowed: []string{"session", "transaction", "statement"},
-		Doc:     "When a server goes back to its pool: at the end of the client's session, transaction, or statement (which forbids transaction blocks).",
+		Doc:     "When a server returns to its pool: at the end of the client's session, transaction or statement. statement forbids transaction blocks.",
 		field:   of(func(l *Listener) any { return &l.PoolMode }),
 	},
 	{
 		Name: "max_client_conn", Min: 1, When: NewLogins, Unit: "clients",
-		Doc:   "Clients this listener accepts; the next one is refused with 53300. Each needs a file descriptor.",
+		Doc:   "Most clients of this listener. The pooler refuses the next one (53300). Each client needs a file descriptor.",
 		field: of(func(l *Listener) any { return &l.MaxClientConn }),
 	},
 	{
 		Name: "proxy_protocol", When: NewLogins,
-		Doc:   "Load balancers say whose connection they hand on, by the PROXY protocol, version 1 or 2: rules by address and the log see the client's own address. Those in proxy_protocol_from have to, nobody else may.",
+		Doc:   "Load balancers send the client's address by the PROXY protocol, version 1 or 2. auth_hba_file and the log use that address. Every connection from proxy_protocol_from must use the protocol; no other connection may.",
 		field: of(func(l *Listener) any { return &l.ProxyProtocol }),
 	},
 	{
 		Name: "proxy_protocol_from", When: NewLogins,
 		Zero:  "none",
-		Doc:   "Addresses and networks of the load balancers of proxy_protocol, such as [\"10.0.0.5\", \"10.1.0.0/16\"].",
+		Doc:   "Addresses and networks of the load balancers for proxy_protocol, such as [\"10.0.0.5\", \"10.1.0.0/16\"].",
 		field: of(func(l *Listener) any { return &l.ProxyProtocolFrom }),
 	},
 	{
 		Name: "default_pool_size", Min: 1, When: Live, Unit: "servers",
-		Doc:   "Servers of each pool, that is per database and user. The sum over all pools must fit into PostgreSQL's max_connections.",
+		Doc:   "Most servers of each pool; there is one pool for each database and user. The sum over all pools must fit into PostgreSQL's max_connections.",
 		field: of(func(l *Listener) any { return &l.DefaultPoolSize }),
 	},
 	{
 		Name: "min_pool_size", When: Live, Unit: "servers",
-		Zero:  "servers are opened when clients need them",
-		Doc:   "Servers a pool keeps open once it has been used.",
+		Zero:  "a server is opened when a client needs it",
+		Doc:   "Servers that a pool keeps open after its first use.",
 		field: of(func(l *Listener) any { return &l.MinPoolSize }),
 	},
 	{
 		Name: "reserve_pool_size", When: Live, Unit: "servers",
 		Zero:  "no reserve",
-		Doc:   "More servers a pool may open when a client has waited for reserve_pool_timeout.",
+		Doc:   "Further servers that a pool may open once a client has waited for reserve_pool_timeout.",
 		field: of(func(l *Listener) any { return &l.ReservePoolSize }),
 	},
 	{
 		Name: "reserve_pool_timeout", When: Live,
 		Zero:  "never use the reserve",
-		Doc:   "How long a client waits before the pool uses its reserve.",
+		Doc:   "How long a client waits before its pool uses the reserve.",
 		field: of(func(l *Listener) any { return &l.ReservePoolTimeout }),
 	},
 	{
 		Name: "query_wait_timeout", When: Live,
-		Zero:  "wait without end",
-		Doc:   "How long a query waits for a server before the client gets an error (53300) and keeps its connection. PgBouncer: 120s, and the connection is closed.",
+		Zero:  "wait forever",
+		Doc:   "How long a query waits for a server. Then the client gets an error (53300) and keeps its connection. PgBouncer waits 120s and closes the connection.",
 		field: of(func(l *Listener) any { return &l.QueryWaitTimeout }),
 	},
 	{
 		Name: "query_wait_notify", When: Live,
 		Zero:  "never",
-		Doc:   "After this long in the queue the client gets a NOTICE that it waits.",
+		Doc:   "The client gets a NOTICE once it has waited this long in the queue.",
 		field: of(func(l *Listener) any { return &l.QueryWaitNotify }),
 	},
 	{
 		Name: "client_login_timeout", When: NewLogins,
 		Zero:  "no limit",
-		Doc:   "How long a client may take to log in.",
+		Doc:   "Longest time for a login.",
 		field: of(func(l *Listener) any { return &l.ClientLoginTimeout }),
 	},
 	{
 		Name: "client_idle_timeout", When: Live,
 		Zero:  "never",
-		Doc:   "Close clients that sent nothing for this long outside a transaction (57P05). Longer than your application's pool keeps idle connections, or not at all.",
+		Doc:   "Close a client that sends nothing for this long outside a transaction (57P05). Set it longer than your application's own pool keeps idle connections, or leave it off.",
 		field: of(func(l *Listener) any { return &l.ClientIdleTimeout }),
 	},
 	{
 		Name: "idle_transaction_timeout", When: Live,
 		Zero:  "never",
-		Doc:   "Close clients idle in a transaction for this long (25P03). Applications that keep a transaction open for the length of a stream otherwise park all servers.",
+		Doc:   "Close a client that is idle in a transaction for this long (25P03). Without a limit, applications that keep transactions open can block every server.",
 		field: of(func(l *Listener) any { return &l.IdleTransactionTimeout }),
 	},
 	{
 		Name: "transaction_timeout", When: Live,
 		Zero:  "never",
-		Doc:   "Close clients whose transaction is older than this (25P04).",
+		Doc:   "Close a client when its transaction is older than this (25P04).",
 		field: of(func(l *Listener) any { return &l.TransactionTimeout }),
 	},
 	{
 		Name: "query_timeout", When: Live,
 		Zero:  "never",
-		Doc:   "Close clients whose query runs longer than this (57014). PostgreSQL's statement_timeout is gentler: it leaves the connection open.",
+		Doc:   "Close a client when its query runs longer than this (57014). PostgreSQL's statement_timeout is gentler: it leaves the connection open.",
 		field: of(func(l *Listener) any { return &l.QueryTimeout }),
 	},
 	{
 		Name: "cancel_wait_timeout", When: Live,
 		Zero:  "a built-in limit of 5s",
-		Doc:   "How long a cancel request may wait for its way to PostgreSQL before it is dropped.",
+		Doc:   "How long a cancel request may need to reach PostgreSQL. Then the pooler drops it.",
 		field: of(func(l *Listener) any { return &l.CancelWaitTimeout }),
 	},
 	{
 		Name: "server_lifetime", When: Live,
-		Zero:  "never (PgBouncer: after each use)",
-		Doc:   "Servers older than this are closed when next free. Spread by a jitter, so that they do not all go at once.",
+		Zero:  "never (in PgBouncer: after each use)",
+		Doc:   "Age at which a free server is closed. A random part spreads the ages, so that servers are not all closed at once.",
 		field: of(func(l *Listener) any { return &l.ServerLifetime }),
 	},
 	{
 		Name: "server_idle_timeout", When: Live,
 		Zero:  "never",
-		Doc:   "Servers unused for this long are closed, down to min_pool_size.",
+		Doc:   "Close a server that is unused for this long, down to min_pool_size.",
 		field: of(func(l *Listener) any { return &l.ServerIdleTimeout }),
 	},
 	{
 		Name: "pool_idle_timeout", When: Live,
 		Zero:  "never",
-		Doc:   "A pool with neither clients nor servers for this long is forgotten, and its numbers vanish from /metrics. One that never had a server, as for a database that does not exist, is forgotten after 10s.",
+		Doc:   "Remove a pool that has had neither clients nor servers for this long, and its numbers from /metrics. A pool that never had a server, as for a database that does not exist, is removed after 10s.",
 		field: of(func(l *Listener) any { return &l.PoolIdleTimeout }),
 	},
 	{
 		Name: "server_check_delay", When: Live,
-		Zero:  "no test (PgBouncer: before each use)",
-		Doc:   "A server unused for this long is tested with server_check_query before a client gets it. Only if there is such a query.",
+		Zero:  "no test (in PgBouncer: before each use)",
+		Doc:   "Test a server with server_check_query before a client gets it, if it was unused for this long.",
 		field: of(func(l *Listener) any { return &l.ServerCheckDelay }),
 	},
 	{
 		Name: "server_check_query", When: Live,
 		Zero:  "no test",
-		Doc:   "Query that tests an idle server. \";\" costs PostgreSQL nothing; PgBouncer writes it as <empty>, which is understood too.",
+		Doc:   "Query that tests an idle server. \";\" costs PostgreSQL nothing. PgBouncer's word for it, <empty>, is accepted too.",
 		field: of(func(l *Listener) any { return &l.ServerCheckQuery }),
 	},
 	{
 		Name: "server_reset_query", When: Live,
-		Zero:  "none: the next client inherits what the last one left",
-		Doc:   "Query that cleans a server after a session, before the next client gets it. Only in session mode.",
+		Zero:  "none: the next client inherits the session state of the last one",
+		Doc:   "Query that cleans a server after a session, before the next client gets it. It is used in session mode only.",
 		field: of(func(l *Listener) any { return &l.ServerResetQuery }),
 	},
 	{
 		Name: "server_round_robin", When: Live,
-		Doc:   "Use idle servers in turn instead of the one used last. The default lets servers nobody needs grow old and close.",
+		Doc:   "Use idle servers in turn, instead of the one used last. With the default, servers that no client needs become idle and are closed.",
 		field: of(func(l *Listener) any { return &l.ServerRoundRobin }),
 	},
 	{
 		Name: "isolation", When: NewLogins,
 		Allowed: []string{"tracked", "strict", "off"},
-		Doc:     "What becomes of SET and its kin outside session mode. tracked: parameters follow the client from server to server, whatever else it leaves on one is cleaned away. strict: likewise, and each server is reset before a different client gets it, which costs a DISCARD ALL each time. off: as in PgBouncer, the next client inherits it. In every mode, session mode too, RESET gives back the startup parameters with tracked and strict, and goes past them with off.",
+		Doc:     "What happens to session state, such as SET, outside session mode. tracked: parameters follow the client from server to server, and the pooler cleans other state away. strict: like tracked, with a DISCARD ALL before another client gets the server. off: the next client inherits the state, as in PgBouncer. With tracked and strict, RESET returns to the startup parameters; with off, to the server's own values. This also holds in session mode.",
 		field:   of(func(l *Listener) any { return &l.Isolation }),
 	},
 	{
@@ -161,62 +161,62 @@ var listenerKeys = []Key{
 	{
 		Name: "client_tls_sslmode", When: NewLogins,
 		Allowed: []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
-		Doc:     "TLS with clients. allow and prefer, which mean the same, leave the choice to the client; require refuses plain connections over the network (28000); verify-ca and verify-full, the same again, also want a certificate of the client's. Unix sockets are always plain.",
+		Doc:     "TLS with clients. allow and prefer: the client chooses. require: the pooler refuses plain network connections (28000). verify-ca and verify-full: like require, and the client must show a valid certificate. Unix sockets never use TLS.",
 		field:   of(func(l *Listener) any { return &l.ClientTLSMode }),
 	},
 	{
 		Name: "client_tls_key_file", When: NewLogins, Path: true, Zero: "none",
-		Doc:   "File of the private key of client_tls_cert_file. A change of these files is noticed within seconds; new logins see it.",
+		Doc:   "File with the private key of client_tls_cert_file. The pooler notices a change of the TLS files within seconds; new logins use it.",
 		field: of(func(l *Listener) any { return &l.ClientTLSKeyFile }),
 	},
 	{
 		Name: "client_tls_cert_file", When: NewLogins, Path: true, Zero: "none",
-		Doc:   "File of the certificate shown to clients, followed by those between it and the root.",
+		Doc:   "File with the certificate for clients, followed by the intermediate certificates.",
 		field: of(func(l *Listener) any { return &l.ClientTLSCertFile }),
 	},
 	{
 		Name: "client_tls_ca_file", When: NewLogins, Path: true, Zero: "none",
-		Doc:   "File of the authorities that may have signed a client's certificate. With it, a certificate that a client shows is checked in every mode, and lines of auth_hba_file may ask for one.",
+		Doc:   "File with the authorities that sign clients' certificates. With it, every mode checks a certificate that a client shows, and lines of auth_hba_file may require one.",
 		field: of(func(l *Listener) any { return &l.ClientTLSCAFile }),
 	},
 	{
 		Name: "client_tls_protocols", When: NewLogins,
 		Allowed: []string{"secure", "tlsv1.2", "tlsv1.3", "tlsv1.2,tlsv1.3"},
-		Doc:     "Versions of TLS spoken with clients; secure is both that are left, 1.2 and 1.3.",
+		Doc:     "Allowed versions of TLS with clients. secure: 1.2 and 1.3.",
 		field:   of(func(l *Listener) any { return &l.ClientTLSProtocols }),
 	},
 	{
 		Name: "client_tls_ciphers", When: NewLogins,
-		Doc:   "Cipher suites of TLS 1.2 with clients: OpenSSL's names with colons between them, such as \"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384\"; which of them is taken is not decided by their order. default is Go's choice, and those of TLS 1.3 always are.",
+		Doc:   "Cipher suites of TLS 1.2 with clients: OpenSSL's names with colons between them. An example: \"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384\". Their order has no meaning. default: Go's choice. The suites of TLS 1.3 are always Go's choice.",
 		field: of(func(l *Listener) any { return &l.ClientTLSCiphers }),
 	},
 	{
 		Name: "promotion", When: Live,
 		Allowed: []string{"on", "off", "error"},
-		Doc:     "Move the server of a long transaction, or of a client that makes a temporary table and the like, from this listener's pool to that of a session listener. Quick queries do not wait behind it, and what only a connection can hold works. error: refuse statements that make such things (0A000), and move nothing. Only in transaction mode; for session state isolation must not be off, but for error.",
+		Doc:     "on: move the server of a long transaction, or of a client that creates session state such as a temporary table, to a pool of a session listener. Then quick queries do not wait for it, and session state works. off: never. error: refuse statements that create such state (0A000). Only in transaction mode. With isolation = \"off\", on moves long transactions only.",
 		field:   of(func(l *Listener) any { return &l.Promotion }),
 	},
 	{
 		Name: "promote_to", When: Live,
 		Zero:  "the first listener in session mode",
-		Doc:   "Name of the session listener whose pools take promoted servers.",
+		Doc:   "Name of the session listener whose pools get promoted servers.",
 		field: of(func(l *Listener) any { return &l.PromoteTo }),
 	},
 	{
 		Name: "long_transaction", When: Live,
 		Zero:  "never",
-		Doc:   "Age at which a transaction is promoted, if the session pool has room.",
+		Doc:   "Age at which a transaction's server is promoted, if the session pool has room.",
 		field: of(func(l *Listener) any { return &l.LongTransaction }),
 	},
 	{
 		Name: "defer_begin", When: NewLogins,
-		Doc:   "Answer a BEGIN that comes alone without a server, and send it ahead of the first statement: a client that begins a transaction and then thinks holds no server meanwhile. now() and the transaction's start in pg_stat_activity are then the time of that statement; time-outs count from BEGIN. A BEGIN that could fail (SERIALIZABLE, READ WRITE) is sent at once. Only in transaction mode.",
+		Doc:   "Answer a BEGIN that comes alone without a server, and send it with the first statement. So a client that pauses after BEGIN needs no server. now() and the transaction's start in pg_stat_activity are then the time of the first statement; time-outs count from BEGIN. A BEGIN that can fail (SERIALIZABLE, READ WRITE) is sent at once. Only in transaction mode.",
 		field: of(func(l *Listener) any { return &l.DeferBegin }),
 	},
 	{
 		Name: "max_prepared_statements", When: NewLogins, Unit: "statements",
-		Zero:  "messages pass as they are: a statement is there only in the transaction that prepares it",
-		Doc:   "Statements each server holds for the clients of a transaction or statement pool. Those used least recently are closed and prepared again when needed; clients do not notice. No effect in session mode.",
+		Zero:  "no tracking: a statement exists only in the transaction that prepares it",
+		Doc:   "Most prepared statements on each server of a transaction or statement pool. The pooler closes the least recently used one and prepares it again when a client needs it; clients do not notice. No effect in session mode.",
 		field: of(func(l *Listener) any { return &l.MaxPreparedStatements }),
 	},
 }
@@ -231,52 +231,52 @@ const (
 var databaseKeys = []Key{
 	{
 		Name: "host", When: NewLogins, Zero: asServer,
-		Doc:   "Where this database is, if not at server.host.",
+		Doc:   "Host of this database, if it is not server.host.",
 		field: of(func(d *Database) any { return &d.Host }),
 	},
 	{
 		Name: "port", Max: 65535, When: NewLogins, Unit: "port", Zero: asServer,
-		Doc:   "Its port, if not server.port.",
+		Doc:   "Port of this database, if it is not server.port.",
 		field: of(func(d *Database) any { return &d.Port }),
 	},
 	{
-		Name: "dbname", When: NewLogins, Zero: "the name the client asked for",
-		Doc:   "Its name in PostgreSQL.",
+		Name: "dbname", When: NewLogins, Zero: "the name that the client asks for",
+		Doc:   "Name of this database in PostgreSQL.",
 		field: of(func(d *Database) any { return &d.DBName }),
 	},
 	{
 		Name: "user", When: NewLogins, Zero: asServer,
-		Doc:   "Log in to PostgreSQL as this user for every client of this database.",
+		Doc:   "The user that servers of this database log in to PostgreSQL as, for every client.",
 		field: of(func(d *Database) any { return &d.User }),
 	},
 	{
-		Name: "password", When: NewLogins, Secret: true, Zero: "server.password if the user is the same, else as there",
+		Name: "password", When: NewLogins, Secret: true, Zero: "server.password if the user is server.user, else as described there",
 		Doc:   "Password of user.",
 		field: of(func(d *Database) any { return &d.Password }),
 	},
 	{
 		Name: "auth_user", When: NewLogins, Zero: asAuth,
-		Doc:   "Who asks auth_query for this database.",
+		Doc:   "The user that runs auth_query for this database.",
 		field: of(func(d *Database) any { return &d.AuthUser }),
 	},
 	{
 		Name: "auth_query", When: NewLogins, Zero: asAuth,
-		Doc:   "How users of this database are looked up.",
+		Doc:   "Query that looks up the users of this database.",
 		field: of(func(d *Database) any { return &d.AuthQuery }),
 	},
 	{
 		Name: "auth_dbname", When: NewLogins, Zero: asAuth,
-		Doc:   "Database in which users of this database are looked up.",
+		Doc:   "Database that auth_query runs in for this database.",
 		field: of(func(d *Database) any { return &d.AuthDBName }),
 	},
 	{
 		Name: "pool_size", When: Live, Unit: "servers", Zero: asListener,
-		Doc:   "Servers of each pool of this database.",
+		Doc:   "Most servers of each pool of this database.",
 		field: of(func(d *Database) any { return &d.PoolSize }),
 	},
 	{
 		Name: "min_pool_size", When: Live, Unit: "servers", Zero: asListener,
-		Doc:   "Servers each pool of this database keeps open once it has been used.",
+		Doc:   "Servers that each pool of this database keeps open after its first use.",
 		field: of(func(d *Database) any { return &d.MinPoolSize }),
 	},
 	{
@@ -286,12 +286,12 @@ var databaseKeys = []Key{
 	},
 	{
 		Name: "max_db_connections", When: Live, Unit: "servers", Zero: asServer,
-		Doc:   "Servers this database may have over all pools of all listeners.",
+		Doc:   "Most servers of this database, over all pools of all listeners.",
 		field: of(func(d *Database) any { return &d.MaxDBConnections }),
 	},
 	{
 		Name: "max_db_client_connections", When: NewLogins, Unit: "clients", Zero: asAuth,
-		Doc:   "Clients this database may have over all listeners.",
+		Doc:   "Most clients of this database, over all listeners.",
 		field: of(func(d *Database) any { return &d.MaxDBClientConnections }),
 	},
 	{
@@ -301,7 +301,7 @@ var databaseKeys = []Key{
 	},
 	{
 		Name: "server_lifetime", When: Live, Zero: asListener,
-		Doc:   "Age at which servers of this database are replaced.",
+		Doc:   "Age at which a free server of this database is closed.",
 		field: of(func(d *Database) any { return &d.ServerLifetime }),
 	},
 }
@@ -309,7 +309,7 @@ var databaseKeys = []Key{
 var userKeys = []Key{
 	{
 		Name: "pool_size", When: Live, Unit: "servers", Zero: asDatabase,
-		Doc:   "Servers of each pool of this user.",
+		Doc:   "Most servers of each pool of this user.",
 		field: of(func(u *User) any { return &u.PoolSize }),
 	},
 	{
@@ -319,17 +319,17 @@ var userKeys = []Key{
 	},
 	{
 		Name: "max_user_connections", When: Live, Unit: "servers", Zero: asServer,
-		Doc:   "Servers this user may have over all pools of all listeners.",
+		Doc:   "Most servers of this user, over all pools of all listeners.",
 		field: of(func(u *User) any { return &u.MaxUserConnections }),
 	},
 	{
 		Name: "max_user_client_connections", When: NewLogins, Unit: "clients", Zero: asAuth,
-		Doc:   "Clients this user may have over all listeners.",
+		Doc:   "Most clients of this user, over all listeners.",
 		field: of(func(u *User) any { return &u.MaxUserClientConnections }),
 	},
 	{
 		Name: "query_timeout", When: Live, Zero: asListener,
-		Doc:   "Longest query of this user.",
+		Doc:   "Longest time for a query of this user.",
 		field: of(func(u *User) any { return &u.QueryTimeout }),
 	},
 	{
@@ -344,7 +344,7 @@ var userKeys = []Key{
 	},
 	{
 		Name: "transaction_timeout", When: Live, Zero: asListener,
-		Doc:   "Longest transaction of this user.",
+		Doc:   "Longest time for a transaction of this user.",
 		field: of(func(u *User) any { return &u.TransactionTimeout }),
 	},
 	{

@@ -1,9 +1,11 @@
-package config
+package load
 
 import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
 const twoListeners = minimal + `
@@ -41,23 +43,23 @@ format = "json"
 func TestDiff(t *testing.T) {
 	before := mustLoad(t, twoListeners)
 	after := mustLoad(t, twoListenersLater)
-	want := []Change{
-		{"databases.old", "present", "absent", NewLogins},
-		{"listener.a", "present", "absent", Restart},
-		{"databases.new", "absent", "present", NewLogins},
-		{"listener.c", "absent", "present", Restart},
-		{"loops", "0", "2", Restart},
-		{"listener.b.listen", `[":7002"]`, `[":7003"]`, Restart},
-		{"listener.b.max_client_conn", "100", "7", NewLogins},
-		{"listener.b.default_pool_size", "5", "6", Live},
-		{"databases.kept.pool_size", "1", "2", Live},
-		{"users.u.query_timeout", `"0s"`, `"3s"`, Live},
-		{"log.format", `"text"`, `"json"`, Restart},
+	want := []config.Change{
+		{Key: "databases.old", Old: "present", New: "absent", When: config.NewLogins},
+		{Key: "listener.a", Old: "present", New: "absent", When: config.Restart},
+		{Key: "databases.new", Old: "absent", New: "present", When: config.NewLogins},
+		{Key: "listener.c", Old: "absent", New: "present", When: config.Restart},
+		{Key: "loops", Old: "0", New: "2", When: config.Restart},
+		{Key: "listener.b.listen", Old: `[":7002"]`, New: `[":7003"]`, When: config.Restart},
+		{Key: "listener.b.max_client_conn", Old: "100", New: "7", When: config.NewLogins},
+		{Key: "listener.b.default_pool_size", Old: "5", New: "6", When: config.Live},
+		{Key: "databases.kept.pool_size", Old: "1", New: "2", When: config.Live},
+		{Key: "users.u.query_timeout", Old: `"0s"`, New: `"3s"`, When: config.Live},
+		{Key: "log.format", Old: `"text"`, New: `"json"`, When: config.Restart},
 	}
-	if have := Diff(before, after); !reflect.DeepEqual(have, want) {
+	if have := config.Diff(before, after); !reflect.DeepEqual(have, want) {
 		t.Errorf("have\n%+v\nwant\n%+v", have, want)
 	}
-	if have := Diff(after, after); len(have) != 0 {
+	if have := config.Diff(after, after); len(have) != 0 {
 		t.Errorf("a configuration differs from itself: %+v", have)
 	}
 }
@@ -66,19 +68,19 @@ func TestDiff(t *testing.T) {
 func TestMerge(t *testing.T) {
 	before := mustLoad(t, twoListeners)
 	after := mustLoad(t, twoListenersLater)
-	merged := Merge(before, after)
-	for _, change := range Diff(before, merged) {
-		if change.When == Restart {
+	merged := config.Merge(before, after)
+	for _, change := range config.Diff(before, merged) {
+		if change.When == config.Restart {
 			t.Errorf("%s would change without a restart", change.Key)
 		}
 	}
-	for _, change := range Diff(merged, after) {
-		if change.When != Restart {
+	for _, change := range config.Diff(merged, after) {
+		if change.When != config.Restart {
 			t.Errorf("%s was not taken over", change.Key)
 		}
 	}
-	if len(Diff(merged, after)) != 5 {
-		t.Errorf("still to come: %+v", Diff(merged, after))
+	if len(config.Diff(merged, after)) != 5 {
+		t.Errorf("still to come: %+v", config.Diff(merged, after))
 	}
 	merged.Listeners[0].Listen[0] = "x"
 	if before.Listeners[0].Listen[0] == "x" || after.Listeners[0].Listen[0] == "x" {
@@ -124,7 +126,7 @@ query_timeout = 3
 idle_transaction_timeout = 2
 `)
 	l := &c.Listeners[0]
-	base := Resolved{
+	base := config.Resolved{
 		Host: "main", Port: 1, DBName: "any", ServerUser: "pooler", ServerPassword: "p",
 		PoolSize: 10, MinPoolSize: 10, ReservePoolTimeout: 5 * time.Second, MaxDBConnections: 40, MaxUserConnections: 30,
 		QueryWaitTimeout: 30 * time.Second, QueryWaitNotify: 5 * time.Second, QueryTimeout: 9 * time.Second,
@@ -132,30 +134,30 @@ idle_transaction_timeout = 2
 	}
 	for _, test := range []struct {
 		database, user string
-		change         func(r *Resolved)
+		change         func(r *config.Resolved)
 	}{
-		{"any", "joe", func(*Resolved) {}},
-		{"reports", "joe", func(r *Resolved) {
+		{"any", "joe", func(*config.Resolved) {}},
+		{"reports", "joe", func(r *config.Resolved) {
 			r.Host, r.Port, r.DBName, r.PoolSize, r.MinPoolSize, r.ReservePoolSize = "other", 2, "analytics", 11, 11, 3
 			r.MaxDBConnections, r.QueryWaitTimeout, r.ServerLifetime = 12, 8*time.Second, 7*time.Second
 		}},
-		{"reports", "web", func(r *Resolved) {
+		{"reports", "web", func(r *config.Resolved) {
 			r.Host, r.Port, r.DBName, r.PoolSize, r.MinPoolSize, r.ReservePoolSize = "other", 2, "analytics", 4, 4, 3
 			r.MaxDBConnections, r.QueryWaitTimeout, r.ServerLifetime = 12, 6*time.Second, 7*time.Second
 			r.MaxUserConnections, r.QueryTimeout, r.IdleTransactionTimeout = 5, 3*time.Second, 2*time.Second
 		}},
 		// Another user's password is not the one of [server].
-		{"own", "joe", func(r *Resolved) {
+		{"own", "joe", func(r *config.Resolved) {
 			r.DBName, r.ServerUser, r.ServerPassword, r.PoolSize, r.MinPoolSize = "own", "owner", "", 20, 15
 		}},
-		{"own2", "joe", func(r *Resolved) {
+		{"own2", "joe", func(r *config.Resolved) {
 			r.DBName, r.ServerUser, r.ServerPassword, r.PoolSize, r.MinPoolSize = "own2", "owner", "q", 20, 15
 		}},
 	} {
 		want := base
 		test.change(&want)
 		have, ok := c.Resolve(l, test.database, test.user)
-		type plain Resolved // shows the password
+		type plain config.Resolved // shows the password
 		if !ok || have != want {
 			t.Errorf("%s for %s: have\n%+v\nwant\n%+v", test.database, test.user, plain(have), plain(want))
 		}

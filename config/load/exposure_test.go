@@ -1,9 +1,11 @@
-package config
+package load
 
 import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
 // TestTrustIsWarnedOf: where others than this machine's users can reach the port.
@@ -26,12 +28,12 @@ func TestTrustIsWarnedOf(t *testing.T) {
 // TestCipherSuites: OpenSSL's names, PgBouncer's words, and what is not spoken here.
 func TestCipherSuites(t *testing.T) {
 	for text, want := range map[string]int{"default": 0, "fast": 0, "ECDHE-RSA-AES256-GCM-SHA384": 1, "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA": 2} {
-		if suites, err := CipherSuites(text); err != nil || len(suites) != want {
+		if suites, err := config.CipherSuites(text); err != nil || len(suites) != want {
 			t.Errorf("%s: %v, %v", text, suites, err)
 		}
 	}
 	for _, text := range []string{"HIGH:!aNULL", "all", "AES256-SHA", "ECDHE-RSA-AES128-SHA:"} {
-		if suites, err := CipherSuites(text); err == nil {
+		if suites, err := config.CipherSuites(text); err == nil {
 			t.Errorf("%s: %v", text, suites)
 		}
 	}

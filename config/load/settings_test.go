@@ -1,13 +1,15 @@
-package config
+package load
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
 func TestSettings(t *testing.T) {
 	c := mustLoad(t, minimal+"[server]\nuser = 'u'\npassword = 'hunter2'\n", "DB_PORT=77", "LISTEN_PORT=78")
-	want := map[string]Setting{
+	want := map[string]config.Setting{
 		"server.host":                   {Value: `"127.0.0.1"`, From: "default"},
 		"server.user":                   {Value: `"u"`, From: "c.toml:4", Set: true},
 		"server.password":               {Value: `"********"`, From: "c.toml:5", Set: true},

@@ -1,12 +1,14 @@
-package config
+package reference
 
 import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
-// sampleSet are the keys config.toml sets; all others stand there as comments with their default.
+// sampleSet lists the keys that config.toml sets. All other keys are comments with their default.
 var sampleSet = map[string][]string{
 	"server":                 {"host", "port"},
 	"auth":                   {"type", "user_file"},
@@ -15,9 +17,9 @@ var sampleSet = map[string][]string{
 	"admin":                  {"listen", "users"},
 }
 
-// Sample gives config.toml: the two listeners ready to run, and every key with the first sentence of its doc and its default.
+// Sample returns config.toml: two listeners ready to run, and every key with the first sentence of its doc and its default.
 func Sample() string {
-	c := Default()
+	c := config.Default()
 	c.Auth.UserFile = "userlist.txt"
 	c.Admin.Users = []string{"postgres"}
 	s := &sample{}
@@ -27,40 +29,47 @@ func Sample() string {
 	s.section("auth", "auth", &c.Auth)
 	s.section("listener", "listener.transactional", &c.Listeners[0])
 	s.section("listener", "listener.session", &c.Listeners[1])
-	s.section("databases", "databases.reports", &Database{})
-	s.section("users", "users.web", &User{})
+	s.section("databases", "databases.reports", &config.Database{})
+	s.section("users", "users.web", &config.User{})
 	s.section("admin", "admin", &c.Admin)
 	s.section("log", "log", &c.Log)
 	return s.b.String()
 }
 
-const sampleIntro = `# hybridbouncer: two pools in front of one PostgreSQL, for quick transactions (6432) and long sessions (6433).
+const sampleIntro = `# hybridbouncer: two pools for one PostgreSQL, for quick transactions (port 6432) and long sessions (port 6433).
 #
-#   hybridbouncer check -config config.toml      tells every fault
-#   hybridbouncer run -config config.toml        starts; SIGHUP reads this file again
+#   hybridbouncer check -config config.toml      lists every fault
+#   hybridbouncer run -config config.toml        starts; kill -HUP reads this file again
+#   hybridbouncer import pgbouncer.ini           writes such a file from PgBouncer's
 #
-# Keys that are commented out show their default. Durations: "5s", "500ms", "1h30m", or a number of seconds. Each key can also be
-# set by the environment, e.g. HYBRIDBOUNCER_SERVER_HOST or HYBRIDBOUNCER_LISTENER_TRANSACTIONAL_DEFAULT_POOL_SIZE.
+# A key behind a # shows its default. Durations: "5s", "500ms", "1h30m", or a number of seconds. The environment can override each key,
+# e.g. HYBRIDBOUNCER_SERVER_HOST or HYBRIDBOUNCER_LISTENER_TRANSACTIONAL_DEFAULT_POOL_SIZE.
 # docs/settings.md says more about each key, and which changes need a restart.
 #
+<<<<<<< HEAD:config/sample.go
 # As shipped, clients log in as user "app" with password "app" (userlist.txt beside this file), and so do servers to PostgreSQL:
 # "make run" makes that user and a database "app" in its throwaway PostgreSQL. On any other PostgreSQL there is no such user, so it opens nothing;
 # replace it in userlist.txt by your own.
+=======
+# As shipped, clients log in as user "demo" with password "demo" (userlist.txt beside this file), and so do servers.
+# "make run" creates that user in its throwaway PostgreSQL. Any other PostgreSQL has no such user and refuses it.
+# Replace it in userlist.txt by your own users.
+>>>>>>> config:config/reference/sample.go
 `
 
-// sampleNotes stand above a section in config.toml.
+// sampleNotes maps a section of config.toml to the comment above it.
 var sampleNotes = map[string]string{
-	"listener.transactional": "Quick queries: REST, SSE streams, notifications. A server is lent for one transaction.\nApplications that keep a transaction open for the length of a stream would park all servers: idle_transaction_timeout ends that.",
-	"listener.session":       "Long work: batch and embedding jobs, SET, temporary tables, migrations. A server is lent until the client leaves.\nAll other keys of the listener above can stand here too, with the same defaults.",
-	"databases.reports":      "Optional: what is different for one database, by the name clients ask for; [databases.\"*\"] for all others.\nAs soon as there is one such table, names without one are refused.",
-	"users.web":              "Optional: what is different for one user; goes before what a database has.",
+	"listener.transactional": "Quick queries: REST, SSE streams, notifications. A client has a server for the length of a transaction.\nAn application that keeps a transaction open for the length of a stream blocks a server: idle_transaction_timeout ends that.",
+	"listener.session":       "Long work: batch and embedding jobs, SET, temporary tables, migrations. A client keeps its server until it disconnects.\nEvery other key of the listener above is allowed here too, with the same default.",
+	"databases.reports":      "Optional: the settings that differ for one database. The name is the one that clients ask for; \"*\" stands for all other names.\nWith one such table, the pooler refuses names that have no table.",
+	"users.web":              "Optional: the settings that differ for one user. They override those of the database.",
 }
 
 type sample struct{ b strings.Builder }
 
-// section writes one table; those that set no key are comments as a whole.
+// section writes one table. An optional table is a comment as a whole.
 func (s *sample) section(name, group string, value any) {
-	kind, set := section(name), sampleSet[group]
+	kind, set := config.SectionNamed(name), sampleSet[group]
 	optional := name == "databases" || name == "users"
 	s.b.WriteString("\n")
 	if note := sampleNotes[group]; note != "" {
@@ -79,11 +88,11 @@ func (s *sample) section(name, group string, value any) {
 		if group == "listener.session" && !isSet {
 			continue
 		}
-		defaults := kind.defaults()
+		defaults := kind.Defaults()
 		if isSet {
 			defaults = value
 		}
-		line := k.Name + " = " + show(k.field(defaults))
+		line := k.Name + " = " + config.Show(k.Field(defaults))
 		if !isSet {
 			line = "# " + line
 		}
@@ -92,7 +101,7 @@ func (s *sample) section(name, group string, value any) {
 			comment += ": " + strings.Join(k.Allowed, " | ")
 		}
 		if !isSet && k.Zero != "" {
-			comment += "; " + k.zeroWord(value) + ": " + k.Zero
+			comment += "; " + zeroWord(k, value) + ": " + k.Zero
 		}
 		fmt.Fprintf(&s.b, "%-43s # %s\n", line, comment)
 	}

@@ -1,4 +1,4 @@
-package config
+package load
 
 import (
 	"errors"
@@ -8,19 +8,21 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
-// serverURL is what a DATABASE_URL says.
+// serverURL holds the parts of a DATABASE_URL.
 type serverURL struct {
 	host, user, password, database string
 	port                           int
 	options                        url.Values
 }
 
-// errURL never holds the value: it contains a password.
-var errURL = errors.New("wants postgres://user:password@host:port/database, with special characters of the password percent-encoded (the value is not shown)")
+// errURL does not repeat the value, which contains a password.
+var errURL = errors.New("must be postgres://user:password@host:port/database, with special characters of the password percent-encoded (the value is not shown)")
 
-// parseURL reads a connection URI as libpq understands it, for one host.
+// parseURL reads a connection URI of libpq with one host.
 func parseURL(text string) (serverURL, error) {
 	u, err := url.Parse(strings.TrimSpace(text))
 	if err != nil || u.Opaque != "" || u.Fragment != "" {
@@ -57,7 +59,7 @@ func parseURL(text string) (serverURL, error) {
 	return s, nil
 }
 
-// urlOptions are the parameters of a connection URI that have an equal here.
+// urlOptions maps the parameters of a connection URI to our settings.
 var urlOptions = map[string]string{
 	"sslmode":          "server.sslmode",
 	"sslrootcert":      "server.sslrootcert",
@@ -68,7 +70,7 @@ var urlOptions = map[string]string{
 	"connect_timeout":  "server.server_connect_timeout",
 }
 
-// databaseURL takes server, login and database from one URL.
+// databaseURL sets server, login and database from one URL.
 func (r *envReader) databaseURL(name, value string) {
 	u, err := parseURL(value)
 	if err != nil {
@@ -76,29 +78,29 @@ func (r *envReader) databaseURL(name, value string) {
 		return
 	}
 	if u.host != "" {
-		r.assignForeign("server.host", name, u.host)
+		r.assignImage("server.host", name, u.host)
 	}
 	if u.port != 0 {
-		r.assignForeign("server.port", name, strconv.Itoa(u.port))
+		r.assignImage("server.port", name, strconv.Itoa(u.port))
 	}
 	for _, option := range slices.Sorted(maps.Keys(u.options)) {
 		if path := urlOptions[option]; path != "" {
-			r.assignForeign(path, name, u.options.Get(option))
+			r.assignImage(path, name, u.options.Get(option))
 		} else {
 			r.warn("the parameter %q of %s is ignored", option, name)
 		}
 	}
 	if u.user != "" {
-		r.setLogin(foreignValue{name, u.user}, foreignValue{name, u.password})
+		r.setLogin(imageValue{name, u.user}, imageValue{name, u.password})
 	}
 	if u.database != "" {
 		r.databaseName(name, u.database)
 	}
 }
 
-// databaseURLs makes one database of each URL.
+// databaseURLs adds one database for each URL.
 func (r *envReader) databaseURLs(name, value string) {
-	for i, text := range splitList(value) {
+	for i, text := range config.SplitList(value) {
 		u, err := parseURL(text)
 		if err != nil {
 			r.fault(name, fmt.Sprintf("URL %d: %v", i+1, err), "")
@@ -111,18 +113,18 @@ func (r *envReader) databaseURLs(name, value string) {
 		if len(u.options) > 0 {
 			r.warn("the parameters of URL %d of %s are ignored: they can be set in [server] only", i+1, name)
 		}
-		r.config.setDatabase(database, Database{Host: u.host, Port: u.port, User: u.user, Password: u.password})
-		r.took("databases."+quoteName(database), name)
+		r.config.SetDatabase(database, config.Database{Host: u.host, Port: u.port, User: u.user, Password: u.password})
+		r.took(config.DatabasePath(database), name)
 	}
 }
 
-// databaseName lets clients ask for one database only, as the images do; "*" stands for all.
+// databaseName allows one database only, as the images do; "*" stands for all.
 func (r *envReader) databaseName(name, value string) {
 	if value == "*" {
 		return
 	}
 	if _, known := r.config.Databases[value]; !known {
-		r.config.setDatabase(value, Database{})
-		r.took("databases."+quoteName(value), name)
+		r.config.SetDatabase(value, config.Database{})
+		r.took(config.DatabasePath(value), name)
 	}
 }
