@@ -10,7 +10,8 @@ import (
 // and must be added before it is used. "*": anything.
 var edges = map[string][]string{
 	"cmd/hybridbouncer": {"admin", "proxy", "config", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
-	"admin":             {"proxy", "config"},
+	"admin":             {"admin/history", "proxy", "config"},
+	"admin/history":     {},
 	"proxy":             {"proxy/relay", "prepared", "pool", "auth", "eventloop", "protocol", "config"},
 	"proxy/relay":       {"prepared", "protocol"},
 	"prepared":          {},
