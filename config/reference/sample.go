@@ -46,15 +46,9 @@ const sampleIntro = `# hybridbouncer: two pools for one PostgreSQL, for quick tr
 # e.g. HYBRIDBOUNCER_SERVER_HOST or HYBRIDBOUNCER_LISTENER_TRANSACTIONAL_DEFAULT_POOL_SIZE.
 # docs/settings.md says more about each key, and which changes need a restart.
 #
-<<<<<<< HEAD:config/sample.go
-# As shipped, clients log in as user "app" with password "app" (userlist.txt beside this file), and so do servers to PostgreSQL:
-# "make run" makes that user and a database "app" in its throwaway PostgreSQL. On any other PostgreSQL there is no such user, so it opens nothing;
-# replace it in userlist.txt by your own.
-=======
-# As shipped, clients log in as user "demo" with password "demo" (userlist.txt beside this file), and so do servers.
-# "make run" creates that user in its throwaway PostgreSQL. Any other PostgreSQL has no such user and refuses it.
+# As shipped, clients log in as user "app" with password "app" (userlist.txt beside this file), and so do servers.
+# "make run" creates that user and a database "app" in its throwaway PostgreSQL. Any other PostgreSQL has no such user and refuses it.
 # Replace it in userlist.txt by your own users.
->>>>>>> config:config/reference/sample.go
 `
 
 // sampleNotes maps a section of config.toml to the comment above it.
