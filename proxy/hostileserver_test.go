@@ -192,6 +192,32 @@ func TestHostileServers(t *testing.T) {
 	p.unharmed(t, before, slices.Max(good.times))
 }
 
+// TestHalfMessageStays: behind its reply a server begins another message. Nobody else gets that server before the rest of the message has
+// come, and the rest reaches nobody.
+func TestHalfMessageStays(t *testing.T) {
+	setting := string(frame('S', "TimeZone\x00Mars/Olympus\x00"))
+	reply := string(frame('C', "SELECT 1\x00")) + helloReady
+	half := len(setting) / 2
+	evil := newImpostor(t, map[string][]string{"half": {loggedIn, reply + setting[:half], setting[half:] + reply}})
+	c := pgtest.Shared(t)
+	p := launch(t, c, configuration(t, serverAt(c)+"sslmode = 'disable'\n", "default_pool_size = 2\n", "[databases.\"*\"]\n"+evil.at("half")))
+	run(t, p.login(t, p.transaction), "select 1") // the pooler asks its first server for max_connections
+	first := pgtest.Login(t, p.transaction, "postgres", "half", "")
+	first.Query("select 1")
+	first.ReceiveReady()
+	second := pgtest.Login(t, p.transaction, "postgres", "half", "")
+	second.Query("select 1")
+	for {
+		m := second.Receive()
+		if status, is := m.(*pgproto3.ParameterStatus); is {
+			t.Errorf("a client got %s = %s, which is another's", status.Name, status.Value)
+		}
+		if _, is := m.(*pgproto3.ReadyForQuery); is {
+			break
+		}
+	}
+}
+
 // TestServerMessageCap: PostgreSQL says how long a message of its login is, and gets no memory for it before it has sent it.
 func TestServerMessageCap(t *testing.T) {
 	evil := newImpostor(t, map[string][]string{"long": {"R\x3f\xff\xff\x00\x00\x00\x00\x00"}})

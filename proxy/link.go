@@ -200,8 +200,8 @@ func (w *worker) unlink(c *Client, s *Server) {
 func (w *worker) settle(s *Server) {
 	c, parting := s.client, s.parting
 	ends := parting != nil || w.draining
-	if s.conn.Unread() {
-		return // it says more: come again when that has been read
+	if s.saysMore() {
+		return // come again when that has been read
 	}
 	if s.awaitsCancel() {
 		return // come again when that has been delivered
@@ -241,7 +241,7 @@ func (s *Server) facts() pool.Facts {
 	return pool.Facts{
 		TxStatus: s.relay.TxStatus, RepliesOwed: s.relay.Owed(), InCopy: s.relay.InCopy(),
 		MidMessage: s.relay.MidMessage() || s.conn.Backlog() > 0 || s.relay.BatchOpen(),
-		Unread:     s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.relay.Confused(), Lost: s.relay.SaidFatal() || s.relay.Leaving(),
+		Unread:     s.partialBytes > 0 || s.conn.Kept() > 0, Doubt: s.relay.Doubtful() || s.relay.Confused(), Lost: s.relay.SaidFatal() || s.relay.Leaving(),
 		CancelsInFlight: s.cancels, Dirty: s.dirty && s.resetQuery() != "",
 	}
 }
@@ -322,7 +322,11 @@ func (w *worker) rest(s *Server) {
 		w.closeServer(s, pool.CloseClientGone)
 		return
 	}
-	if s.deadline == 0 || !s.relay.Quiet() {
+	switch {
+	case s.deadline == 0 && s.partialBytes > 0 && s.notifier == nil:
+		w.closeServer(s, pool.CloseUnreadBytes) // it is idle: whoever got it next would get the rest of this
+		return
+	case s.deadline == 0 || !s.relay.Quiet() || s.saysMore():
 		return // idle, or not there yet
 	}
 	if s.relay.TxStatus != relay.StatusIdle {
@@ -405,6 +409,10 @@ func (w *worker) tickLink(s *Server, now time.Duration) {
 	stalled := s.conn.Backlog() > 0 || c.conn.Backlog() > 0
 	switch s.relay.Expired(now, &s.clocks, &limits.link, partial, stalled) {
 	case relay.NoTimeout:
+		if s.conn.Kept() > 0 && s.relay.Settled() && !s.conn.ReadsPaused() && now-s.clocks.Progress > drainMax {
+			s.distrusted(protocol.ErrServerLost().WithDetail("the server began a message and did not end it; its connection was closed."))
+			return
+		}
 		w.tickPromotion(s, now, limits.longTransaction)
 	case relay.IdleTransactionTimeout:
 		c.close(stats.ClientIdleTransaction, protocol.ErrIdleTransaction(limits.link.IdleTransaction))

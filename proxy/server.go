@@ -52,6 +52,8 @@ type Server struct {
 	cancelsLate []func()      // cancel requests for what waits behind a statement of the proxy's own; each is called when it is done with
 	deadline    time.Duration // of draining, checking, cleaning or closing; 0: none
 	drained     int           // bytes dropped since its client left
+	// partialBytes is the length of the message that has begun in the bytes that OnRead has before it. The Conn keeps it when OnRead returns.
+	partialBytes int
 	parting     *parting      // its client sends no more, and is closed when its replies are out; nil otherwise
 	dirty       bool          // resetQuery is due before anybody else gets it
 	foreign     bool          // it was promoted, and not cleaned since
@@ -107,7 +109,9 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 		case relay.Distrust:
 			s.distrusted(step.Err)
 		default: // More
+			s.partialBytes = len(b)
 			s.afterRead()
+			s.partialBytes = 0
 			return total - len(b)
 		}
 		b = b[min(step.N, len(b)):]
@@ -117,6 +121,10 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 	}
 	return total
 }
+
+// saysMore reports that a part of a message has arrived, or bytes that have not been looked at. Whatever they are, they belong to the client
+// that the server has now, or to nobody: no other client may get the server before the rest has come.
+func (s *Server) saysMore() bool { return s.partialBytes > 0 || s.conn.Kept() > 0 || s.conn.Unread() }
 
 // afterRead decides what becomes of the link when all that has arrived has been passed on.
 func (s *Server) afterRead() {
