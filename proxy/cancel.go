@@ -159,6 +159,10 @@ func (s *Server) canceled() {
 		}
 		return
 	}
+	if s.deadline != 0 {
+		w.rest(s)
+		return
+	}
 	out := pool.Outcome{Kind: pool.Idle}
 	w.pools(func() {
 		if s.ps.State() == pool.ServerBeingCanceled {

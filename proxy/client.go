@@ -215,11 +215,17 @@ func (c *Client) relayServer() *relay.Server {
 	return &c.server.relay
 }
 
-// parting is how a client will be closed when what it has asked for has been answered.
+// parting says how a client will be closed when the server has answered what the client asked for.
 type parting struct {
 	why stats.ClientClose
 	err *protocol.Error
+	// until bounds the time that the answer may take, for a client that may be dead; 0: none does.
+	until time.Duration
 }
+
+// goneGrace is how long a query may run on whose client has gone without a goodbye. Then it is canceled and its server is free. A client
+// that has only shut down its sending side cannot be told from a dead one: it hears the replies of these two seconds.
+const goneGrace = 2 * time.Second
 
 // part closes a client that has said its last. What it has asked for before is answered first, as on a direct connection.
 func (c *Client) part(why stats.ClientClose, err *protocol.Error) {
@@ -230,6 +236,9 @@ func (c *Client) part(why stats.ClientClose, err *protocol.Error) {
 	}
 	if c.server.parting == nil {
 		c.server.parting = &parting{why: why, err: err}
+		if why == stats.ClientGone {
+			c.server.parting.until = c.worker.loop.Now() + goneGrace
+		}
 	}
 }
 

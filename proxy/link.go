@@ -250,7 +250,7 @@ func (s *Server) facts() pool.Facts {
 func (w *worker) checkin(s *Server) {
 	facts := s.facts()
 	s.relay.Released()
-	s.deadline = 0
+	s.deadline, s.cancelAt = 0, 0
 	var out pool.Outcome
 	w.pools(func() {
 		s.ps.Session = sqltext.Session{Reported: s.settings, Own: s.own}
@@ -289,9 +289,15 @@ func (w *worker) checkServer(s *Server) {
 	s.inject(s.pool.checkQuery())
 }
 
-// abandon parts a client that is gone from its server, and brings the server to rest.
+// abandon parts a client that is gone from its server, and brings the server to rest. A query that goes on is canceled after goneGrace, or at
+// once if the client has had that time.
 func (w *worker) abandon(c *Client) {
 	s := c.server
+	now := w.loop.Now()
+	s.cancelAt = now + goneGrace
+	if p := s.parting; p != nil && p.until > 0 && now >= p.until {
+		s.cancelAt = now
+	}
 	if c.relay.Session.Pending() || s.asked != nil || s.applying {
 		s.dirty, s.asked, s.applying = true, nil, false // nobody will know what it has
 		s.doubtOwn(c)
@@ -307,8 +313,21 @@ func (w *worker) abandon(c *Client) {
 		return
 	}
 	s.conn.Send(send)
-	s.deadline = w.loop.Now() + drainMax
+	s.deadline = s.cancelAt + drainMax
+	w.cancelAbandoned(s, now)
 	w.rest(s)
+}
+
+// cancelAgain is the pause before the next query in the pipeline of a client that is gone is canceled too.
+const cancelAgain = 200 * time.Millisecond
+
+// cancelAbandoned cancels the query of a client that is gone when its time is over, so that its server is free and PostgreSQL does not work
+// on for nobody.
+func (w *worker) cancelAbandoned(s *Server, now time.Duration) {
+	if s.cancelAt > 0 && now >= s.cancelAt && s.cancels == 0 && !s.relay.Quiet() {
+		s.cancelAt = now + cancelAgain
+		s.cancel(func() {})
+	}
 }
 
 // rest is called whenever a server without a client may have come to rest: after its client left, or when a statement of the proxy's
@@ -328,6 +347,8 @@ func (w *worker) rest(s *Server) {
 		return
 	case s.deadline == 0 || !s.relay.Quiet() || s.saysMore():
 		return // idle, or not there yet
+	case s.cancels > 0 && s.relay.TxStatus != relay.StatusIdle:
+		return // a cancel request on its way would hit the ROLLBACK: canceled comes here again
 	}
 	if s.relay.TxStatus != relay.StatusIdle {
 		if s.rolledBack {
@@ -402,6 +423,10 @@ func (w *worker) tickLink(s *Server, now time.Duration) {
 		return // a stream has no end, and a base backup may take its time
 	}
 	limits := c.pool.limits.Load()
+	if p := s.parting; p != nil && p.until > 0 && now >= p.until {
+		c.close(p.why, p.err)
+		return
+	}
 	if c.waiter != nil {
 		s.clocks.Progress = now // it waits for room in the session pool: it is not idle
 	}
@@ -432,6 +457,7 @@ func (w *worker) interrupt(c *Client, why stats.ClientClose, whyServer pool.Clos
 }
 
 func (w *worker) tickDeadline(s *Server, now time.Duration) {
+	w.cancelAbandoned(s, now)
 	if now < s.deadline {
 		return
 	}

@@ -51,6 +51,7 @@ type Server struct {
 	cancels     int           // cancel requests on their way to it
 	cancelsLate []func()      // cancel requests for what waits behind a statement of the proxy's own; each is called when it is done with
 	deadline    time.Duration // of draining, checking, cleaning or closing; 0: none
+	cancelAt    time.Duration // when the query of a client that is gone is canceled; 0: not, or it has been
 	drained     int           // bytes dropped since its client left
 	// partialBytes is the length of the message that has begun in the bytes that OnRead has before it. The Conn keeps it when OnRead returns.
 	partialBytes int
