@@ -32,6 +32,16 @@ type Resolved struct {
 	ServerCheckDelay       time.Duration
 }
 
+// Listener returns the settings of the listener with this name. It returns nil if there is none.
+func (c *Config) Listener(name string) *Listener {
+	for i := range c.Listeners {
+		if c.Listeners[i].Name == name {
+			return &c.Listeners[i]
+		}
+	}
+	return nil
+}
+
 // Resolve gives what holds for a client of a listener that asks for a database as a user. ok is false when there is no such
 // database: it is neither named in [databases] nor covered by "*". With no [databases] at all every name is allowed.
 func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved, ok bool) {
