@@ -35,6 +35,16 @@ type Resolved struct {
 	ServerCheckDelay       time.Duration
 }
 
+// Listener returns the settings of the listener with this name. It returns nil if there is none.
+func (c *Config) Listener(name string) *Listener {
+	for i := range c.Listeners {
+		if c.Listeners[i].Name == name {
+			return &c.Listeners[i]
+		}
+	}
+	return nil
+}
+
 // Resolve returns the settings of a client that logs in to a listener with this database and user. ok is false when the database is
 // unknown: [databases] has neither its name nor "*". Without any [databases] every name is known.
 func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved, ok bool) {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -195,15 +194,15 @@ func (p *Proxy) deliverCancel(target dial.CancelTarget, done func()) {
 // query that is started afterwards is safe.
 func (p *Proxy) requestCancel(target dial.CancelTarget) {
 	limit := cancelDialMax
-	if l := p.settings.Load().listener(target.Pool.Listener); l != nil && l.CancelWaitTimeout > 0 {
+	if l := p.settings.Load().cfg.Listener(target.Pool.Listener); l != nil && l.CancelWaitTimeout > 0 {
 		limit = l.CancelWaitTimeout
 	}
 	ctx, cancel := p.context(limit)
 	defer cancel()
-	if !p.cancelSlots.take(ctx) {
+	if p.cancelSlots.Acquire(ctx, 1) != nil {
 		return
 	}
-	defer p.cancelSlots.free()
+	defer p.cancelSlots.Release(1)
 	if err := dial.Cancel(ctx, target); err != nil {
 		p.log.Warn("a cancel request could not be delivered", "listener", target.Pool.Listener, "database", target.Pool.Database,
 			"user", target.Pool.User, "error", err)
@@ -214,16 +213,3 @@ func (p *Proxy) requestCancel(target dial.CancelTarget) {
 
 // cancelSlotsMax bounds the cancel requests under way to PostgreSQL at once; further ones wait, up to cancel_wait_timeout.
 const cancelSlotsMax = 32
-
-type slots chan struct{}
-
-func (s slots) take(ctx context.Context) bool {
-	select {
-	case s <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (s slots) free() { <-s }

@@ -311,7 +311,7 @@ func (w *worker) forget(c *Client, why stats.ClientClose, err *protocol.Error) {
 	c.counters.Clients--
 	c.application.Leave(w.loop.Now())
 	c.counters.ClientCloses[why]++
-	c.pool.listener.leavePlace(c.pool)
+	c.pool.listener.removeClient(c.pool)
 	w.proxy.cancels.remove(c)
 	c.relay.Forget(w.proxy.statements)
 	w.proxy.logClose(c, why, err)

@@ -2,10 +2,10 @@ package proxy
 
 import (
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/proxy/login"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
@@ -28,7 +28,7 @@ func (p *Proxy) logClose(c *Client, why stats.ClientClose, err *protocol.Error) 
 
 func (c *Client) logAttrs() []any {
 	attrs := []any{
-		"listener", c.pool.key.Listener, "client", addressText(c.info.address), "database", c.pool.key.Database,
+		"listener", c.pool.key.Listener, "client", login.AddressText(c.info.address), "database", c.pool.key.Database,
 		"user", c.pool.key.User, "application_name", c.applicationName(),
 	}
 	if c.info.replication != nil {
@@ -53,11 +53,4 @@ func (p *Proxy) logServerClose(s *Server, err error) {
 		attrs = append(attrs, "error", err)
 	}
 	p.log.Info("server closed", attrs...)
-}
-
-func addressText(a netip.AddrPort) string {
-	if !a.IsValid() {
-		return "unix"
-	}
-	return a.String()
 }

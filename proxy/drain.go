@@ -36,9 +36,9 @@ func (p *Proxy) Drain(ctx context.Context) error {
 	return nil
 }
 
-func (p *Proxy) clientsOpen() (n int64) {
+func (p *Proxy) clientsOpen() (n int) {
 	for _, l := range p.listeners {
-		n += l.clients.Load()
+		n += l.logins.Clients()
 	}
 	return n
 }

@@ -55,10 +55,3 @@ func (p *Proxy) Listeners() (subscriptions, channels int) {
 	}
 	return subscriptions, channels
 }
-
-// FillDoor takes all places behind the door, for good.
-func (p *Proxy) FillDoor() {
-	for range doorPlaces {
-		p.door.places <- struct{}{}
-	}
-}

@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/proxy/login"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 	"github.com/hybridbouncer/hybridbouncer/proxy/sockets"
 )
@@ -23,35 +22,35 @@ import (
 // listener is a port, or several addresses, with a pool mode.
 type listener struct {
 	// immutable
-	proxy *Proxy
-	name  string
-	mode  relay.Mode
-	socks []net.Listener
+	proxy  *Proxy
+	name   string
+	mode   relay.Mode
+	socks  []net.Listener
+	logins *login.Listener
 
-	inherited atomic.Bool               // clients have their socket options from the listening socket
-	clients   atomic.Int64              // that have a place, for max_client_conn
-	tls       atomic.Pointer[clientTLS] // replaced with its settings and files; nil: no TLS
-
-	logins struct {
-		sync.Mutex
-		open map[net.Conn]struct{} // not yet handed to a loop: closed by close
-	}
+	inherited atomic.Bool // clients have their socket options from the listening socket
 }
 
-// listen binds all addresses of a listener, or none.
-func listen(p *Proxy, cfg *config.Listener) (*listener, error) {
+// newListener makes a listener that is not bound to any address yet.
+func newListener(p *Proxy, cfg *config.Listener) (*listener, error) {
 	mode, ok := relay.ParseMode(cfg.PoolMode)
 	if !ok {
 		return nil, fmt.Errorf("listener %q: unknown pool_mode %q: use session, transaction or statement", cfg.Name, cfg.PoolMode)
 	}
 	l := &listener{proxy: p, name: cfg.Name, mode: mode}
-	secure, err := p.loadClientTLS(cfg)
+	var err error
+	if l.logins, err = p.logins.NewListener(cfg, mode == relay.Session); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// listen binds all addresses of a listener, or none.
+func listen(p *Proxy, cfg *config.Listener) (*listener, error) {
+	l, err := newListener(p, cfg)
 	if err != nil {
 		return nil, err
 	}
-	l.tls.Store(secure)
-	secure.warn(l)
-	l.logins.open = make(map[net.Conn]struct{})
 	for _, address := range cfg.Listen {
 		sock, err := bind(address, cfg.UnixSocketMode)
 		if err != nil {
@@ -166,32 +165,6 @@ func (l *listener) accept(sock net.Listener) {
 	}
 }
 
-// track remembers a socket in its login, so that close can end it. It reports false when too many logins are under way.
-func (l *listener) track(nc net.Conn) (ok bool) {
-	l.logins.Lock()
-	l.logins.open[nc] = struct{}{}
-	n := len(l.logins.open)
-	l.logins.Unlock()
-	if l.proxy.life.Err() != nil {
-		sockets.CloseQuietly(nc)
-	}
-	return n <= l.clientsMax()+loginsReserve
-}
-
-// clientsMax is max_client_conn.
-func (l *listener) clientsMax() int {
-	if cfg := l.proxy.settings.Load().listener(l.name); cfg != nil {
-		return cfg.MaxClientConn
-	}
-	return math.MaxInt32 // a listener that a reload has dropped and that closes with the process
-}
-
-func (l *listener) untrack(nc net.Conn) {
-	l.logins.Lock()
-	delete(l.logins.open, nc)
-	l.logins.Unlock()
-}
-
 // stopAccepting closes the listening sockets; logins under way go on.
 func (l *listener) stopAccepting() {
 	for _, s := range l.socks {
@@ -202,9 +175,5 @@ func (l *listener) stopAccepting() {
 // close closes the listening sockets and every login under way.
 func (l *listener) close() {
 	l.stopAccepting()
-	l.logins.Lock()
-	defer l.logins.Unlock()
-	for nc := range l.logins.open {
-		sockets.CloseQuietly(nc)
-	}
+	l.logins.Close()
 }

@@ -183,18 +183,9 @@ func newSettings(cfg *config.Config) *settings {
 	return s
 }
 
-func (s *settings) listener(name string) *config.Listener {
-	for i := range s.cfg.Listeners {
-		if s.cfg.Listeners[i].Name == name {
-			return &s.cfg.Listeners[i]
-		}
-	}
-	return nil
-}
-
 // resolve works out the settings of one pool. ok is false when there is no such database, or no such listener any more.
 func (s *settings) resolve(listener, database, user string) (*poolSettings, bool) {
-	l := s.listener(listener)
+	l := s.cfg.Listener(listener)
 	if l == nil {
 		return nil, false
 	}

@@ -1,9 +1,9 @@
-// Package proxy owns the clients: it accepts them, logs them in, links them to servers and carries out what proxy/relay decides. It
-// must not know how a protocol decision is made (proxy/relay), which server a client gets (pool), who may log in (auth), how readiness
+// Package proxy owns the clients: it accepts them, welcomes those that proxy/login admits, links them to servers and carries out what proxy/relay decides. It
+// must not know how a protocol decision is made (proxy/relay), which server a client gets (pool), how a client logs in (proxy/login), how readiness
 // is learnt (eventloop), or how numbers are shown (admin formats a Snapshot).
 //
 // Two worlds meet here. Cold: goroutines with blocking I/O for accepting, logging in, dialling servers and forwarding cancel
-// requests (listener.go, login.go, dial.go, cancel.go). Hot: event loops, one worker each, on which every method of Client, Server
+// requests (listener.go, new_client.go, dial.go, cancel.go). Hot: event loops, one worker each, on which every method of Client, Server
 // and worker runs (client.go, server.go, link.go). A socket passes from cold to hot once and for all, with Take and Adopt.
 //
 // Locks: Proxy.mu guards the pools and is the only lock on the way of a query, uncontended with one loop. Calls into package pool
@@ -14,16 +14,16 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/config"
@@ -31,6 +31,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
+	"github.com/hybridbouncer/hybridbouncer/proxy/login"
 )
 
 // Proxy is the whole: listeners, loops and pools. Its exported methods may be called from any goroutine.
@@ -54,14 +55,10 @@ type Proxy struct {
 
 	// cold world
 	listeners   []*listener
-	verifier    *auth.Verifier
-	authQueries authQueries
+	logins      *login.Logins
+	verifier    *auth.Verifier // that of logins
 	cancels     cancelTable
-	cancelSlots slots
-	loginSlots  slots
-	turnstile   turnstile
-	door        door
-	places      places
+	cancelSlots *semaphore.Weighted
 	nextID      atomic.Uint32
 	counts      coldCounts
 	reachable   dial.Reachability
@@ -117,17 +114,15 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	if p.env.Cancel == nil {
 		p.env.Cancel = p.deliverCancel
 	}
-	p.cancelSlots = make(slots, cancelSlotsMax)
-	p.loginSlots = make(slots, cmp.Or(cfg.Auth.LoginSlots, max(1, runtime.GOMAXPROCS(0)/2)))
-	p.door = newDoor()
+	p.cancelSlots = semaphore.NewWeighted(cancelSlotsMax)
 	p.cancels.clients = make(map[uint32]*Client)
-	p.authQueries = authQueries{proxy: p, places: make(slots, authServersMax), servers: make(map[authTarget]*authServer)}
 	p.counts.refusals = make(map[string]uint64)
 	p.settings.Store(newSettings(cfg))
 	var err error
-	if p.verifier, err = p.newVerifier(cfg); err != nil {
+	if p.logins, err = p.newLogins(cfg); err != nil {
 		return nil, err
 	}
+	p.verifier = p.logins.Verifier()
 	return p, p.openWorkers(cfg.Loops)
 }
 
@@ -210,7 +205,7 @@ func (p *Proxy) Close() error {
 		}
 		p.loops.Wait()
 		p.goroutines.Wait()
-		p.authQueries.close()
+		p.logins.Close()
 	})
 	return nil
 }

@@ -1,8 +1,8 @@
 package proxy
 
 import (
-	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/config"
+	"github.com/hybridbouncer/hybridbouncer/proxy/login"
 )
 
 // Reload puts a new, validated configuration in force and tells what that changes, and when: at once, for new logins, or only after a
@@ -11,7 +11,7 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	p.reloading.Lock()
 	defer p.reloading.Unlock()
 	users := config.Watch(cfg.Auth.UserFile)
-	policy, err := p.authOf(cfg)
+	policy, err := p.logins.Policy(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -29,8 +29,7 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 	p.settings.Store(next)
 	p.reachable.Forget()
 	for l, t := range secure {
-		l.tls.Store(t)
-		t.warn(l)
+		l.logins.SetTLS(t)
 		l.prepareSockets(cfg.Server)
 	}
 	w := p.workers[0]
@@ -50,14 +49,14 @@ func (p *Proxy) Reload(cfg *config.Config) ([]config.Change, error) {
 }
 
 // loadTLS reads the certificates of all listeners that the configuration still has.
-func (p *Proxy) loadTLS(cfg *config.Config) (map[*listener]*clientTLS, error) {
-	all := make(map[*listener]*clientTLS)
+func (p *Proxy) loadTLS(cfg *config.Config) (map[*listener]*login.ClientTLS, error) {
+	all := make(map[*listener]*login.ClientTLS)
 	for _, l := range p.listeners {
 		for i := range cfg.Listeners {
 			if cfg.Listeners[i].Name != l.name {
 				continue
 			}
-			t, err := p.loadClientTLS(&cfg.Listeners[i])
+			t, err := l.logins.LoadTLS(&cfg.Listeners[i])
 			if err != nil {
 				return nil, err
 			}
@@ -83,32 +82,4 @@ func (w *worker) resize(s *settings) {
 		})
 	}
 	w.act()
-}
-
-// authOf reads what the configuration says about logins, and the files that it names.
-func (p *Proxy) authOf(cfg *config.Config) (policy auth.Policy, err error) {
-	if policy.Method, err = auth.ParseMethod(cfg.Auth.Type); err != nil {
-		return policy, err
-	}
-	if cfg.Auth.UserFile != "" {
-		if policy.Users, err = auth.LoadUserFile(cfg.Auth.UserFile); err != nil {
-			return policy, err
-		}
-	}
-	if cfg.AsksPostgreSQL() {
-		policy.Lookup = auth.NewLookup(cfg.Auth.AuthQueryCache, p.authQueries.ask)
-	}
-	if cfg.Auth.HBAFile != "" {
-		policy.HBA, err = auth.LoadHBA(cfg.Auth.HBAFile, cfg.Auth.IdentFile)
-	}
-	return policy, err
-}
-
-func (p *Proxy) newVerifier(cfg *config.Config) (*auth.Verifier, error) {
-	p.userFile = userFile{read: config.Watch(cfg.Auth.UserFile)}
-	policy, err := p.authOf(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return auth.NewVerifier(policy)
 }

@@ -55,15 +55,15 @@ type Server struct {
 	drained     int           // bytes dropped since its client left
 	// partialBytes is the length of the message that has begun in the bytes that OnRead has before it. The Conn keeps it when OnRead returns.
 	partialBytes int
-	parting     *parting      // its client sends no more, and is closed when its replies are out; nil otherwise
-	dirty       bool          // resetQuery is due before anybody else gets it
-	foreign     bool          // it was promoted, and not cleaned since
-	rolledBack  bool          // ROLLBACK has been sent after its client left
-	closing     bool          // told goodbye; only its EOF is awaited
-	transit     bool          // lent to a client on another loop, and not there yet
-	lost        bool          // it broke while in transit
-	applying    bool          // replies to applySettings are on their way
-	closeReason pool.CloseReason
+	parting      *parting // its client sends no more, and is closed when its replies are out; nil otherwise
+	dirty        bool     // resetQuery is due before anybody else gets it
+	foreign      bool     // it was promoted, and not cleaned since
+	rolledBack   bool     // ROLLBACK has been sent after its client left
+	closing      bool     // told goodbye; only its EOF is awaited
+	transit      bool     // lent to a client on another loop, and not there yet
+	lost         bool     // it broke while in transit
+	applying     bool     // replies to applySettings are on their way
+	closeReason  pool.CloseReason
 }
 
 const (

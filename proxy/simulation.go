@@ -9,7 +9,6 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
-	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 )
 
 // Simulation is a Proxy without sockets, goroutines or a clock of its own: what it needs of the world is in the Environment it is given,
@@ -30,11 +29,11 @@ func NewSimulation(cfg *config.Config, log *slog.Logger, env Environment) (*Simu
 	}
 	m := &Simulation{proxy: p, listeners: make(map[string]*listener)}
 	for i := range cfg.Listeners {
-		mode, ok := relay.ParseMode(cfg.Listeners[i].PoolMode)
-		if !ok {
-			return nil, errors.New("unknown pool_mode " + cfg.Listeners[i].PoolMode)
+		l, err := newListener(p, &cfg.Listeners[i])
+		if err != nil {
+			return nil, err
 		}
-		m.listeners[cfg.Listeners[i].Name] = &listener{proxy: p, name: cfg.Listeners[i].Name, mode: mode}
+		m.listeners[l.name] = l
 	}
 	p.workers[0].loop.Post(p.workers[0].startJanitor)
 	return m, nil
@@ -67,7 +66,7 @@ func (m *Simulation) Adopt(key pool.Key, application string, parameters map[stri
 	if err := p.cancels.add(c, p.nextID.Add(1), 4); err != nil {
 		return nil, err
 	}
-	if err := l.takePlace(sp); err != nil {
+	if err := l.addClient(sp); err != nil {
 		return nil, err
 	}
 	w := p.workers[loop]

@@ -74,8 +74,8 @@ func (p *Proxy) Snapshot() stats.Snapshot {
 // addListeners describes the listeners.
 func (p *Proxy) addListeners(snap *stats.Snapshot) {
 	for _, l := range p.listeners {
-		ls := stats.ListenerSnapshot{Name: l.name, PoolMode: l.mode.String(), Addresses: l.addresses(), Clients: int(l.clients.Load())}
-		if cfg := p.settings.Load().listener(l.name); cfg != nil {
+		ls := stats.ListenerSnapshot{Name: l.name, PoolMode: l.mode.String(), Addresses: l.addresses(), Clients: l.logins.Clients()}
+		if cfg := p.settings.Load().cfg.Listener(l.name); cfg != nil {
 			ls.MaxClientConn, ls.Size = cfg.MaxClientConn, cfg.DefaultPoolSize
 			ls.SessionListener = p.settings.Load().cfg.SessionListener(cfg)
 		}

@@ -21,7 +21,7 @@ func (p *Proxy) watchFiles() {
 		select {
 		case <-look.C:
 			for _, l := range p.listeners {
-				l.renewTLS()
+				l.logins.RenewTLS()
 			}
 			p.renewUsers()
 		case <-p.life.Done():

@@ -1,8 +1,8 @@
-package proxy
+package login
 
 import "golang.org/x/sys/unix"
 
-// otherEndUser is the user id of the process at the other end of a unix socket.
+// otherEndUser returns the user id of the process at the other end of a unix socket.
 func otherEndUser(fd int) (uint32, error) {
 	c, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {

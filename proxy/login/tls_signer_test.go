@@ -1,4 +1,4 @@
-package proxy
+package login
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"testing/synctest"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // slowKey signs when it is told to.
@@ -20,13 +22,13 @@ func (k *slowKey) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 	return nil, nil
 }
 
-// TestHandshakesInTurn: no more signatures are computed at once than there are login slots; whoever waits is let go when the pooler ends.
-func TestHandshakesInTurn(t *testing.T) {
+// TestSignaturesAtOnce: no more signatures are computed at once than there are login slots. Those that wait give up when the pooler ends.
+func TestSignaturesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		life, end := context.WithCancel(context.Background())
-		p := &Proxy{loginSlots: make(slots, 2), life: life}
+		s := &Logins{Options: Options{Life: life}, computing: semaphore.NewWeighted(2)}
 		key := &slowKey{began: make(chan struct{}, 10), finish: make(chan struct{})}
-		signer := p.inTurn(key).(crypto.Signer)
+		signer := s.limited(key).(crypto.Signer)
 		failed := make(chan error, 5)
 		for range 5 {
 			go func() {
@@ -53,7 +55,7 @@ func TestHandshakesInTurn(t *testing.T) {
 			}
 		}
 		if refused != 2 {
-			t.Errorf("%d of the two who waited were let go", refused)
+			t.Errorf("%d of the two that waited gave up", refused)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package proxy
+package login
 
 import (
 	"context"
@@ -10,32 +10,33 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/hybridbouncer/hybridbouncer/auth"
 	"github.com/hybridbouncer/hybridbouncer/config"
-	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
-	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 	"github.com/hybridbouncer/hybridbouncer/proxy/sockets"
 )
 
-// authQueries asks PostgreSQL for the secrets of users: auth_query. Each database asked has one connection of its own, which no client
-// ever uses and on which nothing is set that came from a client (CVE-2025-12819 of PgBouncer). It is closed when nobody has asked for a
-// while, or when another database needs its place. Safe for use by several goroutines.
+// authQueries runs auth_query: it asks PostgreSQL for the secrets of users. It keeps one connection for each database that it asks. No client
+// ever uses that connection, and nothing is set on it that came from a client (CVE-2025-12819 of PgBouncer). The connection is closed when it
+// was not used for a while, or when another database needs its place.
 type authQueries struct {
-	proxy  *Proxy
-	places slots // one for each connection, until it is closed
+	logins *Logins
+	places *semaphore.Weighted // one for each connection, until it is closed
 
+	// guarded by mu
 	mu      sync.Mutex
 	servers map[authTarget]*authServer
-	waiting int // for a place
+	waiting int // logins that wait for a place
 }
 
-// authServersMax is how many of these connections there are at most. They do not count in the pools: a login would have to wait for a
-// server while all are busy, and nobody could get in when it matters. So they have a bound of their own, since anybody may name databases.
+// authServersMax bounds the connections for auth_query. They do not count in the pools: a login would have to wait for a server while all are
+// busy, and nobody could get in when it matters. They need a bound of their own, because a client may name any database.
 const authServersMax = 5
 
-// authTarget is where and as whom to ask.
+// authTarget says where to ask, and as which user.
 type authTarget struct {
 	host   string
 	port   int
@@ -43,32 +44,41 @@ type authTarget struct {
 	user   string
 }
 
-// authServer is a connection for questions, one at a time.
+// authServer is a connection for auth_query. It serves one question at a time.
 type authServer struct {
 	// guarded by authQueries.mu
-	users int         // who ask, or are about to
+	users int         // logins that ask on it, or are about to
 	idle  *time.Timer // closes it
 
-	mu sync.Mutex     // one question at a time
+	mu sync.Mutex     // held during a question
 	pc *pgconn.PgConn // guarded by mu; nil: none open
 }
 
-// authIdleMax is how long an unused connection for questions stays open; authAskMax how long opening one and asking may take if
-// server_connect_timeout sets no limit.
 const (
+	// authIdleMax is how long an unused connection stays open.
 	authIdleMax = time.Minute
-	authAskMax  = 15 * time.Second
+	// authAskMax is how long opening a connection and asking may take if server_connect_timeout sets no limit.
+	authAskMax = 15 * time.Second
+	// authCloseMax is how long PostgreSQL may take to close a connection that was told goodbye.
+	authCloseMax = time.Second
 )
+
+func newAuthQueries(s *Logins) *authQueries {
+	return &authQueries{logins: s, places: semaphore.NewWeighted(authServersMax), servers: make(map[authTarget]*authServer)}
+}
 
 // ask is auth.Ask.
 func (a *authQueries) ask(database, user string) (auth.Secret, bool, error) {
-	p := a.proxy
-	cfg := p.settings.Load().cfg
+	cfg, log := a.logins.Config(), a.logins.Log
 	q, ok := cfg.AuthQueryOf(database)
 	if !ok {
 		return auth.Secret{}, false, nil
 	}
-	ctx, cancel := p.context(limitOr(cfg.Server.ConnectTimeout, authAskMax))
+	limit := cfg.Server.ConnectTimeout
+	if limit <= 0 {
+		limit = authAskMax
+	}
+	ctx, cancel := context.WithTimeout(a.logins.Life, limit)
 	defer cancel()
 	row, err := a.row(ctx, &q, user)
 	if err == nil {
@@ -79,21 +89,14 @@ func (a *authQueries) ask(database, user string) (auth.Secret, bool, error) {
 	}
 	var pe *pgconn.PgError
 	if errors.As(err, &pe) && (pe.Code == "3D000" || strings.HasPrefix(pe.Code, "22")) {
-		p.log.Debug("auth_query: no such database, or no name of a user", "database", database, "error", err)
-		return auth.Secret{}, false, nil // what the client made up exists nowhere: it hears the same as for an unknown user
+		log.Debug("auth_query: no such database, or no name of a user", "database", database, "error", err)
+		return auth.Secret{}, false, nil // the client invented a name, and hears the same as an unknown user
 	}
-	p.log.Warn("auth_query failed: users who are not in the user file cannot log in", "database", database, "auth_user", q.User, "error", err)
+	log.Warn("auth_query failed: users who are not in the user file cannot log in", "database", database, "auth_user", q.User, "error", err)
 	return auth.Secret{}, false, protocol.ErrLookup()
 }
 
-func limitOr(limit, otherwise time.Duration) time.Duration {
-	if limit <= 0 {
-		return otherwise
-	}
-	return limit
-}
-
-// secretOf judges a row as strictly as a line of the user file. No row, or NULL in the place of the secret: may not log in.
+// secretOf reads a row as strictly as a line of the user file. A user without a row, or with NULL for a secret, may not log in.
 func secretOf(row [][]byte, user string) (auth.Secret, bool, error) {
 	switch {
 	case row == nil:
@@ -112,7 +115,7 @@ func secretOf(row [][]byte, user string) (auth.Secret, bool, error) {
 	return secret, true, nil
 }
 
-// row asks. A connection that has died unnoticed since the last question is replaced once.
+// row asks for the row of a user. A connection that has died unnoticed since the last question is replaced once.
 func (a *authQueries) row(ctx context.Context, q *config.AuthQuery, user string) ([][]byte, error) {
 	target := authTarget{host: q.Host, port: q.Port, dbname: q.DBName, user: q.User}
 	s := a.take(ctx, target)
@@ -131,10 +134,10 @@ func (a *authQueries) row(ctx context.Context, q *config.AuthQuery, user string)
 	return row, err
 }
 
-// rowOn asks on a server, which is opened if need be and closed if it does not work. The caller holds its mu.
+// rowOn asks on a server. It opens the connection if there is none. The caller holds the server's mu.
 func (a *authQueries) rowOn(ctx context.Context, s *authServer, q *config.AuthQuery, user string) (row [][]byte, err error) {
 	if s.pc == nil {
-		if s.pc, err = a.dial(ctx, q); err != nil {
+		if s.pc, err = a.logins.OpenServer(ctx, q); err != nil {
 			return nil, err
 		}
 	}
@@ -153,24 +156,17 @@ func (a *authQueries) rowOn(ctx context.Context, s *authServer, q *config.AuthQu
 	return result.Rows[0], nil
 }
 
-// dial logs in as auth_user. Nothing of a client's is in this.
-func (a *authQueries) dial(ctx context.Context, q *config.AuthQuery) (*pgconn.PgConn, error) {
-	p := a.proxy
-	target := dial.Target{
-		Pool: pool.Key{Database: q.DBName, User: q.User}, Server: p.settings.Load().cfg.Server,
-		Resolved: config.Resolved{Host: q.Host, Port: q.Port, DBName: q.DBName, ServerUser: q.User, ServerPassword: q.Password},
-	}
-	target.Credentials = p.verifier.ServerLogin("", q.User, q.User)
-	return dial.Connect(ctx, target)
-}
-
-// take finds or makes the server of a target; nil if none of the others is free of questions as long as ctx allows. The caller has to leave
-// it.
+// take finds or makes the server of a target. It waits for a place while others are asked. It returns nil when ctx ends first. The caller
+// calls leave.
 func (a *authQueries) take(ctx context.Context, target authTarget) *authServer {
 	a.mu.Lock()
 	if s := a.join(target); s != nil {
 		a.mu.Unlock()
 		return s
+	}
+	if a.places.TryAcquire(1) {
+		defer a.mu.Unlock()
+		return a.add(target)
 	}
 	a.waiting++
 	spare := a.spare()
@@ -178,18 +174,23 @@ func (a *authQueries) take(ctx context.Context, target authTarget) *authServer {
 	if spare != nil {
 		a.end(spare)
 	}
-	placed := a.places.take(ctx)
+	err := a.places.Acquire(ctx, 1)
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.waiting--
-	if !placed {
+	if err != nil {
 		return nil
 	}
-	if s := a.join(target); s != nil { // somebody was faster
-		a.places.free()
+	if s := a.join(target); s != nil { // another login was faster
+		a.places.Release(1)
 		return s
 	}
+	return a.add(target)
+}
+
+// add makes the server of a target. The caller holds mu and has a place for it.
+func (a *authQueries) add(target authTarget) *authServer {
 	s := &authServer{users: 1}
 	s.idle = time.AfterFunc(authIdleMax, func() { a.retire(target, s) })
 	s.idle.Stop()
@@ -197,7 +198,7 @@ func (a *authQueries) take(ctx context.Context, target authTarget) *authServer {
 	return s
 }
 
-// join finds the server of a target for one more who asks. The caller holds mu.
+// join finds the server of a target for one more login. The caller holds mu.
 func (a *authQueries) join(target authTarget) *authServer {
 	s := a.servers[target]
 	if s != nil {
@@ -207,11 +208,8 @@ func (a *authQueries) join(target authTarget) *authServer {
 	return s
 }
 
-// spare forgets a server that nobody asks just now, if all places are taken; the caller, who holds mu, has to end it.
+// spare forgets a server that no login uses now. The caller holds mu, and ends the server when it has given mu back.
 func (a *authQueries) spare() *authServer {
-	if len(a.places) < cap(a.places) {
-		return nil
-	}
 	for target, s := range a.servers {
 		if s.users == 0 {
 			delete(a.servers, target)
@@ -221,6 +219,7 @@ func (a *authQueries) spare() *authServer {
 	return nil
 }
 
+// leave takes back take.
 func (a *authQueries) leave(target authTarget, s *authServer) {
 	a.mu.Lock()
 	s.users--
@@ -234,7 +233,7 @@ func (a *authQueries) leave(target authTarget, s *authServer) {
 	}
 }
 
-// retire closes a server that nobody asks, and forgets it: names of databases can be made up by anybody.
+// retire closes and forgets a server that no login uses. It must not be kept: a client may name any database.
 func (a *authQueries) retire(target authTarget, s *authServer) {
 	a.mu.Lock()
 	unused := s.users == 0 && a.servers[target] == s
@@ -247,14 +246,14 @@ func (a *authQueries) retire(target authTarget, s *authServer) {
 	}
 }
 
-// end closes a server that has been forgotten, and gives its place to the next.
+// end closes a server that has been forgotten, and gives its place to the next login.
 func (a *authQueries) end(s *authServer) {
 	s.idle.Stop()
 	s.close()
-	a.places.free()
+	a.places.Release(1)
 }
 
-// close says goodbye and waits a moment for PostgreSQL to close, too: so long the connection counts there.
+// close says goodbye and waits a moment until PostgreSQL has closed the connection too, which counts there until then.
 func (s *authServer) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -267,15 +266,16 @@ func (s *authServer) close() {
 		return // it is closed
 	}
 	defer sockets.CloseQuietly(h.Conn)
-	if err := h.Conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := h.Conn.SetDeadline(time.Now().Add(authCloseMax)); err != nil {
 		return
 	}
-	if _, err := h.Conn.Write(terminateMessage); err == nil {
+	goodbye, _ := (&pgproto3.Terminate{}).Encode(nil) // cannot fail
+	if _, err := h.Conn.Write(goodbye); err == nil {
 		_, _ = io.Copy(io.Discard, h.Conn) // the end is all that is to come
 	}
 }
 
-// close closes all. Nobody asks any more.
+// close closes all servers. No login is under way any more.
 func (a *authQueries) close() {
 	a.mu.Lock()
 	servers := a.servers

@@ -1,4 +1,4 @@
-package proxy
+package login
 
 import (
 	"bytes"
@@ -14,8 +14,9 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
-// A load balancer that speaks the PROXY protocol (version 1 in text, 2 in binary; haproxy's proxy-protocol.txt) says ahead of all else
-// whose connection it hands on. It is believed if it is one of those listed, and has to say it then: whoever else says it lies.
+// A load balancer that speaks the PROXY protocol (haproxy's proxy-protocol.txt; version 1 in text, 2 in binary) sends a header ahead of all
+// else, with the address of its client. A balancer in proxy_protocol_from must send the header, and is believed. The header of anybody else
+// is a protocol error.
 
 // fromBalancer is a socket whose client is behind a load balancer.
 type fromBalancer struct {
@@ -29,7 +30,7 @@ func (f *fromBalancer) RemoteAddr() net.Addr { return f.client }
 // NetConn is the socket itself.
 func (f *fromBalancer) NetConn() net.Conn { return f.Conn }
 
-// SyscallConn is the socket's.
+// SyscallConn is that of the socket.
 func (f *fromBalancer) SyscallConn() (syscall.RawConn, error) {
 	socket, ok := f.Conn.(syscall.Conn)
 	if !ok {
@@ -38,7 +39,7 @@ func (f *fromBalancer) SyscallConn() (syscall.RawConn, error) {
 	return socket.SyscallConn()
 }
 
-// unproxied reads what a load balancer says of its client, if the listener expects it of this address.
+// unproxied reads the PROXY header, if the listener expects one from this address.
 func unproxied(nc net.Conn, cfg *config.Listener) (net.Conn, error) {
 	if cfg == nil || !cfg.ProxyProtocol || !listed(addressOf(nc).Addr(), cfg.ProxyProtocolFrom) {
 		return nc, nil
@@ -48,11 +49,12 @@ func unproxied(nc net.Conn, cfg *config.Listener) (net.Conn, error) {
 		return nc, err
 	}
 	if !client.IsValid() {
-		return nc, nil // the balancer speaks for itself
+		return nc, nil // the connection is the balancer's own
 	}
 	return &fromBalancer{Conn: nc, client: net.TCPAddrFromAddrPort(client)}, nil
 }
 
+// listed reports whether an address is in one of the networks.
 func listed(a netip.Addr, networks []string) bool {
 	for _, text := range networks {
 		if n, err := config.ParseNetwork(text); err == nil && n.Contains(a) {
@@ -73,7 +75,8 @@ const (
 	proxyBodyMax = 4096
 )
 
-// readProxyHeader reads exactly the header. The address is not valid if there is none: a health check, or an unknown family.
+// readProxyHeader reads the header and nothing behind it. The address is not valid if the header holds none: that of a health check, or of
+// an unknown address family.
 func readProxyHeader(r io.Reader) (netip.AddrPort, error) {
 	head := make([]byte, len(proxySignature), proxyLineMax)
 	if _, err := io.ReadFull(r, head); err != nil {
@@ -119,7 +122,7 @@ func parseProxyV1(line string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(ports[0])), nil
 }
 
-// readProxyV2 reads what follows the signature.
+// readProxyV2 reads the rest of a header of version 2, behind the signature.
 func readProxyV2(r io.Reader) (netip.AddrPort, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

@@ -1,4 +1,4 @@
-package proxy
+package login
 
 import (
 	"crypto/tls"
@@ -11,8 +11,8 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy/sockets"
 )
 
-// addressOf is a client's address; the zero value for a unix socket. On a socket for both families IPv4 addresses come in IPv6 clothes,
-// which no rule of an HBA file would fit.
+// addressOf returns a client's address. It returns the zero value for a unix socket. A socket for both families shows an IPv4 address as an
+// IPv6 address, which would match no rule of an HBA file, so it is turned back.
 func addressOf(nc net.Conn) netip.AddrPort {
 	a, ok := nc.RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -21,8 +21,16 @@ func addressOf(nc net.Conn) netip.AddrPort {
 	return netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
 }
 
-// originOf is what the rules about logins look at.
-func originOf(nc net.Conn, offer *clientTLS) auth.Origin {
+// AddressText writes a client's address for the log.
+func AddressText(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return "unix"
+	}
+	return a.String()
+}
+
+// originOf gathers the facts about a connection that the rules for logins use.
+func originOf(nc net.Conn, offer *ClientTLS) auth.Origin {
 	socket, local := sockets.Innermost(nc).(*net.UnixConn)
 	if !local {
 		o := auth.Origin{Address: addressOf(nc).Addr()}
@@ -35,7 +43,7 @@ func originOf(nc net.Conn, offer *clientTLS) auth.Origin {
 	return auth.Origin{Local: true, SocketUser: func() (string, error) { return socketUser(socket) }}
 }
 
-// socketUser is the operating system's user at the other end of a unix socket.
+// socketUser returns the operating system's user at the other end of a unix socket.
 func socketUser(socket *net.UnixConn) (string, error) {
 	raw, err := socket.SyscallConn()
 	if err != nil {

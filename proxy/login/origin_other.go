@@ -1,10 +1,10 @@
 //go:build !linux && !darwin
 
-package proxy
+package login
 
 import "errors"
 
-// otherEndUser: not asked of this system yet.
+// otherEndUser fails: this system has no way that is used here.
 func otherEndUser(int) (uint32, error) {
 	return 0, errors.New("peer: this system is not asked who is at the other end of a unix socket")
 }

@@ -1,4 +1,4 @@
-package proxy
+package login
 
 import (
 	"crypto/tls"
@@ -16,13 +16,13 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// clientTLS is how a listener speaks TLS: made from its settings and the files they name, and replaced as a whole when either changes.
-// Clients keep the one they came in with.
-type clientTLS struct {
+// ClientTLS is how a listener speaks TLS. It is made from the settings of the listener and the files that they name, and replaced as a
+// whole when either changes. A client keeps the ClientTLS with which it came in.
+type ClientTLS struct {
 	config     *tls.Config
 	endpoint   []byte // tls-server-end-point of the certificate, for SCRAM-SHA-256-PLUS
 	required   bool   // plain connections over the network are refused
-	verify     bool   // a certificate of the client's is wanted
+	verify     bool   // the client must show a certificate
 	files      []config.Watched
 	unreadable error // why the files could not be loaded when they last changed
 }
@@ -30,12 +30,12 @@ type clientTLS struct {
 // alpn is the name that PostgreSQL's protocol has within TLS (manual 54.2.11).
 const alpn = "postgresql"
 
-// loadClientTLS reads the files of a listener. nil: it speaks no TLS.
-func (p *Proxy) loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
+// LoadTLS reads the files that the TLS settings of a listener name. It returns nil if the listener is to speak no TLS.
+func (l *Listener) LoadTLS(cfg *config.Listener) (*ClientTLS, error) {
 	if cfg.ClientTLSMode == "disable" || cfg.ClientTLSMode == "" {
 		return nil, nil
 	}
-	t := &clientTLS{
+	t := &ClientTLS{
 		verify: strings.HasPrefix(cfg.ClientTLSMode, "verify-"),
 		config: &tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS13, NextProtos: []string{alpn}},
 	}
@@ -60,7 +60,7 @@ func (p *Proxy) loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listener %q: client_tls_cert_file and client_tls_key_file: %w", cfg.Name, err)
 	}
-	certificate.PrivateKey = p.inTurn(certificate.PrivateKey)
+	certificate.PrivateKey = l.logins.limited(certificate.PrivateKey)
 	t.config.Certificates = []tls.Certificate{certificate}
 	t.endpoint = auth.Endpoint(certificate.Leaf)
 	if cfg.ClientTLSCAFile != "" {
@@ -72,24 +72,31 @@ func (p *Proxy) loadClientTLS(cfg *config.Listener) (*clientTLS, error) {
 		if !t.config.ClientCAs.AppendCertsFromPEM(authorities) {
 			return nil, fmt.Errorf("listener %q: client_tls_ca_file: no certificate in %s", cfg.Name, cfg.ClientTLSCAFile)
 		}
-		// A client without a certificate is told so in words, after the handshake.
+		// A client without a certificate hears an error message, after the handshake.
 		t.config.ClientAuth = tls.VerifyClientCertIfGiven
 	}
 	return t, nil
 }
 
-// Warnings about a certificate that is in force.
+// SetTLS puts t in force for clients that come from now on, and warns of files that can be used but should not be.
+func (l *Listener) SetTLS(t *ClientTLS) {
+	l.tls.Store(t)
+	l.warn(t)
+}
+
 const (
-	certificateShort  = 14 * 24 * time.Hour
+	// certificateShort is how long before the end of a certificate the operator is warned.
+	certificateShort = 14 * 24 * time.Hour
+	// readableByAnybody is the permission that the file of a private key should not have.
 	readableByAnybody = 0o004
 )
 
-// warn says what is wrong with the files though they can be used.
-func (t *clientTLS) warn(l *listener) {
+// warn warns of files that can be used but should not be.
+func (l *Listener) warn(t *ClientTLS) {
 	if t == nil {
 		return
 	}
-	log := l.proxy.log
+	log := l.logins.Log
 	if leaf := t.config.Certificates[0].Leaf; leaf != nil && time.Until(leaf.NotAfter) < certificateShort {
 		log.Warn("the certificate for clients ends soon, or has ended", "listener", l.name, "not_after", leaf.NotAfter)
 	}
@@ -98,8 +105,8 @@ func (t *clientTLS) warn(l *listener) {
 	}
 }
 
-// changed reports whether one of the files is another than the one that was read.
-func (t *clientTLS) changed() bool {
+// changed reports whether one of the files has changed since it was read.
+func (t *ClientTLS) changed() bool {
 	for _, f := range t.files {
 		if f.Changed() {
 			return true
@@ -108,33 +115,33 @@ func (t *clientTLS) changed() bool {
 	return false
 }
 
-// renewTLS reads the files again if they have changed. Until they fit together (the key may follow its certificate a moment later) the
-// old ones stay in force.
-func (l *listener) renewTLS() {
-	old, p := l.tls.Load(), l.proxy
+// RenewTLS reads the files again if they have changed. The old ones stay in force until the new ones fit together: a key may follow its
+// certificate a moment later.
+func (l *Listener) RenewTLS() {
+	old, log := l.tls.Load(), l.logins.Log
 	if old == nil || !old.changed() {
 		return
 	}
-	cfg := p.settings.Load().listener(l.name)
+	cfg := l.settings()
 	if cfg == nil {
 		return
 	}
-	next, err := p.loadClientTLS(cfg)
+	next, err := l.LoadTLS(cfg)
 	if err != nil {
 		if old.unreadable == nil || old.unreadable.Error() != err.Error() {
 			old.unreadable = err
-			p.log.Warn("a certificate was replaced and cannot be used; the old one stays in force", "listener", l.name, "error", err)
+			log.Warn("a certificate was replaced and cannot be used; the old one stays in force", "listener", l.name, "error", err)
 		}
 		return
 	}
 	if l.tls.CompareAndSwap(old, next) {
-		p.log.Info("the certificate for clients was replaced", "listener", l.name)
-		next.warn(l)
+		log.Info("the certificate for clients was replaced", "listener", l.name)
+		l.warn(next)
 	}
 }
 
-// secureClient is the handshake. head is what of it has been read.
-func (t *clientTLS) secureClient(nc net.Conn, head []byte) (*tls.Conn, error) {
+// secureClient does the handshake. head holds the bytes of it that have been read.
+func (t *ClientTLS) secureClient(nc net.Conn, head []byte) (*tls.Conn, error) {
 	secure := tls.Server(eventloop.NewTLSTransport(nc, head), t.config)
 	if err := secure.Handshake(); err != nil {
 		return nil, &handshakeError{err}
@@ -143,7 +150,7 @@ func (t *clientTLS) secureClient(nc net.Conn, head []byte) (*tls.Conn, error) {
 }
 
 // admit refuses a client for the way it is connected. secure is nil on a plain connection; t is nil where no TLS is offered.
-func (t *clientTLS) admit(secure *tls.Conn) error {
+func (t *ClientTLS) admit(secure *tls.Conn) error {
 	switch {
 	case t == nil:
 	case secure == nil && t.required:
@@ -156,7 +163,7 @@ func (t *clientTLS) admit(secure *tls.Conn) error {
 	return nil
 }
 
-// certifiedName is the common name in the client's certificate, if it showed one; the handshake has checked who signed it.
+// certifiedName returns the common name in the client's certificate, if it showed one; the handshake has checked who signed it.
 func certifiedName(secure *tls.Conn) (name string, certified bool) {
 	chains := secure.ConnectionState().VerifiedChains
 	if len(chains) == 0 {
@@ -165,13 +172,13 @@ func certifiedName(secure *tls.Conn) (name string, certified bool) {
 	return chains[0][0].Subject.CommonName, true
 }
 
-// handshakeError is a TLS handshake that failed. The client has its alert and can hear nothing else.
+// handshakeError is a TLS handshake that failed. The client has received an alert and can understand nothing else.
 type handshakeError struct{ cause error }
 
 func (e *handshakeError) Error() string { return "TLS handshake: " + e.cause.Error() }
 func (e *handshakeError) Unwrap() error { return e.cause }
 
-// tlsVersion is the protocol of a client's connection for the log; "" if it is plain.
+// tlsVersion names the version of TLS on a connection for the log. It returns "" for a plain connection.
 func tlsVersion(nc net.Conn) string {
 	secure, ok := nc.(*tls.Conn)
 	if !ok {
