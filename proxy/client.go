@@ -26,7 +26,9 @@ type Client struct {
 	application *stats.Application
 	server      *Server          // linked; nil otherwise
 	waiter      *pool.Waiter     // queued for a server; nil otherwise
-	settings    sqltext.Settings // of the parameters that servers report
+	settings    sqltext.Settings // of the parameters that servers report, as the client was told last
+	set         sqltext.Settings // of those, the ones that the client has set itself: it carries no others from server to server
+	base        sqltext.Settings // what the server began with on which settings rests; see rebase
 	listens     *listens         // nil: it does not
 
 	next, prev *Client // worker.clients
@@ -35,9 +37,11 @@ type Client struct {
 	idleSince time.Duration
 	begun     time.Duration // with relay.Deferred: when it began its transaction
 	state     clientState
-	torn      bool // the last it got is part of a message whose rest is lost: it can be told nothing any more
-	held      bool // reads are paused until the server has said something
-	isolation isolation
+	// inRecovery is in_hot_standby as the client was told last.
+	inRecovery bool
+	torn       bool // the last it got is part of a message whose rest is lost: it can be told nothing any more
+	held       bool // reads are paused until the server has said something
+	isolation  isolation
 }
 
 // clientInfo is what does not change after the login, and is seldom looked at.
@@ -48,7 +52,9 @@ type clientInfo struct {
 	tls         string         // version; "" on a plain connection
 	application string
 	// base is what its session began with: RESET goes back to it. On a transaction port with isolation = "off", Own is accepted and unused.
-	base  sqltext.Session
+	base sqltext.Session
+	// asked are the reported parameters of its startup packet.
+	asked sqltext.Settings
 	since time.Time
 	// restores: on a session port, what RESET takes of base is set anew.
 	restores bool
@@ -59,8 +65,12 @@ type clientInfo struct {
 }
 
 // newClient is a client that has just logged in.
-func newClient(sp *serverPool, base sqltext.Session) *Client {
-	c := &Client{relay: relay.NewClient(sp.limits.Load().statementsMax > 0), pool: sp, isolation: sp.limits.Load().isolation, info: &clientInfo{base: base}}
+func newClient(sp *serverPool, begins baseline) *Client {
+	base := sqltext.Session{Reported: begins.reported(), Own: begins.own}
+	c := &Client{
+		relay: relay.NewClient(sp.limits.Load().statementsMax > 0), pool: sp, isolation: sp.limits.Load().isolation,
+		base: begins.server, set: begins.asked, info: &clientInfo{base: base, asked: begins.asked},
+	}
 	if sp.mode == relay.Session {
 		c.info.restores = c.isolation != isolationOff
 		c.isolation = isolationOff // it has its server to itself

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strings"
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
@@ -106,6 +107,11 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 		login := wt.Owner.(*loginWait)
 		w.countersOf(login.pool).Wait.Observe(waited)
 		w.freeWaiter(wt)
+		if login.pool.welcome.trusted() == nil {
+			s.asks = login // whether it is still in recovery
+			w.checkServer(s)
+			return
+		}
 		login.resolve(nil)
 		w.checkin(s)
 		return
@@ -140,6 +146,8 @@ func (w *worker) link(c *Client, s *Server) {
 	s.parting, s.rolledBack, s.drained = nil, false, 0
 	c.conn.SetReadMax(0)
 	w.watch()
+	c.rebase(s)
+	s.settled = c.settings
 	c.relay.Session.Begun = c.info.base != (sqltext.Session{Reported: s.base})
 	c.relay.Session.Restores = c.info.restores && c.relay.Session.Begun && s.replication == nil
 	s.relay.Watch(&c.relay, &w.lexer)
@@ -206,7 +214,7 @@ func (w *worker) settle(s *Server) {
 	if s.awaitsCancel() {
 		return // come again when that has been delivered
 	}
-	if c.relay.Session.Pending() && !w.conclude(c, s, ends) {
+	if (c.relay.Session.Pending() || c.settings != s.settled && c.relay.Session.Tracked) && !w.conclude(c, s, ends) {
 		return // the server has been asked, and is settled again when it has answered
 	}
 	if (c.listens != nil || s.listens) && !w.inform(c, s, ends) {
@@ -248,6 +256,10 @@ func (s *Server) facts() pool.Facts {
 
 // checkin gives a server back through the pool's gate.
 func (w *worker) checkin(s *Server) {
+	if s.outdated {
+		w.closeServer(s, pool.CloseStale)
+		return
+	}
 	facts := s.facts()
 	s.relay.Released()
 	s.deadline, s.cancelAt = 0, 0
@@ -277,6 +289,7 @@ func (w *worker) follow(s *Server, out pool.Outcome) {
 func (w *worker) cleanServer(s *Server) {
 	sql := s.resetQuery()
 	s.dirty, s.foreign, s.own, s.lastID = false, false, sqltext.Settings{}, 0
+	s.resetting = strings.EqualFold(sql, discardAll)
 	s.deadline = w.loop.Now() + checkMax
 	w.watch()
 	s.inject(sql)
@@ -345,6 +358,9 @@ func (w *worker) rest(s *Server) {
 	case s.deadline == 0 && s.partialBytes > 0 && s.notifier == nil:
 		w.closeServer(s, pool.CloseUnreadBytes) // it is idle: whoever got it next would get the rest of this
 		return
+	case s.deadline == 0 && s.outdated && s.notifier == nil:
+		w.closeServer(s, pool.CloseStale)
+		return
 	case s.deadline == 0 || !s.relay.Quiet() || s.saysMore():
 		return // idle, or not there yet
 	case s.cancels > 0 && s.relay.TxStatus != relay.StatusIdle:
@@ -358,6 +374,15 @@ func (w *worker) rest(s *Server) {
 		s.rolledBack = true
 		s.inject("ROLLBACK")
 		return
+	}
+	if s.resetting {
+		s.resetting = false
+		s.beginsAnew()
+	}
+	if s.asks != nil {
+		s.pool.welcome.verify()
+		s.asks.resolve(nil)
+		s.asks = nil
 	}
 	w.checkin(s)
 	w.act()

@@ -14,7 +14,6 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 	"github.com/hybridbouncer/hybridbouncer/proxy/login"
 	"github.com/hybridbouncer/hybridbouncer/proxy/sockets"
-	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // newLogins prepares the logins of all listeners.
@@ -124,13 +123,13 @@ func (l *listener) removeClient(sp *serverPool) {
 // is welcomed later, when the server is there that is opened for it.
 func (l *listener) welcome(a *login.Attempt, admitted *login.Admitted, sp *serverPool) (*Client, error) {
 	if r := replicationOf(admitted.Startup, admitted.Replication); r != nil {
-		return l.newClient(admitted, sp, sqltext.Session{}, r)
+		return l.newClient(admitted, sp, baseline{}, r)
 	}
 	server, err := l.proxy.parametersFor(a.Context(), sp)
 	if err != nil {
 		return nil, err
 	}
-	base, err := startupSettings(admitted.Startup, server.settings)
+	base, err := baselineOf(admitted.Startup, server.settings)
 	if err != nil {
 		return nil, err
 	}
@@ -138,13 +137,14 @@ func (l *listener) welcome(a *login.Attempt, admitted *login.Admitted, sp *serve
 	if err != nil {
 		return nil, err
 	}
-	a.Send(server.greeting(base.Reported))
+	client.inRecovery = server.inRecovery
+	a.Send(server.greeting(base.reported()))
 	a.Send(append(protocol.AppendBackendKeyData(nil, client.info.key), readyIdle...))
 	return client, nil
 }
 
 // newClient makes a client and gives it its cancel key, unless it wants replication.
-func (l *listener) newClient(admitted *login.Admitted, sp *serverPool, base sqltext.Session, r *replication) (*Client, error) {
+func (l *listener) newClient(admitted *login.Admitted, sp *serverPool, base baseline, r *replication) (*Client, error) {
 	client := newClient(sp, base)
 	client.info.replication = r
 	client.info.address, client.info.tls = admitted.Address, admitted.TLS

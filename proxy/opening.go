@@ -51,6 +51,7 @@ func (w *worker) dialed(s *Server, d dial.Opened) {
 	s.key, s.address, s.tls = d.Key, d.Address, d.TLS
 	s.settings = settingsOf(d.Parameters)
 	s.base, s.relay.Base = s.settings, s.settings
+	s.inRecovery = d.Parameters["in_hot_standby"] == "on"
 	s.pool.dials.connects.Add(1)
 	p.reachable.Note(dial.AddressIn(&s.pool.limits.Load().resolved), nil)
 	if s.replication == nil {

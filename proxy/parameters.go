@@ -43,9 +43,30 @@ func reportedName(server map[string]string, folded string) string {
 // connectionParameters belong to the login itself, not to the session.
 var connectionParameters = map[string]bool{"user": true, "database": true, "replication": true, "options": true}
 
-// startupSettings is what a client's session begins with: Reported are the server's settings with the client's in their place; Own are
-// those that no server reports.
-func startupSettings(startup *protocol.Startup, server sqltext.Settings) (base sqltext.Session, err error) {
+// baseline is what a client's session begins with. RESET goes back to it.
+type baseline struct {
+	server sqltext.Settings // the reported parameters that a server began with: what PostgreSQL's configuration, the role and the database say
+	asked  sqltext.Settings // the reported parameters among those of the client's startup packet
+	own    sqltext.Settings // the other parameters of the startup packet
+}
+
+// reported returns the reported parameters that the session begins with.
+func (b *baseline) reported() sqltext.Settings { return overlay(b.server, b.asked) }
+
+// overlay returns base with the values of set in their places. Names that base lacks are left out: servers of another version may not
+// report them.
+func overlay(base, set sqltext.Settings) sqltext.Settings {
+	var changes []protocol.Param
+	set.Each(func(name, value string) {
+		if old, ok := base.Get(name); ok && old != value {
+			changes = append(changes, protocol.Param{Name: name, Value: value})
+		}
+	})
+	return base.WithAll(changes...)
+}
+
+// baselineOf reads the parameters of a startup packet. server are the reported parameters of a server of the pool.
+func baselineOf(startup *protocol.Startup, server sqltext.Settings) (base baseline, err error) {
 	asked := make([]protocol.Param, 0, len(startup.Params))
 	if options := startup.Get("options"); options != "" {
 		if asked, err = protocol.ParseOptions(options); err != nil {
@@ -66,7 +87,7 @@ func startupSettings(startup *protocol.Startup, server sqltext.Settings) (base s
 			others = append(others, p)
 		}
 	}
-	return sqltext.Session{Reported: server.WithAll(known...), Own: sqltext.Settings{}.WithAll(others...)}, nil
+	return baseline{server: server, asked: sqltext.Settings{}.WithAll(known...), own: sqltext.Settings{}.WithAll(others...)}, nil
 }
 
 // canonical is a value as the server will report it, where that is known, so that equal settings look equal.

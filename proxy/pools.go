@@ -51,10 +51,13 @@ type poolSettings struct {
 	defersBegin bool
 }
 
+// discardAll takes back everything that a session has set or made (manual, DISCARD).
+const discardAll = "DISCARD ALL"
+
 // resetQuery is what cleans a dirty server; empty: nobody wants it clean.
 func (s *Server) resetQuery() string {
 	if s.foreign || s.pool.mode != relay.Session {
-		return "DISCARD ALL"
+		return discardAll
 	}
 	return s.pool.limits.Load().resetQuery
 }

@@ -28,6 +28,7 @@ type Server struct {
 	settings sqltext.Settings // as reported by it
 	own      sqltext.Settings // what it has of others; for a session's server only what it began with
 	base     sqltext.Settings // as reported at its login: what RESET goes back to
+	settled  sqltext.Settings // what its client had of the reported parameters when nothing was outstanding last
 	listens  bool             // UNLISTEN is due before anybody else gets it
 	notifier *notifier        // of which it is the shared connection; nil otherwise
 	asked    []string         // the parameters whose values it has been asked for
@@ -55,14 +56,18 @@ type Server struct {
 	drained     int           // bytes dropped since its client left
 	// partialBytes is the length of the message that has begun in the bytes that OnRead has before it. The Conn keeps it when OnRead returns.
 	partialBytes int
-	parting      *parting // its client sends no more, and is closed when its replies are out; nil otherwise
-	dirty        bool     // resetQuery is due before anybody else gets it
-	foreign      bool     // it was promoted, and not cleaned since
-	rolledBack   bool     // ROLLBACK has been sent after its client left
-	closing      bool     // told goodbye; only its EOF is awaited
-	transit      bool     // lent to a client on another loop, and not there yet
-	lost         bool     // it broke while in transit
-	applying     bool     // replies to applySettings are on their way
+	parting      *parting   // its client sends no more, and is closed when its replies are out; nil otherwise
+	dirty        bool       // resetQuery is due before anybody else gets it
+	foreign      bool       // it was promoted, and not cleaned since
+	rolledBack   bool       // ROLLBACK has been sent after its client left
+	closing      bool       // told goodbye; only its EOF is awaited
+	transit      bool       // lent to a client on another loop, and not there yet
+	lost         bool       // it broke while in transit
+	applying     bool       // replies to applySettings are on their way
+	outdated     bool       // PostgreSQL has changed its configuration since the login: it is not lent again
+	resetting    bool       // DISCARD ALL is on its way, sent to clean it
+	asks         *loginWait // the login for which the server has been asked whether it is in recovery; nil: none
+	inRecovery   bool       // in_hot_standby as reported at its login
 	closeReason  pool.CloseReason
 }
 
@@ -250,19 +255,62 @@ const messageHeader = 5
 // report folds a ParameterStatus into what is known of the server and of its client, and passes it on unless the proxy caused it.
 func (s *Server) report(frame []byte, injected bool) {
 	c := s.client
-	if name, value, ok := protocol.ParseParameterStatus(frame); ok && tracked(name) {
+	name, value, ok := protocol.ParseParameterStatus(frame)
+	if ok && !injected && s.relay.Owed() == 0 && tracked(name) {
+		s.reloaded(name, value)
+	}
+	if ok && name == "in_hot_standby" {
+		s.leftRecovery(value)
+	}
+	if ok && tracked(name) {
 		s.settings = s.settings.With(name, value)
 		if c != nil && !injected && c.relay.Session.Resetting(name) {
-			c.tell(c.settings.With(name, s.begun(c, name, value)))
+			value = s.begun(c, name, value)
+			c.hasSet(name, value)
+			c.tell(c.settings.With(name, value))
 			return
 		}
 		if c != nil && !injected {
+			c.hasSet(name, value)
 			c.setSettings(c.settings.With(name, value))
 		}
 	}
 	if c != nil && !injected {
 		c.counters.Sent += uint64(len(frame))
 		c.conn.Send(frame)
+	}
+}
+
+// reloaded is called when the server reports a parameter that no statement has set: PostgreSQL has read its configuration again, or a standby
+// has been promoted. The linked client is told, as on a direct connection. The server is not lent again, because it no longer is what its
+// login showed: one that is opened anew shows what holds for everybody.
+func (s *Server) reloaded(name, value string) {
+	s.outdated = true
+	s.pool.welcome.changed(name, value)
+	if c := s.client; c != nil {
+		c.base = sqltext.Settings{} // its settings rest on this server no more: rebase makes them anew
+	}
+}
+
+// beginsAnew is called when DISCARD ALL has taken back everything that sessions have set: what the server reports now is what it begins with.
+func (s *Server) beginsAnew() {
+	if s.settings == s.base {
+		return
+	}
+	s.settings.Each(func(name, value string) {
+		if had, _ := s.base.Get(name); had != value {
+			s.pool.welcome.changed(name, value)
+		}
+	})
+	s.base, s.relay.Base = s.settings, s.settings
+}
+
+// leftRecovery is called when the server reports in_hot_standby: its PostgreSQL has been promoted. New clients are greeted with that.
+func (s *Server) leftRecovery(value string) {
+	s.inRecovery = value == "on"
+	s.pool.welcome.changed("in_hot_standby", value)
+	if c := s.client; c != nil {
+		c.inRecovery = s.inRecovery
 	}
 }
 
@@ -372,9 +420,18 @@ func (w *worker) buried(s *Server, err error) {
 	s.relay.Forget()
 	w.countersOf(s.pool).ServerCloses[s.closeReason]++
 	w.proxy.logServerClose(s, err)
+	last := false
 	w.pools(func() {
 		s.ps.Pool().Closed(s.ps, w.loop.Now())
+		last = s.closeReason == pool.CloseLost && s.pool.pool.Open() == 0
 	})
+	if last { // PostgreSQL may have begun anew, with another configuration
+		s.pool.welcome.forget()
+	}
+	if s.asks != nil {
+		s.asks.resolve(protocol.ErrServerLost())
+		s.asks = nil
+	}
 }
 
 // serverList is an intrusive list.

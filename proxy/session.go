@@ -75,6 +75,50 @@ func (w *worker) applySettings(c *Client, s *Server, reset bool) {
 	s.applying = reset || len(w.sql) > 0
 }
 
+// rebase makes the client's parameters rest on those that the server began with. Of the parameters that servers report, the client carries
+// only those that it has set itself. The others are the server's own at every moment, so that the client sees what a DBA has changed by
+// ALTER SYSTEM or ALTER ROLE, and a promotion. Where nothing has changed it costs two comparisons.
+func (c *Client) rebase(s *Server) {
+	if c.inRecovery != s.inRecovery {
+		c.inRecovery = s.inRecovery
+		c.sendParameter("in_hot_standby", map[bool]string{false: "off", true: "on"}[s.inRecovery])
+	}
+	if c.base == s.base {
+		return
+	}
+	c.base = s.base
+	c.info.base.Reported = overlay(s.base, c.info.asked)
+	c.tell(overlay(s.base, c.set))
+}
+
+// hasSet records that a reported parameter has a value because of a statement of the client's. One that has gone back to the value with which
+// the session began counts as not set: SET LOCAL ends so.
+func (c *Client) hasSet(name, value string) {
+	name = strings.ToLower(name)
+	if begun, _ := c.info.base.Reported.Get(name); begun != value {
+		c.set = c.set.With(name, value)
+		return
+	}
+	c.resetParameter(name)
+}
+
+// resetParameter makes a reported parameter what the client's startup packet said of it.
+func (c *Client) resetParameter(name string) {
+	if asked, ok := c.info.asked.Get(name); ok {
+		c.set = c.set.With(name, asked)
+	} else {
+		c.set = c.set.Without(name)
+	}
+}
+
+// sendParameter sends a ParameterStatus.
+func (c *Client) sendParameter(name, value string) {
+	status := pgproto3.ParameterStatus{Name: name, Value: value}
+	told, _ := status.Encode(nil) // fails for messages over 1 GiB only
+	c.counters.Sent += uint64(len(told))
+	c.conn.Send(told)
+}
+
 // applied is called when the server's replies to applySettings are through. The server may spell a value in its own way: that is what the
 // client has then, and hears.
 func (s *Server) applied() {
@@ -85,8 +129,21 @@ func (s *Server) applied() {
 	}
 	if c.settings == c.info.base.Reported {
 		c.info.base.Reported = s.settings
+		c.info.asked = respelled(c.info.asked, s.settings)
 	}
+	c.set = respelled(c.set, s.settings)
 	c.tell(s.settings)
+}
+
+// respelled returns the names of set with the values that a server reports for them.
+func respelled(set, reported sqltext.Settings) sqltext.Settings {
+	out := set
+	set.Each(func(name, _ string) {
+		if value, ok := reported.Get(name); ok {
+			out = out.With(name, value)
+		}
+	})
+	return out
 }
 
 // tell changes what the client has of the reported parameters, and lets it know.
@@ -111,14 +168,19 @@ func (c *Client) tell(settings sqltext.Settings) {
 // resolve follows what the statements of a client did to its session, at the end of their transactions. It reports false when the server
 // has been asked: the answer brings the two here again. last: the client will not be there to be told.
 func (w *worker) resolve(c *Client, s *Server, last bool) bool {
-	out := c.relay.Session.Resolve()
+	var out relay.Outcome
+	if c.relay.Session.Pending() {
+		out = c.relay.Session.Resolve()
+	}
 	c.listened(s, &out.Listened)
 	s.dirty = s.dirty || out.Leftovers || last
 	if last {
 		return true
 	}
 	c.application.Sets(len(out.Changes))
-	names := c.doubtful(s, &out)
+	unexplained := c.unexplained(s, &out)
+	names := append(c.doubtful(s, &out), unexplained...)
+	s.settled = c.settings
 	if out.Discarded {
 		s.relay.Kept = false // nothing is left that only a connection holds
 		c.relay.Session.Shares = c.shares()
@@ -128,13 +190,14 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 			c.follow(s, change)
 		}
 		c.begunAgain(s, out.Changes)
+		s.settled = c.settings
 	}
 	if len(names) == 0 {
 		return true
 	}
 	s.asked, s.resetPerhaps = names, out.Changes
 	maybe := slices.ContainsFunc(out.Changes, func(change relay.Change) bool { return change.Maybe })
-	w.sql = sqltext.AppendQuestion(w.sql[:0], names, maybe || out.Ask || out.AskAll)
+	w.sql = sqltext.AppendQuestion(w.sql[:0], names, maybe || out.Ask || out.AskAll || len(unexplained) > 0)
 	s.relay.Ask()
 	s.sendQuery(string(w.sql))
 	c.held = true // what it sends next runs with what it has then
@@ -173,6 +236,21 @@ func (c *Client) doubtful(s *Server, out *relay.Outcome) []string {
 	})
 }
 
+// unexplained returns the reported parameters that have changed although no text has said so: a function has set them, or PostgreSQL has
+// read its configuration again (it reports that with the answer to the next statement). Only PostgreSQL can tell which.
+func (c *Client) unexplained(s *Server, out *relay.Outcome) (names []string) {
+	if c.settings == s.settled || !c.relay.Session.Tracked {
+		return nil
+	}
+	c.settings.Each(func(name, value string) {
+		had, _ := s.settled.Get(name)
+		if had != value && !slices.ContainsFunc(out.Changes, func(change relay.Change) bool { return change.Name == name || change.Name == "" }) {
+			names = append(names, name)
+		}
+	})
+	return names
+}
+
 // goesBack reports that later changes make a parameter what the client's session began with, and on the server what that began with. Who the
 // session acts as is apart: resetting one of its names sets the other.
 func (c *Client) goesBack(name string, later []relay.Change) bool {
@@ -192,7 +270,12 @@ func (c *Client) follow(s *Server, change relay.Change) {
 	switch {
 	case change.Name == "":
 		c.resetAll(s, change.Discard)
-	case reported || !change.Exact: // begunAgain sees to it; or it is asked for
+	case reported && change.Reset: // begunAgain sees to it
+		c.resetParameter(change.Name)
+	case reported: // the server has told its value
+		value, _ := c.settings.Get(change.Name)
+		c.set = c.set.With(change.Name, value)
+	case !change.Exact: // it is asked for
 	case !change.Reset:
 		c.relay.Own, s.own = c.relay.Own.With(change.Name, change.Value), s.own.With(change.Name, change.Value)
 	case hasBase:
@@ -226,8 +309,8 @@ func resetAmong(changes []relay.Change, name string) bool {
 	return slices.ContainsFunc(changes, func(c relay.Change) bool { return resetsTo(c, name) })
 }
 
-// unset is what a parameter reads as, of those of which PostgreSQL does not tell who set them, when nobody has.
-func unset(name string) string {
+// unsetValue is what a parameter reads as, of those of which PostgreSQL does not tell who set them, when nobody has.
+func unsetValue(name string) string {
 	if name == "role" {
 		return "none"
 	}
@@ -252,6 +335,7 @@ func (c *Client) resetAll(s *Server, discard bool) {
 		}
 	}
 	c.relay.Own, s.own = own, left
+	c.set = c.info.asked
 }
 
 // answered takes the server's answer about the values of parameters.
@@ -269,6 +353,14 @@ func (s *Server) answered(row []byte) {
 		if i >= len(names) || c == nil {
 			return
 		}
+		if _, reported := s.settings.Get(names[i]); reported {
+			if value == nil { // no session has set it: the configuration has
+				c.resetParameter(names[i])
+				has, _ := s.settings.Get(names[i])
+				s.reloaded(names[i], has)
+			}
+			return
+		}
 		if value == nil {
 			c.relay.Own, s.own = c.relay.Own.Without(names[i]), s.own.Without(names[i])
 			if begun, ok := c.info.base.Own.Get(names[i]); ok {
@@ -282,7 +374,7 @@ func (s *Server) answered(row []byte) {
 		}
 		has := string(text)
 		c.relay.Own, s.own = c.relay.Own.With(names[i], has), s.own.With(names[i], has)
-		if begun, ok := c.info.base.Own.Get(names[i]); ok && has == unset(names[i]) && resetAmong(changes, names[i]) {
+		if begun, ok := c.info.base.Own.Get(names[i]); ok && has == unsetValue(names[i]) && resetAmong(changes, names[i]) {
 			c.relay.Own = c.relay.Own.With(names[i], begun) // so did a custom one, which is empty there, or the role
 		}
 	})

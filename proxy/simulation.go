@@ -57,7 +57,7 @@ func (m *Simulation) Adopt(key pool.Key, application string, parameters map[stri
 	}
 	defer p.release(sp)
 	startup := protocol.Startup{Params: []protocol.Param{{Name: "application_name", Value: application}}}
-	base, err := startupSettings(&startup, settingsOf(parameters))
+	base, err := baselineOf(&startup, settingsOf(parameters))
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -24,6 +25,10 @@ type parameters struct {
 	// immutable
 	reported map[string]string
 	settings sqltext.Settings // those that are tracked
+	// inRecovery is in_hot_standby. PostgreSQL reports its end with the answer to the next statement only, so that it has to be asked again
+	// for a new client: see verified.
+	inRecovery bool
+	verified   time.Time
 
 	mu        sync.Mutex
 	greetings map[sqltext.Settings][]byte // made so far, by the client's settings
@@ -36,8 +41,52 @@ func (w *welcome) learn(reported map[string]string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.known == nil || !maps.Equal(w.known.reported, reported) {
-		w.known = &parameters{reported: reported, settings: settingsOf(reported), greetings: make(map[sqltext.Settings][]byte)}
+		w.known = &parameters{
+			reported: reported, settings: settingsOf(reported), inRecovery: reported["in_hot_standby"] == "on",
+			greetings: make(map[sqltext.Settings][]byte),
+		}
 	}
+	w.known.verified = time.Now()
+}
+
+// recoveryMax is how long a new client may be told that PostgreSQL is a standby without asking it.
+const recoveryMax = time.Second
+
+// trusted returns what a new client may be told without asking a server; nil: a server has to be asked.
+func (w *welcome) trusted() *parameters {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known != nil && w.known.inRecovery && time.Since(w.known.verified) > recoveryMax {
+		return nil
+	}
+	return w.known
+}
+
+// verify records that a server has just been asked.
+func (w *welcome) verify() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known != nil {
+		w.known.verified = time.Now()
+	}
+}
+
+// changed is called when a server reports a new value without being asked.
+func (w *welcome) changed(name, value string) {
+	known := w.get()
+	if known == nil {
+		return
+	}
+	reported := maps.Clone(known.reported)
+	reported[reportedName(reported, name)] = value
+	w.learn(reported)
+}
+
+// forget drops what is known. The next login waits for a server.
+func (w *welcome) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = nil
 }
 
 // learnFrom: a pool that has its first server from another pool knows of it what that one knew.
@@ -97,7 +146,7 @@ func (l *loginWait) resolve(err *protocol.Error) { l.done <- err }
 // parametersFor are the parameters of a real server of the pool. When none has been opened yet, the login waits in the pool's queue
 // like any client, and hears PostgreSQL's own words if it cannot be opened. Called by login goroutines.
 func (p *Proxy) parametersFor(ctx context.Context, sp *serverPool) (*parameters, error) {
-	if known := sp.welcome.get(); known != nil {
+	if known := sp.welcome.trusted(); known != nil {
 		return known, nil
 	}
 	wait := &loginWait{pool: sp, done: make(chan *protocol.Error, 1)}
@@ -108,7 +157,10 @@ func (p *Proxy) parametersFor(ctx context.Context, sp *serverPool) (*parameters,
 		if err != nil {
 			return nil, err.AsFatal()
 		}
-		return sp.welcome.get(), nil
+		if known := sp.welcome.get(); known != nil {
+			return known, nil
+		}
+		return nil, protocol.ErrServerLost().AsFatal() // it was lost a moment later
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
