@@ -123,7 +123,7 @@ func requireDescriptors(sockets int) error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
-	if uint64(limit.Cur) < uint64(sockets+others) {
+	if uint64(limit.Cur) < uint64(sockets+others) { //nolint:unconvert // Cur is an int64 on FreeBSD
 		return fmt.Errorf("%d clients need %d open files, the limit is %d: run `ulimit -Hn %d` as root first, or ask for fewer clients",
 			sockets, sockets+others, limit.Cur, sockets+others)
 	}

@@ -263,6 +263,7 @@ func (s *storm) once(ctx context.Context, one product, rate pace, at stormPlace,
 	defer p.stop()
 	aim, logins := to, s.logins
 	switch at {
+	case atPooler:
 	case atAnother:
 		another, toAnother, err := s.start(ctx, one)
 		if err != nil {

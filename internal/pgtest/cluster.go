@@ -182,7 +182,7 @@ func (c *Cluster) waitReady(ctx context.Context, p *process) error {
 		case <-ctx.Done():
 			return fmt.Errorf("not ready yet when time ran out: %w; its log ends with:\n%s", ctx.Err(), tail(c.Log()))
 		case <-p.ended:
-			return fmt.Errorf("the server ended at once (%v); its log ends with:\n%s", p.err, tail(c.Log()))
+			return fmt.Errorf("the server ended at once (%s); its log ends with:\n%s", p.cmd.ProcessState, tail(c.Log()))
 		case <-tick.C:
 		}
 	}
