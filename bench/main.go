@@ -1,6 +1,6 @@
-// Command bench loads poolers as applications do and measures what that costs them. It owns the load scenarios, the side-by-side
-// runs and the idle-client run, and every process they start. It must not know how any pooler works inside: a pooler here is a
-// port, process ids and what /proc says about them, so that ours is measured exactly as the others are.
+// Command bench loads poolers as applications do and measures what that costs them. It owns the scenarios: what clients do, and what a run
+// has to show. It must not know how any pooler works inside: a pooler here is a port and process ids, so that ours is measured exactly as
+// the others are. The packages below it start the processes (launch), speak for the clients (wire) and make the figures (measure).
 //
 // It is a program for people at a terminal (make bench) and nothing imports it. Read sidebyside.go for the comparison,
 // scenarios.go for the load test of the two ports, README.md for how to repeat a figure.

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
+
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -33,7 +35,7 @@ type stormReport struct {
 
 // stormAt lets another process log in at a target, all logins at once. If within is not 0 it is ended after that time, answered or
 // not.
-func stormAt(ctx context.Context, to *target, logins, nice int, within time.Duration) (*stormReport, error) {
+func stormAt(ctx context.Context, to *wire.Target, logins, nice int, within time.Duration) (*stormReport, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -43,7 +45,7 @@ func stormAt(ctx context.Context, to *target, logins, nice int, within time.Dura
 		arguments = append([]string{"nice", "-n", strconv.Itoa(nice)}, arguments...)
 	}
 	command := exec.CommandContext(ctx, arguments[0], arguments[1:]...)
-	command.Env, command.Stderr = to.environment(), os.Stderr
+	command.Env, command.Stderr = to.Environment(), os.Stderr
 	out, err := command.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -28,6 +28,9 @@ var edges = map[string][]string{
 	"protocol":          {},
 	"eventloop":         {},
 	"bench":             {"*"},
+	"bench/launch":      {"bench/measure", "bench/wire", "internal/pgtest", "config"}, // config: a test loads the file that launch writes
+	"bench/measure":     {},
+	"bench/wire":        {},
 	"internal/leak":     {}, // it would serve to test any pooler
 	"internal/pgtest":   {"*"},
 	"internal/sim":      {"*"},
