@@ -1,6 +1,7 @@
-# `make help` lists the targets. What needs more than one command is in scripts/.
+# `make help` lists the targets. A target of several commands has a script in scripts/.
 
-# Passed to every test run: `checks` turns on the assertions that production does without (who may touch a loop's memory, ...).
+# Passed to every test run: `checks` turns on the assertions that production does without, such as: only a loop's
+# own thread touches its memory.
 TAGS := checks
 # Per fuzz target; `make fuzz FUZZTIME=10m` for a long run.
 FUZZTIME ?= 3s
@@ -9,8 +10,8 @@ SIMSEEDS ?= 10000
 SOAKTIME ?= 30m
 # All our Go files.
 GOFILES := find . -name '*.go' -not -path '*/testdata/*' -not -path './.*'
-# golangci-lint at the version of tools/lint/go.mod, a module of its own: those who build hybridbouncer load none of its 200 modules.
-# The first run on a machine builds it, which takes two idle cores 2 to 3 minutes; .golangci.yml has its settings.
+# golangci-lint at the version of tools/lint/go.mod. That is a module of its own, so that a build of hybridbouncer loads none of the 200
+# modules. The first run on a machine builds it, which takes two idle cores 2 to 3 minutes. Its settings are in .golangci.yml.
 GOLANGCI := go tool -modfile=tools/lint/go.mod golangci-lint
 # Arguments of the benchmarks: `make bench BENCH="sidebyside -h"`; none: all of them.
 BENCH ?=

@@ -91,7 +91,7 @@ func usage(out io.Writer) {
 }
 
 // newFlags is a flag set that prints its help to out and returns flag.ErrHelp for -h instead of ending the process, so that
-// what was started before is stopped.
+// the caller can stop the processes it has started.
 func newFlags(name, about string, out io.Writer) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(out)

@@ -26,7 +26,7 @@ const aboutMemory = `One client asks for a large result and does not read it, an
 queries; then the first one reads it all. Prints the largest resident set each pooler's process has had (VmHWM).
 Ends with exit status 1 when ours needs more than -limit, or an answer is wrong.`
 
-// memoryRow is what one value of the large result holds: PostgreSQL makes them one by one.
+// memoryRow is the size of one value of the large result, in bytes. PostgreSQL makes the values one by one.
 const memoryRow = 1 << 20
 
 func runMemory(ctx context.Context, arguments []string, out io.Writer) error {

@@ -98,7 +98,7 @@ func movedOn(all []transaction, since time.Time) int {
 	return len(clients)
 }
 
-// errors is what pgbench complains of: it gives a connection up at its first error.
+// errors lists the errors of pgbench, which gives a connection up at its first one.
 func (p *paced) errors() []string {
 	text, err := os.ReadFile(p.process.Log)
 	if err != nil {

@@ -29,7 +29,7 @@ type load struct {
 
 func (l load) String() string { return fmt.Sprintf("%s, %d clients", l.mode, l.clients) }
 
-// result is what one run said of one pooler, for the measured part alone: logins and warm-up are outside.
+// result holds the figures of one pooler in one run. Logins and warm-up do not count.
 type result struct {
 	transactions  float64
 	elapsed       time.Duration

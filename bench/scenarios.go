@@ -257,7 +257,7 @@ func (s *scenario) execute(ctx context.Context, sql string) error {
 	return err
 }
 
-// judge prints what was seen beside what was expected, and fails when they differ.
+// judge prints each figure beside the expected one, and fails when they differ.
 func (s *scenario) judge(out io.Writer, p *launch.Pooler) error {
 	t := s.tally
 	var text strings.Builder

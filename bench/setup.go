@@ -14,7 +14,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
 
-// setup is what every command needs first: a PostgreSQL and the poolers to start. Its flags are the same everywhere.
+// setup holds the choice of PostgreSQL and of the poolers to start, which every command needs first. Its flags are the same everywhere.
 type setup struct {
 	serverAddress            string
 	user, password, database string
@@ -59,7 +59,7 @@ func (s *setup) addFlags(flags *flag.FlagSet) {
 	flags.IntVar(&s.loops, "loops", 0, "event loops of our pooler; 0: as it decides")
 }
 
-// products are those to compare, the reference first: PgBouncer, the given ones, ours. cleanUp removes what was built.
+// products lists the poolers to compare, the reference first: PgBouncer, the given ones, ours. cleanUp removes the programs built for it.
 func (s *setup) products(ctx context.Context) (list []launch.Product, cleanUp func(), err error) {
 	path := s.pgbouncer
 	if path == "" {
@@ -145,7 +145,7 @@ func (s *setup) postgres(ctx context.Context, tables bool) (*launch.Postgres, er
 	return server, nil
 }
 
-// begin gives a command its poolers and its PostgreSQL; stop ends and removes what was made for it.
+// begin gives a command its poolers and its PostgreSQL; stop ends both and removes their files.
 func (s *setup) begin(ctx context.Context, tables bool) (list []launch.Product, server *launch.Postgres, stop func(), err error) {
 	list, cleanUp, err := s.products(ctx)
 	if err != nil {
@@ -158,7 +158,7 @@ func (s *setup) begin(ctx context.Context, tables bool) (list []launch.Product, 
 	return list, server, func() { server.Stop(); cleanUp() }, nil
 }
 
-// certificate is what poolers that are started for a run over TLS show their clients; nil without -tls.
+// certificate makes the certificate that poolers show their clients in a run over TLS; nil without -tls.
 func (s *setup) certificate() (*launch.Certificate, error) {
 	if !s.tls {
 		return nil, nil

@@ -200,7 +200,7 @@ func (all *stormResults) write(out io.Writer) error {
 	return errors.Join(append(all.faults, err)...)
 }
 
-// stormRun is what one storm has shown.
+// stormRun holds the results of one storm.
 type stormRun struct {
 	*stormReport
 	calm, storm, leaving measure.Quantiles // of the queries; leaving is empty where nobody is accepted
@@ -229,7 +229,7 @@ func (r *stormRun) figures() []float64 {
 	return append(append(list, leaving...), float64(len(r.errors)))
 }
 
-// notes are the words of those who were not served.
+// notes are the errors of the logins that were not served.
 func (r *stormRun) notes() []string {
 	var lines []string
 	for _, told := range []map[string]int{r.Refused, r.Failed} {

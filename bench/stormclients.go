@@ -25,7 +25,7 @@ const stormClients = "storm-clients"
 // stormRest is between the last login and the moment when all leave, so that each has its own effect on the queries.
 const stormRest = 500 * time.Millisecond
 
-// stormReport is what the storm's process says: first when it begins, then all.
+// stormReport is the message of the storm's process: first when it begins, then with all results.
 type stormReport struct {
 	Began, Ended    time.Time // of the logins: until the last one is answered
 	Leaving         time.Time // when those that were served leave, all at once

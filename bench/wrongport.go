@@ -18,7 +18,7 @@ their tenant inside the transaction, so that all poolers do the same work. Each 
 Ends with exit status 1 when the quick clients of our pooler have a p99 of more than -most times that without workers, or a pooler has more
 servers than its pools allow.`
 
-// wrongPortRun is what one run has shown.
+// wrongPortRun holds the results of one run.
 type wrongPortRun struct {
 	product string
 	workers int
@@ -98,7 +98,7 @@ func (s *scenario) wrongPortOnce(ctx context.Context, one launch.Product, worker
 	return &wrongPortRun{product: one.Name, workers: workers, tally: run.tally}, nil
 }
 
-// judgeWrongPort prints the runs, two of each pooler, and fails when ours is not what it should be.
+// judgeWrongPort prints the runs, two of each pooler, and fails when ours is not as it should be.
 func (s *scenario) judgeWrongPort(out io.Writer, runs []*wrongPortRun, most float64) error {
 	fmt.Fprint(out, "\n| pooler | workers | queries | p50 ms | p99 ms | longest ms | p99 with / without | errors of quick clients | of workers | jobs done | "+
 		"servers in pg_stat_activity, at most | by pool, at most |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n")

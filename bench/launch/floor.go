@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// FloorProduct builds the relay of bench/floor, which only forwards: what every pooler has to pay.
+// FloorProduct builds the relay of bench/floor, which only forwards. Every pooler pays at least its cost.
 func FloorProduct(ctx context.Context) (_ Product, cleanUp func(), err error) {
 	folder, err := Scratch("bench-floor-*", nil)
 	if err != nil {

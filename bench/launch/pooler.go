@@ -1,8 +1,8 @@
 // Package launch owns the processes of a benchmark: PostgreSQL, PgBouncer, hybridbouncer at this commit or another, and the bare relay.
-// Each pooler is started with the same Settings, written in its own language. It must not know what is measured, nor how a pooler works
-// inside: a pooler is a port and process ids.
+// Each pooler is started with the same Settings, written in its own language. It must not know the measurements, nor how a pooler
+// works inside: a pooler is a port and process ids.
 //
-// Whoever starts a process stops it, by the stop function that came with it. Read this file first.
+// The caller that starts a process stops it, by the stop function that came with it. Read this file first.
 package launch
 
 import (

@@ -56,7 +56,7 @@ func (p *Postgres) Target() (*wire.Target, error) {
 // Stop ends our own PostgreSQL at once and removes its files; one that was given is left alone.
 func (p *Postgres) Stop() {
 	if p.Own != nil {
-		_ = p.Own.Stop(true) // its watchdog removes what is left when this fails
+		_ = p.Own.Stop(true) // when this fails, its watchdog removes the rest
 	}
 }
 

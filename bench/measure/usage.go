@@ -12,7 +12,7 @@ import (
 // ticksPerSecond is USER_HZ, the unit of the times in /proc/PID/stat: 100 in every Linux ABI Go runs on (proc(5), sysconf(3)).
 const ticksPerSecond = 100
 
-// processUsage is what a process has used, summed over its threads.
+// Usage is the processor time and memory of a process, summed over its threads.
 type processUsage struct {
 	CPU      time.Duration // user and system time since it started
 	RSSBytes int64         // resident set

@@ -1,6 +1,6 @@
 // Package wire owns the benchmarks' own clients: logins, simple queries and large messages, with as little memory and CPU as a client can
 // do with. Thousands of them share the machine with the pooler that is measured. It must not know which server or pooler answers, nor
-// what is measured.
+// the measurements.
 //
 // A Target and a Crowd may be used by several goroutines, a Client by one. Read this file first.
 package wire

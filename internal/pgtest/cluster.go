@@ -188,7 +188,7 @@ func (c *Cluster) waitReady(ctx context.Context, p *process) error {
 	}
 }
 
-// DSN is the URL by which user reaches database over TCP; it carries the superuser's password, whoever the user is, so give
+// DSN is the URL by which user reaches database over TCP; it carries the superuser's password for every user, so give
 // further roles the same one. With Options.TLS it asks for verify-full.
 func (c *Cluster) DSN(user, database string) string {
 	u := url.URL{

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// edges is who of ours may import whom of ours; DESIGN section 4 in a table. A package that is not here may import nothing of ours
+// edges lists, for each of our packages, those of ours that it may import; DESIGN section 4 in a table. A package that is not here may import nothing of ours
 // and must be added before it is used. "*": anything.
 var edges = map[string][]string{
 	"cmd/hybridbouncer": {"admin", "proxy", "proxy/stats", "config", "config/load", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
