@@ -7,6 +7,10 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/measure"
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
 )
 
 // idleRun is thousands of clients that are logged in and do nothing: what does the process need for them, and are they all
@@ -40,15 +44,15 @@ func runIdle(ctx context.Context, arguments []string, out io.Writer) error {
 	}
 	defer stop()
 	fmt.Fprintf(out, "# %d idle clients on one process\n\n%s", r.clients, machine(ctx, server, list))
-	rows := newTable("Idle clients", "clients", []column{
-		{"bytes a client", "%.0f"}, {"RSS MiB", "%.1f"}, {"idle CPU ms/s", "%.2f"}, {"logins took s", "%.1f"}, {"threads", "%.0f"}, {"descriptors", "%.0f"},
+	rows := measure.NewTable("Idle clients", "clients", []measure.Column{
+		{Title: "bytes a client", Format: "%.0f"}, {Title: "RSS MiB", Format: "%.1f"}, {Title: "idle CPU ms/s", Format: "%.2f"}, {Title: "logins took s", Format: "%.1f"}, {Title: "threads", Format: "%.0f"}, {Title: "descriptors", Format: "%.0f"},
 	})
 	for _, one := range list {
 		if err := r.measure(ctx, one, server, rows); err != nil {
-			return fmt.Errorf("%s: %w", one.name, err)
+			return fmt.Errorf("%s: %w", one.Name, err)
 		}
 	}
-	return rows.write(out)
+	return rows.Write(out)
 }
 
 func (r *idleRun) addFlags(flags *flag.FlagSet) {
@@ -59,74 +63,97 @@ func (r *idleRun) addFlags(flags *flag.FlagSet) {
 	flags.IntVar(&r.asked, "ask", 1000, "clients that run a query at the end")
 }
 
-func (r *idleRun) measure(ctx context.Context, one product, server *postgres, rows *table) error {
+func (r *idleRun) measure(ctx context.Context, one launch.Product, server *launch.Postgres, rows *measure.Table) error {
 	password := r.poolerPassword()
 	signed, err := r.certificate()
 	if err != nil {
 		return err
 	}
-	p, err := one.start(ctx, settings{
-		server: server, authType: "trust", poolSize: 25, maxClientConn: r.clients + 10, password: password, loops: r.loops, certificate: signed,
+	p, err := one.Start(ctx, launch.Settings{
+		Server: server, AuthType: "trust", PoolSize: 25, MaxClientConn: r.clients + 10, Password: password, Loops: r.loops, Certificate: signed,
 	})
 	if err != nil {
 		return err
 	}
-	defer p.stop()
-	to, err := p.target(r.user, password, r.database)
+	defer p.Stop()
+	to, err := p.Target(r.user, password, r.database)
 	if err != nil {
 		return err
 	}
-	to.tls = r.tls
-	empty, err := residentBytes(p.pids)
+	to.TLS = r.tls
+	empty, err := measure.ResidentBytes(p.PIDs)
 	if err != nil {
 		return err
 	}
-	idle := &crowd{target: to, due: time.Minute}
-	defer idle.leave()
+	idle := &wire.Crowd{Target: to, Due: time.Minute}
+	defer idle.Leave()
 	start := time.Now()
-	if err := idle.grow(ctx, r.clients, "SELECT 1"); err != nil {
+	if err := idle.Grow(ctx, r.clients, "SELECT 1"); err != nil {
 		return err
 	}
 	logins := time.Since(start)
 	if err := pause(ctx, r.settle); err != nil {
 		return err
 	}
-	before, err := readUsage(p.pids)
+	before, err := measure.ReadUsage(p.PIDs)
 	if err != nil {
 		return err
 	}
 	if err := pause(ctx, r.length); err != nil {
 		return err
 	}
-	after, err := readUsage(p.pids)
+	after, err := measure.ReadUsage(p.PIDs)
 	if err != nil {
 		return err
 	}
-	resident, err := residentBytes(p.pids)
+	resident, err := measure.ResidentBytes(p.PIDs)
 	if err != nil {
 		return err
 	}
-	descriptors := countDescriptors(p.pids)
+	descriptors := measure.CountDescriptors(p.PIDs)
 	if err := r.ask(idle); err != nil {
 		return err
 	}
-	rows.add(fmt.Sprint(r.clients), p.name, float64(resident-empty)/float64(r.clients), mebibytes(resident),
-		milliseconds(after.cpu-before.cpu)/r.length.Seconds(), logins.Seconds(), float64(after.threads), float64(descriptors))
+	rows.Add(fmt.Sprint(r.clients), p.Name, float64(resident-empty)/float64(r.clients), mebibytes(resident),
+		milliseconds(after.CPU-before.CPU)/r.length.Seconds(), logins.Seconds(), float64(after.Threads), float64(descriptors))
 	return nil
 }
 
 // ask lets clients evenly spread over all of them run a query.
-func (r *idleRun) ask(idle *crowd) error {
+func (r *idleRun) ask(idle *wire.Crowd) error {
 	for i := range r.asked {
-		number := i * len(idle.clients) / r.asked
+		number := i * len(idle.Clients) / r.asked
 		token := fmt.Sprintf("client %d", number)
-		answer, err := idle.clients[number].query("SELECT '" + token + "'")
+		answer, err := idle.Clients[number].Query("SELECT '" + token + "'")
 		if err != nil {
-			return fmt.Errorf("idle client %d of %d can no longer work: %w", number, len(idle.clients), err)
+			return fmt.Errorf("idle client %d of %d can no longer work: %w", number, len(idle.Clients), err)
 		}
 		if answer != token {
-			return fmt.Errorf("idle client %d of %d was answered %q", number, len(idle.clients), answer)
+			return fmt.Errorf("idle client %d of %d was answered %q", number, len(idle.Clients), answer)
 		}
 	}
 	return nil
+}
+
+// bytesPerIdleClient is the slope of the resident set between few and many idle clients of one process, so that what the
+// process needs with nobody there does not count. The process must be a fresh one: memory freed by earlier clients would be
+// used again and the slope too small.
+func bytesPerIdleClient(ctx context.Context, p *launch.Pooler, to *wire.Target, few, many int, first string, settle time.Duration) (float64, error) {
+	idle := &wire.Crowd{Target: to, Due: 30 * time.Second}
+	defer idle.Leave()
+	var resident [2]int64
+	for i, size := range []int{few, many} {
+		if err := idle.Grow(ctx, size, first); err != nil {
+			return 0, fmt.Errorf("%s: %w", p.Name, err)
+		}
+		if err := pause(ctx, settle); err != nil {
+			return 0, err
+		}
+		bytes, err := measure.ResidentBytes(p.PIDs)
+		if err != nil {
+			return 0, err
+		}
+		resident[i] = bytes
+	}
+	return float64(resident[1]-resident[0]) / float64(many-few), nil
 }

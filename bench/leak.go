@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+
 	"github.com/hybridbouncer/hybridbouncer/internal/leak"
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
@@ -22,7 +24,7 @@ type leakRun struct {
 	poolSize, sessionSize     int
 	length                    time.Duration
 	loops                     int
-	product                   product
+	product                   launch.Product
 	cluster                   *pgtest.Cluster
 }
 
@@ -57,7 +59,7 @@ func runLeak(ctx context.Context, arguments []string, out io.Writer) error {
 	}
 	var cleanUp func()
 	var err error
-	if l.product, cleanUp, err = hybridbouncerProduct(ctx, l.hybridbouncer); err != nil {
+	if l.product, cleanUp, err = launch.HybridbouncerProduct(ctx, l.hybridbouncer); err != nil {
 		return err
 	}
 	defer cleanUp()
@@ -80,7 +82,7 @@ func (l *leakRun) run(ctx context.Context, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "# No leak\n\n- %s, commit %s; seed %d\n- %d clients over %d servers (and %d of the session port), %d of them with state that only a connection holds\n\n"+
 		"| isolation | length | scripts | steps compared | other than directly |\n|---|---|---:|---:|---:|\n",
-		time.Now().UTC().Format("2006-01-02 15:04 MST"), commit(), l.Seed, l.Clients, l.poolSize, l.sessionSize, l.Keepers)
+		time.Now().UTC().Format("2006-01-02 15:04 MST"), launch.Commit(), l.Seed, l.Clients, l.poolSize, l.sessionSize, l.Keepers)
 	for isolation := range strings.SplitSeq(l.isolations, ",") {
 		if err := l.one(ctx, isolation, out); err != nil {
 			return err
@@ -94,7 +96,7 @@ func (l *leakRun) one(ctx context.Context, isolation string, out io.Writer) erro
 	o := l.Options
 	o.Hidden = isolation == "strict"
 	report, err := l.with(ctx, isolation, l.poolSize, func(port int) (leak.Report, error) {
-		o.Pooled = address(port)
+		o.Pooled = launch.Address(port)
 		limited := ctx
 		if l.Lives == 0 {
 			var cancel context.CancelFunc
@@ -128,7 +130,7 @@ func (l *leakRun) shorten(ctx context.Context, isolation string, o leak.Options,
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	_, err := l.with(ctx, isolation, 1, func(port int) (leak.Report, error) {
-		o.Pooled = address(port)
+		o.Pooled = launch.Address(port)
 		if shorter := leak.Shorten(ctx, o, f); shorter != nil {
 			fmt.Fprintf(out, "\nshortened, among %s:\n%s", "two others on one server", shorter)
 		} else {
@@ -142,14 +144,14 @@ func (l *leakRun) shorten(ctx context.Context, isolation string, o leak.Options,
 // with starts a pooler for the time of f.
 func (l *leakRun) with(ctx context.Context, isolation string, poolSize int, f func(port int) (leak.Report, error)) (leak.Report, error) {
 	const wait = 10 * time.Minute // a client may stand behind a thousand others
-	p, err := l.product.start(ctx, settings{
-		server:   &postgres{host: l.cluster.Host, port: l.cluster.Port},
-		authType: "trust", poolSize: poolSize, sessionSize: l.sessionSize, maxClientConn: 2*l.Clients + 100, loops: l.loops, queryWait: wait,
-		listener: fmt.Sprintf("isolation = %q\nlong_transaction = \"50ms\"\nquery_wait_notify = \"0s\"\n", isolation),
+	p, err := l.product.Start(ctx, launch.Settings{
+		Server:   &launch.Postgres{Host: l.cluster.Host, Port: l.cluster.Port},
+		AuthType: "trust", PoolSize: poolSize, SessionSize: l.sessionSize, MaxClientConn: 2*l.Clients + 100, Loops: l.loops, QueryWait: wait,
+		Listener: fmt.Sprintf("isolation = %q\nlong_transaction = \"50ms\"\nquery_wait_notify = \"0s\"\n", isolation),
 	})
 	if err != nil {
 		return leak.Report{}, err
 	}
-	defer p.stop()
-	return f(p.transactionPort)
+	defer p.Stop()
+	return f(p.TransactionPort)
 }

@@ -9,27 +9,21 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
 )
 
 // machine describes where figures were taken, one fact a line, as Markdown: a figure without it says nothing.
-func machine(ctx context.Context, server *postgres, products []product) string {
+func machine(ctx context.Context, server *launch.Postgres, products []launch.Product) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "- %s, commit %s\n", time.Now().UTC().Format("2006-01-02 15:04 MST"), commit())
+	fmt.Fprintf(&text, "- %s, commit %s\n", time.Now().UTC().Format("2006-01-02 15:04 MST"), launch.Commit())
 	fmt.Fprintf(&text, "- %s, %d cores, %s, load average at the start %s\n", processorModel(), runtime.NumCPU(), firstLine("/proc/sys/kernel/osrelease", "Linux "), loadAverage())
 	fmt.Fprintf(&text, "- %s, %s\n", serverVersion(ctx, server), programVersion("pgbench"))
 	for _, p := range products {
-		fmt.Fprintf(&text, "- %s: %s\n", p.name, p.version)
+		fmt.Fprintf(&text, "- %s: %s\n", p.Name, p.Version)
 	}
 	return text.String()
-}
-
-// commit is the repository's commit, marked when files differ from it; "unknown" outside a repository.
-func commit() string {
-	output, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=10").Output()
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(output))
 }
 
 func processorModel() string {
@@ -73,18 +67,18 @@ func programVersion(program string) string {
 	return strings.TrimSpace(string(output))
 }
 
-func serverVersion(ctx context.Context, server *postgres) string {
+func serverVersion(ctx context.Context, server *launch.Postgres) string {
 	const due = 10 * time.Second
-	to, err := server.target()
+	to, err := server.Target()
 	if err != nil {
 		return "PostgreSQL: " + err.Error()
 	}
-	one, err := login(ctx, to, due)
+	one, err := wire.Login(ctx, to, due)
 	if err != nil {
 		return "PostgreSQL: " + err.Error()
 	}
-	defer one.close()
-	version, err := one.query("SHOW server_version")
+	defer one.Close()
+	version, err := one.Query("SHOW server_version")
 	if err != nil {
 		return "PostgreSQL: " + err.Error()
 	}

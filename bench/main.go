@@ -1,6 +1,6 @@
-// Command bench loads poolers as applications do and measures what that costs them. It owns the load scenarios, the side-by-side
-// runs and the idle-client run, and every process they start. It must not know how any pooler works inside: a pooler here is a
-// port, process ids and what /proc says about them, so that ours is measured exactly as the others are.
+// Command bench loads poolers as applications do and measures what that costs them. It owns the scenarios: what clients do, and what a run
+// has to show. It must not know how any pooler works inside: a pooler here is a port and process ids, so that ours is measured exactly as
+// the others are. The packages below it start the processes (launch), speak for the clients (wire) and make the figures (measure).
 //
 // It is a program for people at a terminal (make bench) and nothing imports it. Read sidebyside.go for the comparison,
 // scenarios.go for the load test of the two ports, README.md for how to repeat a figure.
@@ -91,7 +91,7 @@ func usage(out io.Writer) {
 }
 
 // newFlags is a flag set that prints its help to out and returns flag.ErrHelp for -h instead of ending the process, so that
-// what was started before is stopped.
+// the caller can stop the processes it has started.
 func newFlags(name, about string, out io.Writer) *flag.FlagSet {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	flags.SetOutput(out)
@@ -123,7 +123,7 @@ func requireDescriptors(sockets int) error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read the limit of open files: %w", err)
 	}
-	if uint64(limit.Cur) < uint64(sockets+others) {
+	if uint64(limit.Cur) < uint64(sockets+others) { //nolint:unconvert // Cur is an int64 on FreeBSD
 		return fmt.Errorf("%d clients need %d open files, the limit is %d: run `ulimit -Hn %d` as root first, or ask for fewer clients",
 			sockets, sockets+others, limit.Cur, sockets+others)
 	}

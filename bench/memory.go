@@ -1,17 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/measure"
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
 )
 
 // memoryRun is what large messages and slow clients do to the memory of a pooler: a client that asks for a large result and does not read
@@ -26,7 +26,7 @@ const aboutMemory = `One client asks for a large result and does not read it, an
 queries; then the first one reads it all. Prints the largest resident set each pooler's process has had (VmHWM).
 Ends with exit status 1 when ours needs more than -limit, or an answer is wrong.`
 
-// memoryRow is what one value of the large result holds: PostgreSQL makes them one by one.
+// memoryRow is the size of one value of the large result, in bytes. PostgreSQL makes the values one by one.
 const memoryRow = 1 << 20
 
 func runMemory(ctx context.Context, arguments []string, out io.Writer) error {
@@ -46,19 +46,19 @@ func runMemory(ctx context.Context, arguments []string, out io.Writer) error {
 	}
 	defer stop()
 	fmt.Fprintf(out, "# A result of %d MiB that is not read, and a query of %d MiB\n\n%s", r.resultBytes>>20, r.queryBytes>>20, machine(ctx, server, list))
-	rows := newTable("Memory", "clients", []column{{"largest RSS MiB", "%.1f"}, {"longest short query ms", "%.1f"}})
+	rows := measure.NewTable("Memory", "clients", []measure.Column{{Title: "largest RSS MiB", Format: "%.1f"}, {Title: "longest short query ms", Format: "%.1f"}})
 	var failed error
 	for _, one := range list {
 		most, longest, err := r.measure(ctx, one, server)
 		if err != nil {
-			return fmt.Errorf("%s: %w", one.name, err)
+			return fmt.Errorf("%s: %w", one.Name, err)
 		}
-		rows.add("3", one.name, mebibytes(most), milliseconds(longest))
-		if one.name == "hybridbouncer" && most > r.limit<<20 {
+		rows.Add("3", one.Name, mebibytes(most), milliseconds(longest))
+		if one.Name == "hybridbouncer" && most > r.limit<<20 {
 			failed = fmt.Errorf("hybridbouncer had %.1f MiB resident, %d are allowed", mebibytes(most), r.limit)
 		}
 	}
-	return errors.Join(rows.write(out), failed)
+	return errors.Join(rows.Write(out), failed)
 }
 
 func (r *memoryRun) addFlags(flags *flag.FlagSet) {
@@ -70,33 +70,33 @@ func (r *memoryRun) addFlags(flags *flag.FlagSet) {
 }
 
 // measure gives the largest resident set and the longest of the short queries.
-func (r *memoryRun) measure(ctx context.Context, one product, server *postgres) (most int64, longest time.Duration, err error) {
+func (r *memoryRun) measure(ctx context.Context, one launch.Product, server *launch.Postgres) (most int64, longest time.Duration, err error) {
 	password := r.poolerPassword()
-	p, err := one.start(ctx, settings{server: server, authType: "trust", poolSize: 5, maxClientConn: 10, password: password, loops: r.loops})
+	p, err := one.Start(ctx, launch.Settings{Server: server, AuthType: "trust", PoolSize: 5, MaxClientConn: 10, Password: password, Loops: r.loops})
 	if err != nil {
 		return 0, 0, err
 	}
-	defer p.stop()
-	to, err := p.target(r.user, password, r.database)
+	defer p.Stop()
+	to, err := p.Target(r.user, password, r.database)
 	if err != nil {
 		return 0, 0, err
 	}
-	crowd := &crowd{target: to, due: r.due}
-	defer crowd.leave()
-	if err := crowd.grow(ctx, 3, "SELECT 1"); err != nil {
+	crowd := &wire.Crowd{Target: to, Due: r.due}
+	defer crowd.Leave()
+	if err := crowd.Grow(ctx, 3, "SELECT 1"); err != nil {
 		return 0, 0, err
 	}
-	deaf, talker, quick := crowd.clients[0], crowd.clients[1], crowd.clients[2]
+	deaf, talker, quick := crowd.Clients[0], crowd.Clients[1], crowd.Clients[2]
 	rows := r.resultBytes / memoryRow
 	ask := fmt.Sprintf("SELECT repeat('x', %d) FROM generate_series(1, %d)", memoryRow, rows)
-	if err := deaf.sendQuery(strings.NewReader(ask), int64(len(ask))); err != nil {
+	if err := deaf.SendQuery(strings.NewReader(ask), int64(len(ask))); err != nil {
 		return 0, 0, err
 	}
 	said := make(chan error, 1)
 	go func() { said <- r.talk(talker) }()
 	for talking := true; talking; {
 		start := time.Now()
-		if answer, err := quick.query("SELECT 'quick'"); err != nil || answer != "quick" {
+		if answer, err := quick.Query("SELECT 'quick'"); err != nil || answer != "quick" {
 			return 0, 0, fmt.Errorf("short query: %q, %w", answer, err)
 		}
 		longest = max(longest, time.Since(start))
@@ -110,27 +110,27 @@ func (r *memoryRun) measure(ctx context.Context, one product, server *postgres) 
 			return 0, 0, err
 		}
 	}
-	if err := deaf.readRows(rows); err != nil {
+	if err := deaf.ReadRows(rows, memoryRow); err != nil {
 		return 0, 0, err
 	}
-	most, err = largestResident(p.pids)
+	most, err = measure.LargestResident(p.PIDs)
 	return most, longest, err
 }
 
 // talk sends one large query, most of it a comment, and wants its answer.
-func (r *memoryRun) talk(c *client) error {
+func (r *memoryRun) talk(c *wire.Client) error {
 	const head, tail = "SELECT 'heard' /*", "*/"
 	filler := io.LimitReader(endless{}, r.queryBytes-int64(len(head)+len(tail)))
-	if err := c.sendQuery(io.MultiReader(strings.NewReader(head), filler, strings.NewReader(tail)), r.queryBytes); err != nil {
+	if err := c.SendQuery(io.MultiReader(strings.NewReader(head), filler, strings.NewReader(tail)), r.queryBytes); err != nil {
 		return fmt.Errorf("large query: %w", err)
 	}
 	for heard := false; ; {
-		kind, body, err := c.receive()
+		kind, body, err := c.Receive()
 		switch {
 		case err != nil:
 			return fmt.Errorf("large query: %w", err)
 		case kind == 'E':
-			return fmt.Errorf("large query: %w", asError(body))
+			return fmt.Errorf("large query: %w", wire.AsError(body))
 		case kind == 'D':
 			heard = strings.HasSuffix(string(body), "heard")
 		case kind == 'Z' && !heard:
@@ -149,76 +149,4 @@ func (endless) Read(b []byte) (int, error) {
 		b[i] = 'x'
 	}
 	return len(b), nil
-}
-
-// sendQuery sends a query whose text is never whole in memory here either.
-func (c *client) sendQuery(text io.Reader, size int64) error {
-	header := binary.BigEndian.AppendUint32([]byte{'Q'}, uint32(4+size+1))
-	out := bufio.NewWriterSize(c.socket, 64<<10)
-	if err := c.socket.SetDeadline(time.Now().Add(c.due)); err != nil {
-		return err
-	}
-	if _, err := out.Write(header); err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, text); err != nil {
-		return err
-	}
-	if err := out.WriteByte(0); err != nil {
-		return err
-	}
-	return out.Flush()
-}
-
-// readRows reads a result of so many rows of memoryRow each to its end.
-func (c *client) readRows(want int64) error {
-	if err := c.socket.SetDeadline(time.Now().Add(c.due)); err != nil {
-		return err
-	}
-	in := bufio.NewReaderSize(c.socket, 256<<10)
-	for rows := int64(0); ; {
-		var header [5]byte
-		if _, err := io.ReadFull(in, header[:]); err != nil {
-			return fmt.Errorf("after %d of %d rows: %w", rows, want, err)
-		}
-		size := int64(binary.BigEndian.Uint32(header[1:])) - 4
-		if _, err := io.CopyN(io.Discard, in, size); err != nil {
-			return fmt.Errorf("after %d of %d rows: %w", rows, want, err)
-		}
-		switch header[0] {
-		case 'D':
-			if rows++; size < memoryRow {
-				return fmt.Errorf("row %d has %d bytes", rows, size)
-			}
-		case 'E':
-			return fmt.Errorf("an error after %d of %d rows", rows, want)
-		case 'Z':
-			if rows != want {
-				return fmt.Errorf("%d of %d rows arrived", rows, want)
-			}
-			return nil
-		}
-	}
-}
-
-// largestResident is the most that the processes have had in memory, each at its own time.
-func largestResident(pids []int) (int64, error) {
-	sum := int64(0)
-	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if err != nil {
-			return 0, fmt.Errorf("measure process %d: %w", pid, err)
-		}
-		_, line, found := strings.Cut(string(text), "VmHWM:")
-		fields := strings.Fields(line)
-		if !found || len(fields) == 0 {
-			return 0, fmt.Errorf("measure process %d: no VmHWM", pid)
-		}
-		kibibytes, err := strconv.ParseInt(fields[0], 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("measure process %d: %w", pid, err)
-		}
-		sum += kibibytes << 10
-	}
-	return sum, nil
 }

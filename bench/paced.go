@@ -9,6 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
 )
 
 // pace is how many queries a second all connections run together.
@@ -27,15 +30,15 @@ func (p pace) String() string {
 // paced is pgbench that runs queries until it is stopped. At a fixed rate a query's latency counts from when it was due: none is left
 // out because the one before it was late. Connections that ask without pause keep the machine busy, and wait for each other already.
 type paced struct {
-	process     *child
+	process     *launch.Child
 	folder      string
 	connections int
 }
 
 // startPaced lets connections run queries at a rate.
-func startPaced(ctx context.Context, to *target, connections int, rate pace) (_ *paced, err error) {
+func startPaced(ctx context.Context, to *wire.Target, connections int, rate pace) (_ *paced, err error) {
 	p := &paced{connections: connections}
-	if p.folder, err = scratch("bench-pgbench-*", nil); err != nil {
+	if p.folder, err = launch.Scratch("bench-pgbench-*", nil); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -43,7 +46,7 @@ func startPaced(ctx context.Context, to *target, connections int, rate pace) (_ 
 			_ = os.RemoveAll(p.folder)
 		}
 	}()
-	if err := writeFiles(p.folder, map[string]string{"query.sql": "select 1;\n"}); err != nil {
+	if err := launch.WriteFiles(p.folder, map[string]string{"query.sql": "select 1;\n"}); err != nil {
 		return nil, err
 	}
 	const longest = 24 * time.Hour // pgbench wants an end; it is stopped long before
@@ -55,12 +58,12 @@ func startPaced(ctx context.Context, to *target, connections int, rate pace) (_ 
 	if rate != withoutPause {
 		command.Args = append(command.Args, "-R", strconv.Itoa(int(rate)))
 	}
-	p.process, err = startCommand("pgbench", p.folder, nil, command)
+	p.process, err = launch.StartCommand("pgbench", p.folder, nil, command)
 	return p, err
 }
 
 func (p *paced) stop() {
-	p.process.stop(syscall.SIGTERM)
+	p.process.Stop(syscall.SIGTERM)
 	_ = os.RemoveAll(p.folder)
 }
 
@@ -79,7 +82,7 @@ func (p *paced) awaitAll(ctx context.Context, since time.Time) error {
 			return nil
 		}
 		if err := pause(ctx, interval); err != nil {
-			return fmt.Errorf("%d of %d connections of pgbench go on: %w\n%s", moving, p.connections, err, p.process.logTail())
+			return fmt.Errorf("%d of %d connections of pgbench go on: %w\n%s", moving, p.connections, err, p.process.LogTail())
 		}
 	}
 }
@@ -95,9 +98,9 @@ func movedOn(all []transaction, since time.Time) int {
 	return len(clients)
 }
 
-// errors is what pgbench complains of: it gives a connection up at its first error.
+// errors lists the errors of pgbench, which gives a connection up at its first one.
 func (p *paced) errors() []string {
-	text, err := os.ReadFile(p.process.log)
+	text, err := os.ReadFile(p.process.Log)
 	if err != nil {
 		return []string{err.Error()}
 	}

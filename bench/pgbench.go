@@ -11,6 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/measure"
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
 )
 
 // load is one pgbench run.
@@ -25,7 +29,7 @@ type load struct {
 
 func (l load) String() string { return fmt.Sprintf("%s, %d clients", l.mode, l.clients) }
 
-// result is what one run said of one pooler, for the measured part alone: logins and warm-up are outside.
+// result holds the figures of one pooler in one run. Logins and warm-up do not count.
 type result struct {
 	transactions  float64
 	elapsed       time.Duration
@@ -53,7 +57,7 @@ type progress struct {
 
 // runPgbench loads a pooler. Its CPU is read at pgbench's own progress lines, whose first comes a second after all clients are
 // logged in, so that 1000 logins do not count as the cost of queries.
-func runPgbench(ctx context.Context, p *pooler, l load, to *target, sampling float64) (result, error) {
+func runPgbench(ctx context.Context, p *launch.Pooler, l load, to *wire.Target, sampling float64) (result, error) {
 	folder, err := os.MkdirTemp("", "bench-pgbench-*")
 	if err != nil {
 		return result{}, err
@@ -76,35 +80,35 @@ func runPgbench(ctx context.Context, p *pooler, l load, to *target, sampling flo
 	if err := command.Start(); err != nil {
 		return result{}, fmt.Errorf("start pgbench: %w", err)
 	}
-	lines, rest, readErr := readProgress(stderr, p.pids)
+	lines, rest, readErr := readProgress(stderr, p.PIDs)
 	if err := command.Wait(); err != nil {
-		return result{}, fmt.Errorf("pgbench against %s, %s: %w\n%s", p.name, l, err, rest)
+		return result{}, fmt.Errorf("pgbench against %s, %s: %w\n%s", p.Name, l, err, rest)
 	}
 	if readErr != nil {
 		return result{}, readErr
 	}
 	measured, err := summarise(lines, l)
 	if err != nil {
-		return result{}, fmt.Errorf("pgbench against %s, %s: %w\n%s", p.name, l, err, rest)
+		return result{}, fmt.Errorf("pgbench against %s, %s: %w\n%s", p.Name, l, err, rest)
 	}
 	measured.initialLogins, measured.failed = parseSummary(stdout.String())
 	latencies, err := readLatencies(folder, lines[int(l.warmUp.Seconds())].at)
 	if err != nil {
-		return result{}, fmt.Errorf("pgbench's latency log, %s against %s: %w", l, p.name, err)
+		return result{}, fmt.Errorf("pgbench's latency log, %s against %s: %w", l, p.Name, err)
 	}
-	measured.p50, measured.p99 = percentile(latencies, 50), percentile(latencies, 99)
+	measured.p50, measured.p99 = measure.Percentile(latencies, 50), measure.Percentile(latencies, 99)
 	return measured, nil
 }
 
 // pgbenchCommand is pgbench against a target, which writes a log of its transactions into folder.
-func pgbenchCommand(ctx context.Context, to *target, folder string, arguments ...string) (*exec.Cmd, error) {
-	program, err := pgbenchProgram()
+func pgbenchCommand(ctx context.Context, to *wire.Target, folder string, arguments ...string) (*exec.Cmd, error) {
+	program, err := launch.PgbenchProgram()
 	if err != nil {
 		return nil, err
 	}
 	command := exec.CommandContext(ctx, program, "-n", "-l", "--log-prefix="+filepath.Join(folder, "latency"))
 	command.Args = append(command.Args, arguments...)
-	command.Env = to.environment()
+	command.Env = to.Environment()
 	return command, nil
 }
 
@@ -127,11 +131,11 @@ func readProgress(stderr io.Reader, pids []int) (lines []progress, rest string, 
 			fmt.Fprintln(&others, scanner.Text())
 			continue
 		}
-		usage, errUsage := readUsage(pids)
+		usage, errUsage := measure.ReadUsage(pids)
 		if errUsage != nil && err == nil {
 			err = errUsage
 		}
-		line.cpu, line.rssBytes = usage.cpu, usage.rssBytes
+		line.cpu, line.rssBytes = usage.CPU, usage.RSSBytes
 		lines = append(lines, line)
 	}
 	if err == nil {

@@ -10,6 +10,10 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/measure"
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
 )
 
 // scenario is the load test of the two ports: many streaming clients with short queries on the transaction port, a few embedding
@@ -28,10 +32,10 @@ type scenario struct {
 	queryDue                           time.Duration
 	wrongPort                          bool // the workers come to the transaction port
 	localTenant                        bool // they set their tenant in the transaction: that works behind any pooler
-	server                             *postgres
+	server                             *launch.Postgres
 	tally                              *tally
-	transactionTarget, sessionTarget   *target
-	direct                             *target // past the pooler
+	transactionTarget, sessionTarget   *wire.Target
+	direct                             *wire.Target // past the pooler
 }
 
 const aboutScenario = `1000 streaming clients with short queries on the transaction port and 20 embedding workers on the session port, whose
@@ -56,7 +60,7 @@ func runScenario(ctx context.Context, arguments []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer server.stop()
+	defer server.Stop()
 	s.server = server
 	p, version, stop, err := s.pooler(ctx)
 	if err != nil {
@@ -64,7 +68,7 @@ func runScenario(ctx context.Context, arguments []string, out io.Writer) error {
 	}
 	defer stop()
 	fmt.Fprintf(out, "# Load test of both ports\n\n%s- %d streaming clients over %d servers (+%d), %d workers over %d, transactions of %s to %s, %s long, time scale %g\n\n",
-		machine(ctx, server, []product{version}), s.streams, s.poolSize, s.reserveSize, s.workers, s.sessionSize,
+		machine(ctx, server, []launch.Product{version}), s.streams, s.poolSize, s.reserveSize, s.workers, s.sessionSize,
 		s.scaled(s.shortest), s.scaled(s.longest), s.length, s.timeScale)
 	if err := s.load(ctx, p); err != nil {
 		return err
@@ -98,13 +102,13 @@ func (s *scenario) scaled(d time.Duration) time.Duration {
 }
 
 // pooler starts the product that is asked for, or describes the one whose ports are given.
-func (s *scenario) pooler(ctx context.Context) (p *pooler, version product, stop func(), err error) {
+func (s *scenario) pooler(ctx context.Context) (p *launch.Pooler, version launch.Product, stop func(), err error) {
 	if s.transactionPort != 0 {
 		if s.sessionPort == 0 || s.serverAddress == "" {
-			return nil, product{}, nil, errors.New("-transaction-port needs -session-port and -server too")
+			return nil, launch.Product{}, nil, errors.New("-transaction-port needs -session-port and -server too")
 		}
-		given := &pooler{name: "given", transactionPort: s.transactionPort, sessionPort: s.sessionPort, health: s.health}
-		return given, product{name: "given", version: fmt.Sprintf("ports %d and %d", s.transactionPort, s.sessionPort)}, func() {}, nil
+		given := &launch.Pooler{Name: "given", TransactionPort: s.transactionPort, SessionPort: s.sessionPort, Health: s.health}
+		return given, launch.Product{Name: "given", Version: fmt.Sprintf("ports %d and %d", s.transactionPort, s.sessionPort)}, func() {}, nil
 	}
 	only := s.setup
 	only.given = nil
@@ -114,25 +118,25 @@ func (s *scenario) pooler(ctx context.Context) (p *pooler, version product, stop
 	case "pgbouncer":
 		only.hybridbouncer = none
 	default:
-		return nil, product{}, nil, fmt.Errorf("-product is hybridbouncer or pgbouncer, not %q", s.product)
+		return nil, launch.Product{}, nil, fmt.Errorf("-product is hybridbouncer or pgbouncer, not %q", s.product)
 	}
 	list, cleanUp, err := only.products(ctx)
 	if err != nil {
-		return nil, product{}, nil, err
+		return nil, launch.Product{}, nil, err
 	}
-	p, err = list[0].start(ctx, s.settings())
+	p, err = list[0].Start(ctx, s.settings())
 	if err != nil {
 		cleanUp()
-		return nil, product{}, nil, err
+		return nil, launch.Product{}, nil, err
 	}
-	return p, list[0], func() { p.stop(); cleanUp() }, nil
+	return p, list[0], func() { p.Stop(); cleanUp() }, nil
 }
 
 // settings are those of the poolers that are started for the load test.
-func (s *scenario) settings() settings {
-	return settings{
-		server: s.server, authType: "scram-sha-256", poolSize: s.poolSize, reserveSize: s.reserveSize, sessionSize: s.sessionSize,
-		maxClientConn: s.streams + s.workers, password: applicationPassword, admin: true, loops: s.loops,
+func (s *scenario) settings() launch.Settings {
+	return launch.Settings{
+		Server: s.server, AuthType: "scram-sha-256", PoolSize: s.poolSize, ReserveSize: s.reserveSize, SessionSize: s.sessionSize,
+		MaxClientConn: s.streams + s.workers, Password: applicationPassword, Admin: true, Loops: s.loops,
 	}
 }
 
@@ -140,7 +144,7 @@ func (s *scenario) settings() settings {
 func (s *scenario) serversAllowed() int { return s.poolSize + s.reserveSize + s.sessionSize }
 
 // load runs the load test through a pooler, from making its tables to removing them.
-func (s *scenario) load(ctx context.Context, p *pooler) error {
+func (s *scenario) load(ctx context.Context, p *launch.Pooler) error {
 	if err := s.prepare(ctx, p); err != nil {
 		return err
 	}
@@ -150,10 +154,10 @@ func (s *scenario) load(ctx context.Context, p *pooler) error {
 
 // run lets everything happen at once for the length of the scenario. Clients that are in the middle of something when it ends
 // finish it: a cut transaction would look like an error.
-func (s *scenario) run(ctx context.Context, p *pooler) error {
-	streams := &crowd{target: s.transactionTarget, due: s.queryDue}
-	defer streams.leave()
-	if err := streams.grow(ctx, s.streams, ""); err != nil {
+func (s *scenario) run(ctx context.Context, p *launch.Pooler) error {
+	streams := &wire.Crowd{Target: s.transactionTarget, Due: s.queryDue}
+	defer streams.Leave()
+	if err := streams.Grow(ctx, s.streams, ""); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%d streaming clients are logged in; running for %s\n", s.streams, s.length)
@@ -162,10 +166,10 @@ func (s *scenario) run(ctx context.Context, p *pooler) error {
 	watching, stopWatching := context.WithCancel(ctx)
 	var watchers, clients sync.WaitGroup
 	watchers.Go(func() { s.watchServers(watching) })
-	if p.health != "" {
-		watchers.Go(func() { s.tally.watchHealth(watching, p.health) })
+	if p.Health != "" {
+		watchers.Go(func() { s.tally.watchHealth(watching, p.Health) })
 	}
-	for number, one := range streams.clients {
+	for number, one := range streams.Clients {
 		clients.Go(func() { s.stream(length, number, one) })
 	}
 	for number := range s.workers {
@@ -180,14 +184,14 @@ func (s *scenario) run(ctx context.Context, p *pooler) error {
 // watchServers counts, past the pooler, how many servers it holds.
 func (s *scenario) watchServers(ctx context.Context) {
 	const interval, due = 100 * time.Millisecond, 10 * time.Second
-	observer, err := login(ctx, s.direct, due)
+	observer, err := wire.Login(ctx, s.direct, due)
 	if err != nil {
 		s.tally.fail("observer", err)
 		return
 	}
-	defer observer.close()
+	defer observer.Close()
 	for pause(ctx, interval) == nil {
-		count, err := observer.query("SELECT count(*) FROM pg_stat_activity WHERE usename = '" + applicationUser + "'")
+		count, err := observer.Query("SELECT count(*) FROM pg_stat_activity WHERE usename = '" + launch.ApplicationUser + "'")
 		if err != nil {
 			s.tally.fail("observer", err)
 			return
@@ -196,10 +200,8 @@ func (s *scenario) watchServers(ctx context.Context) {
 	}
 }
 
-const (
-	applicationUser     = "bench_app" // no superuser: row-level security holds for it
-	applicationPassword = "bench"
-)
+// applicationPassword is that of launch.ApplicationUser.
+const applicationPassword = "bench"
 
 const prepareSQL = `
 DROP SCHEMA IF EXISTS hybridbouncer_bench CASCADE;
@@ -216,15 +218,15 @@ GRANT USAGE ON SCHEMA hybridbouncer_bench TO bench_app;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA hybridbouncer_bench TO bench_app;`
 
 // prepare makes the tables and the role that streams and workers use.
-func (s *scenario) prepare(ctx context.Context, p *pooler) error {
+func (s *scenario) prepare(ctx context.Context, p *launch.Pooler) error {
 	var err error
-	if s.direct, err = s.server.target(); err != nil {
+	if s.direct, err = s.server.Target(); err != nil {
 		return err
 	}
-	if s.transactionTarget, err = newTarget("127.0.0.1", p.transactionPort, applicationUser, applicationPassword, s.database); err != nil {
+	if s.transactionTarget, err = wire.NewTarget("127.0.0.1", p.TransactionPort, launch.ApplicationUser, applicationPassword, s.database); err != nil {
 		return err
 	}
-	if s.sessionTarget, err = newTarget("127.0.0.1", p.sessionPort, applicationUser, applicationPassword, s.database); err != nil {
+	if s.sessionTarget, err = wire.NewTarget("127.0.0.1", p.SessionPort, launch.ApplicationUser, applicationPassword, s.database); err != nil {
 		return err
 	}
 	if err := s.execute(ctx, prepareSQL); err != nil {
@@ -236,7 +238,7 @@ func (s *scenario) prepare(ctx context.Context, p *pooler) error {
 // cleanUp removes the tables from a PostgreSQL that was given; our own goes away whole. The role stays: servers of the pooler
 // may still be logged in as it.
 func (s *scenario) cleanUp(ctx context.Context) {
-	if s.server.own != nil {
+	if s.server.Own != nil {
 		return
 	}
 	if err := s.execute(ctx, "DROP SCHEMA IF EXISTS hybridbouncer_bench CASCADE"); err != nil {
@@ -246,17 +248,17 @@ func (s *scenario) cleanUp(ctx context.Context) {
 
 func (s *scenario) execute(ctx context.Context, sql string) error {
 	const due = time.Minute
-	administrator, err := login(ctx, s.direct, due)
+	administrator, err := wire.Login(ctx, s.direct, due)
 	if err != nil {
 		return err
 	}
-	defer administrator.close()
-	_, err = administrator.query(sql)
+	defer administrator.Close()
+	_, err = administrator.Query(sql)
 	return err
 }
 
-// judge prints what was seen beside what was expected, and fails when they differ.
-func (s *scenario) judge(out io.Writer, p *pooler) error {
+// judge prints each figure beside the expected one, and fails when they differ.
+func (s *scenario) judge(out io.Writer, p *launch.Pooler) error {
 	t := s.tally
 	var text strings.Builder
 	failures := 0
@@ -277,7 +279,7 @@ func (s *scenario) judge(out io.Writer, p *pooler) error {
 	expect(t.leaked == 0, "each statement of a worker in its own tenant, none anywhere else", "%d in another", t.leaked)
 	limit := s.serversAllowed()
 	expect(t.errors["observer"] == 0 && t.serversMax > 0 && t.serversMax <= limit, fmt.Sprintf("never more than %d servers in pg_stat_activity", limit), "%d", t.serversMax)
-	if p.health != "" {
+	if p.Health != "" {
 		quick := t.health["transactional"]
 		expect(t.healthPolls > 0 && t.errors["health"] == 0, "/health/db answers", "%d polls, %d errors", t.healthPolls, t.errors["health"])
 		expect(quick.seen && quick.worst < levelEmergency, "transaction port never exhausted (level emergency)", "%s", quick)
@@ -286,9 +288,9 @@ func (s *scenario) judge(out io.Writer, p *pooler) error {
 	} else {
 		text.WriteString("| /health/db | not watched | - |\n")
 	}
-	quick := quantilesOf(t.latencies)
+	quick := measure.QuantilesOf(t.latencies)
 	fmt.Fprintf(&text, "\nQuery of a streaming client: p50 %s, p99 %s, longest %s. Workers waited for a server at most %s.\n",
-		quick.p50, quick.p99, quick.longest, t.workerWaitMax.Round(time.Millisecond))
+		quick.P50, quick.P99, quick.Longest, t.workerWaitMax.Round(time.Millisecond))
 	for _, line := range t.firstErrors {
 		fmt.Fprintf(&text, "\n- %s", line)
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
 
@@ -77,7 +79,7 @@ func good(t *testing.T) *tally {
 func TestEachUnmetExpectationFailsTheScenario(t *testing.T) {
 	run := func(seen *tally) error {
 		s := &scenario{poolSize: 25, sessionSize: 10, workers: 1, tally: seen}
-		return s.judge(io.Discard, &pooler{health: "watched"})
+		return s.judge(io.Discard, &launch.Pooler{Health: "watched"})
 	}
 	if err := run(good(t)); err != nil {
 		t.Fatal("nothing is wrong, yet:", err)
@@ -108,57 +110,6 @@ func TestEachUnmetExpectationFailsTheScenario(t *testing.T) {
 		if run(seen) == nil {
 			t.Errorf("%s passes", name)
 		}
-	}
-}
-
-// The clients of this package speak the protocol themselves; PostgreSQL is the judge.
-func TestLoginAndQuery(t *testing.T) {
-	for _, method := range []string{"trust", "password", "md5", "scram-sha-256"} {
-		t.Run(method, func(t *testing.T) {
-			t.Parallel()
-			const due = 10 * time.Second
-			server, err := pgtest.Start(t.Context(), pgtest.Options{AuthMethod: method})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := server.Stop(true); err != nil {
-					t.Error(err)
-				}
-			}()
-			to, err := newTarget(server.Host, server.Port, server.Superuser, server.Password, "postgres")
-			if err != nil {
-				t.Fatal(err)
-			}
-			idle := &crowd{target: to, due: due}
-			defer idle.leave()
-			if err := idle.grow(t.Context(), 20, "SELECT 1"); err != nil {
-				t.Fatal(err)
-			}
-			if answer, err := idle.clients[19].query("SELECT 'first', 2 UNION ALL SELECT 'second', 3"); err != nil || answer != "first" {
-				t.Errorf("got %q, %v", answer, err)
-			}
-			if _, err := idle.clients[0].query("SELECT 1/0"); err == nil || !strings.Contains(err.Error(), "22012") {
-				t.Errorf("division by zero: %v", err)
-			}
-			if answer, err := idle.clients[0].query("SELECT 7"); err != nil || answer != "7" {
-				t.Errorf("after an error: %q, %v", answer, err)
-			}
-			if method != "trust" {
-				refused(t, server, due)
-			}
-		})
-	}
-}
-
-func refused(t *testing.T, server *pgtest.Cluster, due time.Duration) {
-	t.Helper()
-	wrong, err := newTarget(server.Host, server.Port, server.Superuser, "wrong", "postgres")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := login(t.Context(), wrong, due); err == nil || !strings.Contains(err.Error(), "28P01") {
-		t.Errorf("wrong password: %v", err)
 	}
 }
 

@@ -9,10 +9,12 @@ import (
 	"os/exec"
 	"strings"
 
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
 
-// setup is what every command needs first: a PostgreSQL and the poolers to start. Its flags are the same everywhere.
+// setup holds the choice of PostgreSQL and of the poolers to start, which every command needs first. Its flags are the same everywhere.
 type setup struct {
 	serverAddress            string
 	user, password, database string
@@ -57,8 +59,8 @@ func (s *setup) addFlags(flags *flag.FlagSet) {
 	flags.IntVar(&s.loops, "loops", 0, "event loops of our pooler; 0: as it decides")
 }
 
-// products are those to compare, the reference first: PgBouncer, the given ones, ours. cleanUp removes what was built.
-func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), err error) {
+// products lists the poolers to compare, the reference first: PgBouncer, the given ones, ours. cleanUp removes the programs built for it.
+func (s *setup) products(ctx context.Context) (list []launch.Product, cleanUp func(), err error) {
 	path := s.pgbouncer
 	if path == "" {
 		if path, err = exec.LookPath("pgbouncer"); err != nil {
@@ -67,7 +69,7 @@ func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), e
 		}
 	}
 	if path != none {
-		reference, err := pgbouncerProduct(path)
+		reference, err := launch.PgBouncerProduct(path)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -77,7 +79,7 @@ func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), e
 		return nil, nil, errors.New("-pooler needs -server host:port too: all poolers of a run must stand before the same PostgreSQL")
 	}
 	for _, text := range s.given {
-		one, err := givenProduct(text)
+		one, err := launch.GivenProduct(text)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -90,7 +92,7 @@ func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), e
 		}
 	}
 	if s.floor {
-		floor, remove, err := floorProduct(ctx)
+		floor, remove, err := launch.FloorProduct(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -98,7 +100,7 @@ func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), e
 		list = append(list, floor)
 	}
 	if s.before != "" {
-		older, remove, err := olderProduct(ctx, s.before)
+		older, remove, err := launch.OlderProduct(ctx, s.before)
 		if err != nil {
 			cleanUp()
 			return nil, nil, err
@@ -107,7 +109,7 @@ func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), e
 		list = append(list, older)
 	}
 	if s.hybridbouncer != none {
-		ours, remove, err := hybridbouncerProduct(ctx, s.hybridbouncer)
+		ours, remove, err := launch.HybridbouncerProduct(ctx, s.hybridbouncer)
 		if err != nil {
 			cleanUp()
 			return nil, nil, err
@@ -122,29 +124,29 @@ func (s *setup) products(ctx context.Context) (list []product, cleanUp func(), e
 }
 
 // postgres starts a throwaway PostgreSQL or describes the given one, with pgbench's tables when they are asked for.
-func (s *setup) postgres(ctx context.Context, tables bool) (*postgres, error) {
+func (s *setup) postgres(ctx context.Context, tables bool) (*launch.Postgres, error) {
 	if s.serverAddress != "" {
-		server, err := givenPostgres(s.serverAddress, s.user, s.password, s.database)
+		server, err := launch.GivenPostgres(s.serverAddress, s.user, s.password, s.database)
 		if err != nil || !s.initialise {
 			return server, err
 		}
-		return server, server.makeTables(ctx, s.scale)
+		return server, server.MakeTables(ctx, s.scale)
 	}
-	server, err := startPostgres(ctx)
+	server, err := launch.StartPostgres(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if tables {
-		if err := server.makeTables(ctx, s.scale); err != nil {
-			server.stop()
+		if err := server.MakeTables(ctx, s.scale); err != nil {
+			server.Stop()
 			return nil, err
 		}
 	}
 	return server, nil
 }
 
-// begin gives a command its poolers and its PostgreSQL; stop ends and removes what was made for it.
-func (s *setup) begin(ctx context.Context, tables bool) (list []product, server *postgres, stop func(), err error) {
+// begin gives a command its poolers and its PostgreSQL; stop ends both and removes their files.
+func (s *setup) begin(ctx context.Context, tables bool) (list []launch.Product, server *launch.Postgres, stop func(), err error) {
 	list, cleanUp, err := s.products(ctx)
 	if err != nil {
 		return nil, nil, nil, err
@@ -153,15 +155,15 @@ func (s *setup) begin(ctx context.Context, tables bool) (list []product, server 
 		cleanUp()
 		return nil, nil, nil, err
 	}
-	return list, server, func() { server.stop(); cleanUp() }, nil
+	return list, server, func() { server.Stop(); cleanUp() }, nil
 }
 
-// certificate is what poolers that are started for a run over TLS show their clients; nil without -tls.
-func (s *setup) certificate() (*certificate, error) {
+// certificate makes the certificate that poolers show their clients in a run over TLS; nil without -tls.
+func (s *setup) certificate() (*launch.Certificate, error) {
 	if !s.tls {
 		return nil, nil
 	}
-	folder, err := scratch("bench-authority-*", nil)
+	folder, err := launch.Scratch("bench-authority-*", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +173,7 @@ func (s *setup) certificate() (*certificate, error) {
 		return nil, err
 	}
 	signed, key, err := authority.Sign("localhost")
-	return &certificate{signed: string(signed), key: string(key)}, err
+	return &launch.Certificate{Signed: string(signed), Key: string(key)}, err
 }
 
 // poolerPassword is what clients log in to the poolers with: some word for the methods that ask for one where none was given,

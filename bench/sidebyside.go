@@ -11,6 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/measure"
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
 )
 
 // comparison measures several poolers in turn: A B A B, one round after the other within each load, so that a machine that
@@ -27,9 +31,9 @@ type comparison struct {
 	idleQuery                    string
 	settle, loginDuration        time.Duration
 
-	server *postgres
-	signed *certificate
-	list   []product
+	server *launch.Postgres
+	signed *launch.Certificate
+	list   []launch.Product
 	report io.Writer
 }
 
@@ -131,36 +135,36 @@ func (c *comparison) measure(ctx context.Context, loads []load) error {
 	return nil
 }
 
-func (c *comparison) settings(authType string) settings {
+func (c *comparison) settings(authType string) launch.Settings {
 	const others = 10
-	return settings{server: c.server, authType: authType, poolSize: c.poolSize, maxClientConn: max(c.maxClientConn, c.idleMany+others), password: c.poolerPassword(), loops: c.loops, certificate: c.signed}
+	return launch.Settings{Server: c.server, AuthType: authType, PoolSize: c.poolSize, MaxClientConn: max(c.maxClientConn, c.idleMany+others), Password: c.poolerPassword(), Loops: c.loops, Certificate: c.signed}
 }
 
-func (c *comparison) target(p *pooler) (*target, error) {
-	to, err := p.target(c.user, c.poolerPassword(), c.database)
+func (c *comparison) target(p *launch.Pooler) (*wire.Target, error) {
+	to, err := p.Target(c.user, c.poolerPassword(), c.database)
 	if err == nil {
-		to.tls = c.tls
+		to.TLS = c.tls
 	}
 	return to, err
 }
 
 // measureLoads starts all poolers once and runs every load through each of them in turn.
 func (c *comparison) measureLoads(ctx context.Context, loads []load) error {
-	var running []*pooler
+	var running []*launch.Pooler
 	defer func() {
 		for _, p := range running {
-			p.stop()
+			p.Stop()
 		}
 	}()
 	for _, one := range c.list {
-		p, err := one.start(ctx, c.settings("trust"))
+		p, err := one.Start(ctx, c.settings("trust"))
 		if err != nil {
 			return err
 		}
 		running = append(running, p)
 	}
-	rows := newTable("Load", "load", []column{
-		{"CPU us/tx", "%.1f"}, {"tx/s", "%.0f"}, {"p50 ms", "%.2f"}, {"p99 ms", "%.2f"}, {"RSS MiB", "%.1f"},
+	rows := measure.NewTable("Load", "load", []measure.Column{
+		{Title: "CPU us/tx", Format: "%.1f"}, {Title: "tx/s", Format: "%.0f"}, {Title: "p50 ms", Format: "%.2f"}, {Title: "p99 ms", Format: "%.2f"}, {Title: "RSS MiB", Format: "%.1f"},
 	})
 	for _, l := range loads {
 		for round := range c.rounds {
@@ -174,61 +178,61 @@ func (c *comparison) measureLoads(ctx context.Context, loads []load) error {
 					return err
 				}
 				fmt.Fprintf(os.Stderr, "%s, round %d, %s: %.1f us/tx, %.0f tx/s, p50 %s, p99 %s, logins took %s %s\n",
-					l, round+1, p.name, r.microsecondsPerTransaction(), r.throughput(), r.p50, r.p99, r.initialLogins.Round(time.Millisecond), r.failed)
-				rows.add(l.String(), p.name, r.microsecondsPerTransaction(), r.throughput(), milliseconds(r.p50), milliseconds(r.p99), mebibytes(r.rssBytes))
+					l, round+1, p.Name, r.microsecondsPerTransaction(), r.throughput(), r.p50, r.p99, r.initialLogins.Round(time.Millisecond), r.failed)
+				rows.Add(l.String(), p.Name, r.microsecondsPerTransaction(), r.throughput(), milliseconds(r.p50), milliseconds(r.p99), mebibytes(r.rssBytes))
 			}
 		}
 	}
-	return rows.write(c.report)
+	return rows.Write(c.report)
 }
 
 // measureMemory takes a fresh process for each round; one that was given can be measured once, before anything else ran on it.
 func (c *comparison) measureMemory(ctx context.Context) error {
-	rows := newTable("Idle memory", "clients", []column{{"bytes per idle client", "%.0f"}})
+	rows := measure.NewTable("Idle memory", "clients", []measure.Column{{Title: "bytes per idle client", Format: "%.0f"}})
 	row := fmt.Sprintf("%d to %d, each after %q", c.idleFew, c.idleMany, c.idleQuery)
-	err := c.eachRound(ctx, "trust", func(p *pooler, to *target, round int) error {
+	err := c.eachRound(ctx, "trust", func(p *launch.Pooler, to *wire.Target, round int) error {
 		bytes, err := bytesPerIdleClient(ctx, p, to, c.idleFew, c.idleMany, c.idleQuery, c.settle)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "memory, round %d, %s: %.0f bytes per idle client\n", round+1, p.name, bytes)
-		rows.add(row, p.name, bytes)
+		fmt.Fprintf(os.Stderr, "memory, round %d, %s: %.0f bytes per idle client\n", round+1, p.Name, bytes)
+		rows.Add(row, p.Name, bytes)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return rows.write(c.report)
+	return rows.Write(c.report)
 }
 
 func (c *comparison) measureLogins(ctx context.Context) error {
-	rows := newTable("Logins", "method", []column{{"logins/s", "%.0f"}, {"CPU us/login", "%.0f"}})
+	rows := measure.NewTable("Logins", "method", []measure.Column{{Title: "logins/s", Format: "%.0f"}, {Title: "CPU us/login", Format: "%.0f"}})
 	for method := range strings.SplitSeq(c.auths, ",") {
-		err := c.eachRound(ctx, method, func(p *pooler, to *target, round int) error {
+		err := c.eachRound(ctx, method, func(p *launch.Pooler, to *wire.Target, round int) error {
 			figures, err := measureLogins(ctx, p, to, c.loginDuration)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stderr, "logins by %s, round %d, %s: %.0f/s, %.0f us each\n", method, round+1, p.name, figures.perSecond, figures.microsecondsPerLogin)
-			rows.add(method, p.name, figures.perSecond, figures.microsecondsPerLogin)
+			fmt.Fprintf(os.Stderr, "logins by %s, round %d, %s: %.0f/s, %.0f us each\n", method, round+1, p.Name, figures.perSecond, figures.microsecondsPerLogin)
+			rows.Add(method, p.Name, figures.perSecond, figures.microsecondsPerLogin)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return rows.write(c.report)
+	return rows.Write(c.report)
 }
 
 // eachRound starts each pooler afresh in turn, lets measure look at it and stops it again. Poolers that were given take part in
 // the first round alone.
-func (c *comparison) eachRound(ctx context.Context, authType string, measure func(p *pooler, to *target, round int) error) error {
+func (c *comparison) eachRound(ctx context.Context, authType string, measure func(p *launch.Pooler, to *wire.Target, round int) error) error {
 	for round := range c.rounds {
 		for _, one := range c.list {
-			if round > 0 && !one.fresh || one.loadOnly {
+			if round > 0 && !one.Fresh || one.LoadOnly {
 				continue
 			}
-			p, err := one.start(ctx, c.settings(authType))
+			p, err := one.Start(ctx, c.settings(authType))
 			if err != nil {
 				return err
 			}
@@ -236,7 +240,7 @@ func (c *comparison) eachRound(ctx context.Context, authType string, measure fun
 			if err == nil {
 				err = measure(p, to, round)
 			}
-			p.stop()
+			p.Stop()
 			if err != nil {
 				return err
 			}

@@ -15,6 +15,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/measure"
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
+
 	"github.com/hybridbouncer/hybridbouncer/auth"
 )
 
@@ -25,8 +29,8 @@ type storm struct {
 	calm                                                 time.Duration
 	rates                                                string
 
-	server *postgres
-	signed *certificate
+	server *launch.Postgres
+	signed *launch.Certificate
 	secret string // what the poolers know of the password
 	report io.Writer
 }
@@ -122,7 +126,7 @@ func (s *storm) addFlags(flags *flag.FlagSet) {
 }
 
 // measure lets storms of all kinds come over all poolers in turn.
-func (s *storm) measure(ctx context.Context, list []product, rate pace) error {
+func (s *storm) measure(ctx context.Context, list []launch.Product, rate pace) error {
 	all := newStormResults(rate)
 	for round := range s.rounds {
 		for _, one := range list {
@@ -132,14 +136,14 @@ func (s *storm) measure(ctx context.Context, list []product, rate pace) error {
 				if at == atNobody {
 					within = took // nobody ends it otherwise
 				}
-				name := fmt.Sprintf("queries %s, round %d, %s, %s", rate, round+1, one.name, at)
+				name := fmt.Sprintf("queries %s, round %d, %s, %s", rate, round+1, one.Name, at)
 				r, err := s.once(ctx, one, rate, at, within)
 				if err != nil {
 					return fmt.Errorf("%s: %w", name, err)
 				}
 				took = r.took()
 				fmt.Fprintf(os.Stderr, "%s: %s\n", name, r)
-				all.add(name, one.name, at, r)
+				all.add(name, one.Name, at, r)
 			}
 		}
 	}
@@ -151,36 +155,36 @@ const leavingTime = time.Second
 
 // stormResults are those of all storms.
 type stormResults struct {
-	logins, queries *table
+	logins, queries *measure.Table
 	notes           []string
 	faults          []error
 }
 
 func newStormResults(rate pace) *stormResults {
-	logins := newTable("Logins, while queries run "+rate.String(), "storm", []column{{"served", "%.0f"}, {"refused", "%.0f"}, {"failed", "%.0f"}, {"seconds", "%.2f"}})
-	queries := newTable("Queries "+rate.String(), "storm", []column{
-		{"calm: p50 ms", "%.2f"},
-		{"p90 ms", "%.2f"},
-		{"p99 ms", "%.2f"},
-		{"longest ms", "%.2f"},
-		{"storm: p50 ms", "%.2f"},
-		{"p90 ms", "%.2f"},
-		{"p99 ms", "%.2f"},
-		{"longest ms", "%.2f"},
-		{"p99 storm / calm", "%.1f"},
-		{"leaving: p99 ms", "%.2f"},
-		{"longest ms", "%.2f"},
-		{"errors", "%.0f"},
+	logins := measure.NewTable("Logins, while queries run "+rate.String(), "storm", []measure.Column{{Title: "served", Format: "%.0f"}, {Title: "refused", Format: "%.0f"}, {Title: "failed", Format: "%.0f"}, {Title: "seconds", Format: "%.2f"}})
+	queries := measure.NewTable("Queries "+rate.String(), "storm", []measure.Column{
+		{Title: "calm: p50 ms", Format: "%.2f"},
+		{Title: "p90 ms", Format: "%.2f"},
+		{Title: "p99 ms", Format: "%.2f"},
+		{Title: "longest ms", Format: "%.2f"},
+		{Title: "storm: p50 ms", Format: "%.2f"},
+		{Title: "p90 ms", Format: "%.2f"},
+		{Title: "p99 ms", Format: "%.2f"},
+		{Title: "longest ms", Format: "%.2f"},
+		{Title: "p99 storm / calm", Format: "%.1f"},
+		{Title: "leaving: p99 ms", Format: "%.2f"},
+		{Title: "longest ms", Format: "%.2f"},
+		{Title: "errors", Format: "%.0f"},
 	})
-	logins.plain, queries.plain = true, true
+	logins.Plain, queries.Plain = true, true
 	return &stormResults{logins: logins, queries: queries}
 }
 
 func (all *stormResults) add(name, pooler string, at stormPlace, r *stormRun) {
 	if at != atNobody {
-		all.logins.add(string(at), pooler, float64(r.Served), float64(sum(r.Refused)), float64(sum(r.Failed)), r.took().Seconds())
+		all.logins.Add(string(at), pooler, float64(r.Served), float64(sum(r.Refused)), float64(sum(r.Failed)), r.took().Seconds())
 	}
-	all.queries.add(string(at), pooler, r.figures()...)
+	all.queries.Add(string(at), pooler, r.figures()...)
 	for _, line := range r.notes() {
 		all.notes = append(all.notes, fmt.Sprintf("\n- %s: %s", name, line))
 	}
@@ -191,41 +195,41 @@ func (all *stormResults) add(name, pooler string, at stormPlace, r *stormRun) {
 
 // write prints the tables and what there is to say of them; its error is also what must not have been.
 func (all *stormResults) write(out io.Writer) error {
-	err := errors.Join(all.logins.write(out), all.queries.write(out))
+	err := errors.Join(all.logins.Write(out), all.queries.Write(out))
 	fmt.Fprintln(out, strings.Join(all.notes, ""))
 	return errors.Join(append(all.faults, err)...)
 }
 
-// stormRun is what one storm has shown.
+// stormRun holds the results of one storm.
 type stormRun struct {
 	*stormReport
-	calm, storm, leaving quantiles // of the queries; leaving is empty where nobody is accepted
-	errors               []string  // of theirs
+	calm, storm, leaving measure.Quantiles // of the queries; leaving is empty where nobody is accepted
+	errors               []string          // of theirs
 }
 
 func (r *stormRun) took() time.Duration { return r.Ended.Sub(r.Began) }
 
 func (r *stormRun) String() string {
 	return fmt.Sprintf("%d served, %d refused, %d failed in %s; queries: p99 %s in calm (%d), %s in the storm (%d), %s as they left (%d), %d errors",
-		r.Served, sum(r.Refused), sum(r.Failed), r.took().Round(time.Millisecond), r.calm.p99, r.calm.number, r.storm.p99, r.storm.number, r.leaving.p99,
-		r.leaving.number, len(r.errors))
+		r.Served, sum(r.Refused), sum(r.Failed), r.took().Round(time.Millisecond), r.calm.P99, r.calm.Number, r.storm.P99, r.storm.Number, r.leaving.P99,
+		r.leaving.Number, len(r.errors))
 }
 
 // figures are the columns of the queries' table.
 func (r *stormRun) figures() []float64 {
-	leaving := []float64{milliseconds(r.leaving.p99), milliseconds(r.leaving.longest)}
-	if r.leaving.number == 0 {
+	leaving := []float64{milliseconds(r.leaving.P99), milliseconds(r.leaving.Longest)}
+	if r.leaving.Number == 0 {
 		leaving = []float64{math.NaN(), math.NaN()}
 	}
 	var list []float64
-	for _, q := range []quantiles{r.calm, r.storm} {
-		list = append(list, milliseconds(q.p50), milliseconds(q.p90), milliseconds(q.p99), milliseconds(q.longest))
+	for _, q := range []measure.Quantiles{r.calm, r.storm} {
+		list = append(list, milliseconds(q.P50), milliseconds(q.P90), milliseconds(q.P99), milliseconds(q.Longest))
 	}
-	list = append(list, float64(r.storm.p99)/float64(r.calm.p99))
+	list = append(list, float64(r.storm.P99)/float64(r.calm.P99))
 	return append(append(list, leaving...), float64(len(r.errors)))
 }
 
-// notes are the words of those who were not served.
+// notes are the errors of the logins that were not served.
 func (r *stormRun) notes() []string {
 	var lines []string
 	for _, told := range []map[string]int{r.Refused, r.Failed} {
@@ -242,8 +246,8 @@ func (r *stormRun) judge(at stormPlace, ours bool) error {
 	if len(r.errors) > 0 {
 		faults = append(faults, fmt.Errorf("%d errors of running queries, the first: %s", len(r.errors), r.errors[0]))
 	}
-	if r.calm.number == 0 || r.storm.number == 0 {
-		faults = append(faults, fmt.Errorf("%d queries in calm and %d in the storm say nothing", r.calm.number, r.storm.number))
+	if r.calm.Number == 0 || r.storm.Number == 0 {
+		faults = append(faults, fmt.Errorf("%d queries in calm and %d in the storm say nothing", r.calm.Number, r.storm.Number))
 	}
 	if at != atNobody && r.Served == 0 {
 		faults = append(faults, errors.New("no login was served"))
@@ -255,20 +259,21 @@ func (r *stormRun) judge(at stormPlace, ours bool) error {
 }
 
 // once lets one storm come over one pooler that runs queries; within, if not 0, is how long it lasts.
-func (s *storm) once(ctx context.Context, one product, rate pace, at stormPlace, within time.Duration) (*stormRun, error) {
+func (s *storm) once(ctx context.Context, one launch.Product, rate pace, at stormPlace, within time.Duration) (*stormRun, error) {
 	p, to, err := s.start(ctx, one)
 	if err != nil {
 		return nil, err
 	}
-	defer p.stop()
+	defer p.Stop()
 	aim, logins := to, s.logins
 	switch at {
+	case atPooler:
 	case atAnother:
 		another, toAnother, err := s.start(ctx, one)
 		if err != nil {
 			return nil, err
 		}
-		defer another.stop()
+		defer another.Stop()
 		aim = toAnother
 	case atNobody:
 		listener, err := net.Listen("tcp", "127.0.0.1:0") // its backlog is net.core.somaxconn
@@ -277,7 +282,7 @@ func (s *storm) once(ctx context.Context, one product, rate pace, at stormPlace,
 		}
 		defer listener.Close()
 		nobody := *to
-		nobody.port = listener.Addr().(*net.TCPAddr).Port
+		nobody.Port = listener.Addr().(*net.TCPAddr).Port
 		aim, logins = &nobody, min(logins, connectsMax)
 	}
 	work, err := startPaced(ctx, to, s.connections, rate)
@@ -308,8 +313,8 @@ func (s *storm) once(ctx context.Context, one product, rate pace, at stormPlace,
 	all, err := readTransactions(work.folder)
 	return &stormRun{
 		stormReport: told, errors: work.errors(),
-		calm: quantilesOf(whole(all, calmFrom, calmTo)), storm: quantilesOf(touched(all, told.Began, told.Ended)),
-		leaving: quantilesOf(touched(all, told.Leaving, left)),
+		calm: measure.QuantilesOf(whole(all, calmFrom, calmTo)), storm: measure.QuantilesOf(touched(all, told.Began, told.Ended)),
+		leaving: measure.QuantilesOf(touched(all, told.Leaving, left)),
 	}, err
 }
 
@@ -321,22 +326,22 @@ func later(a, b time.Time) time.Time {
 }
 
 // start is a fresh process of a pooler that has had a login.
-func (s *storm) start(ctx context.Context, one product) (*pooler, *target, error) {
+func (s *storm) start(ctx context.Context, one launch.Product) (*launch.Pooler, *wire.Target, error) {
 	const due, wait, others = 30 * time.Second, time.Minute, 100
-	p, err := one.start(ctx, settings{
-		server: s.server, authType: "scram-sha-256", poolSize: s.poolSize, maxClientConn: s.logins + s.connections + others, password: s.secret,
-		loops: s.loops, certificate: s.signed, queryWait: wait, backlog: s.backlog,
+	p, err := one.Start(ctx, launch.Settings{
+		Server: s.server, AuthType: "scram-sha-256", PoolSize: s.poolSize, MaxClientConn: s.logins + s.connections + others, Password: s.secret,
+		Loops: s.loops, Certificate: s.signed, QueryWait: wait, Backlog: s.backlog,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	to, err := p.target(s.user, s.poolerPassword(), s.database)
+	to, err := p.Target(s.user, s.poolerPassword(), s.database)
 	if err == nil {
-		to.tls = s.tls
+		to.TLS = s.tls
 		err = loginOnce(ctx, to, due)
 	}
 	if err != nil {
-		p.stop()
+		p.Stop()
 		return nil, nil, err
 	}
 	return p, to, nil

@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/measure"
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
+
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -26,19 +30,6 @@ func TestParseTransaction(t *testing.T) {
 		if got, ok := parseTransaction(line); got != want || ok != (want != transaction{}) {
 			t.Errorf("%q: %+v, %v", line, got, ok)
 		}
-	}
-}
-
-func TestQuantiles(t *testing.T) {
-	thousand := make([]time.Duration, 1000)
-	for i := range thousand {
-		thousand[i] = time.Duration(1000 - i)
-	}
-	if got, want := quantilesOf(thousand), (quantiles{p50: 500, p90: 900, p99: 990, longest: 1000, number: 1000}); got != want {
-		t.Errorf("of 1 to 1000: %+v", got)
-	}
-	if got := quantilesOf(nil); got != (quantiles{}) {
-		t.Errorf("of nothing: %+v", got)
 	}
 }
 
@@ -101,7 +92,7 @@ func TestLoginsAreToldApart(t *testing.T) {
 
 func TestWhatAStormMustNotDo(t *testing.T) {
 	run := func(change func(*stormRun)) *stormRun {
-		r := &stormRun{stormReport: &stormReport{Served: 1, Refused: map[string]int{"53300": 2}}, calm: quantiles{number: 1}, storm: quantiles{number: 1}}
+		r := &stormRun{stormReport: &stormReport{Served: 1, Refused: map[string]int{"53300": 2}}, calm: measure.Quantiles{Number: 1}, storm: measure.Quantiles{Number: 1}}
 		change(r)
 		return r
 	}
@@ -112,8 +103,8 @@ func TestWhatAStormMustNotDo(t *testing.T) {
 	}{
 		"refusals":                 {change: func(*stormRun) {}, ours: true},
 		"a query's error":          {change: func(r *stormRun) { r.errors = []string{"x"} }, bad: true},
-		"no query in calm":         {change: func(r *stormRun) { r.calm.number = 0 }, bad: true},
-		"no query in the storm":    {change: func(r *stormRun) { r.storm.number = 0 }, bad: true},
+		"no query in calm":         {change: func(r *stormRun) { r.calm.Number = 0 }, bad: true},
+		"no query in the storm":    {change: func(r *stormRun) { r.storm.Number = 0 }, bad: true},
 		"nobody served":            {change: func(r *stormRun) { r.Served = 0 }, bad: true},
 		"connects alone":           {change: func(r *stormRun) { r.Served = 0 }, otherPlace: atNobody},
 		"a login that fails":       {change: func(r *stormRun) { r.Failed = map[string]int{"x": 1} }, ours: true, bad: true},
@@ -152,11 +143,11 @@ func TestStorm(t *testing.T) {
 
 // TestStormClientsSayHowTheyAreToldNo lets the storm's process come to where nobody listens.
 func TestStormClientsSayHowTheyAreToldNo(t *testing.T) {
-	port, err := freePort()
+	port, err := launch.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := newTarget("127.0.0.1", port, "postgres", "x", "postgres")
+	to, err := wire.NewTarget("127.0.0.1", port, "postgres", "x", "postgres")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hybridbouncer/hybridbouncer/bench/wire"
+
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -23,7 +25,7 @@ const stormClients = "storm-clients"
 // stormRest is between the last login and the moment when all leave, so that each has its own effect on the queries.
 const stormRest = 500 * time.Millisecond
 
-// stormReport is what the storm's process says: first when it begins, then all.
+// stormReport is the message of the storm's process: first when it begins, then with all results.
 type stormReport struct {
 	Began, Ended    time.Time // of the logins: until the last one is answered
 	Leaving         time.Time // when those that were served leave, all at once
@@ -33,7 +35,7 @@ type stormReport struct {
 
 // stormAt lets another process log in at a target, all logins at once. If within is not 0 it is ended after that time, answered or
 // not.
-func stormAt(ctx context.Context, to *target, logins, nice int, within time.Duration) (*stormReport, error) {
+func stormAt(ctx context.Context, to *wire.Target, logins, nice int, within time.Duration) (*stormReport, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -43,7 +45,7 @@ func stormAt(ctx context.Context, to *target, logins, nice int, within time.Dura
 		arguments = append([]string{"nice", "-n", strconv.Itoa(nice)}, arguments...)
 	}
 	command := exec.CommandContext(ctx, arguments[0], arguments[1:]...)
-	command.Env, command.Stderr = to.environment(), os.Stderr
+	command.Env, command.Stderr = to.Environment(), os.Stderr
 	out, err := command.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// tally is what the scenario's clients and watchers saw. Its methods may be called from any goroutine; the fields are read when
+// tally counts the observations of the scenario's clients and watchers. Its methods may be called from any goroutine; the fields are read when
 // all of them have ended.
 type tally struct {
 	mu sync.Mutex // guards everything below
@@ -21,7 +21,7 @@ type tally struct {
 	serversMax                        int
 	healthPolls                       int
 	health                            map[string]healthSeen // by listener
-	errors                            map[string]int        // by who met them: stream, worker, observer, health
+	errors                            map[string]int        // by the kind of client that met them: stream, worker, observer, health
 	firstErrors                       []string
 }
 

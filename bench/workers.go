@@ -39,7 +39,7 @@ func (s *scenario) embed(ctx context.Context, tenant string, length time.Duratio
 	if s.wrongPort {
 		t = s.transactionTarget
 	}
-	address := url.URL{Scheme: "postgres", User: url.UserPassword(t.user, t.password), Host: t.address(), Path: "/" + t.database, RawQuery: "sslmode=disable"}
+	address := url.URL{Scheme: "postgres", User: url.UserPassword(t.User, t.Password), Host: t.Address(), Path: "/" + t.Database, RawQuery: "sslmode=disable"}
 	start := time.Now()
 	session, err := pgx.Connect(ctx, address.String())
 	if err != nil {

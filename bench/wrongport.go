@@ -8,6 +8,9 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/bench/launch"
+	"github.com/hybridbouncer/hybridbouncer/bench/measure"
 )
 
 const aboutWrongPort = `The load test with its workers on the wrong port: long transactions on the transaction port, beside its quick clients. The workers set
@@ -15,14 +18,14 @@ their tenant inside the transaction, so that all poolers do the same work. Each 
 Ends with exit status 1 when the quick clients of our pooler have a p99 of more than -most times that without workers, or a pooler has more
 servers than its pools allow.`
 
-// wrongPortRun is what one run has shown.
+// wrongPortRun holds the results of one run.
 type wrongPortRun struct {
 	product string
 	workers int
 	*tally
 }
 
-func (r *wrongPortRun) p99() time.Duration { return quantilesOf(r.latencies).p99 }
+func (r *wrongPortRun) p99() time.Duration { return measure.QuantilesOf(r.latencies).P99 }
 
 func runWrongPort(ctx context.Context, arguments []string, out io.Writer) error {
 	base := &scenario{}
@@ -58,7 +61,7 @@ func runWrongPort(ctx context.Context, arguments []string, out io.Writer) error 
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stderr, "%s, %d workers: p99 %s, %d errors\n", one.name, workers, r.p99(), r.errors["stream"]+r.errors["worker"])
+			fmt.Fprintf(os.Stderr, "%s, %d workers: p99 %s, %d errors\n", one.Name, workers, r.p99(), r.errors["stream"]+r.errors["worker"])
 			runs = append(runs, r)
 		}
 	}
@@ -79,23 +82,23 @@ func setDefault(flags *flag.FlagSet, text string) {
 }
 
 // wrongPortOnce runs one pooler with so many workers.
-func (s *scenario) wrongPortOnce(ctx context.Context, one product, workers int) (*wrongPortRun, error) {
+func (s *scenario) wrongPortOnce(ctx context.Context, one launch.Product, workers int) (*wrongPortRun, error) {
 	run := *s
 	run.tally, run.workers = newTally(), workers
 	set := run.settings()
-	set.listener = fmt.Sprintf("long_transaction = %q\n", s.scaled(time.Second)) // its default, scaled as all else
-	p, err := one.start(ctx, set)
+	set.Listener = fmt.Sprintf("long_transaction = %q\n", s.scaled(time.Second)) // its default, scaled as all else
+	p, err := one.Start(ctx, set)
 	if err != nil {
 		return nil, err
 	}
-	defer p.stop()
+	defer p.Stop()
 	if err := run.load(ctx, p); err != nil {
 		return nil, err
 	}
-	return &wrongPortRun{product: one.name, workers: workers, tally: run.tally}, nil
+	return &wrongPortRun{product: one.Name, workers: workers, tally: run.tally}, nil
 }
 
-// judgeWrongPort prints the runs, two of each pooler, and fails when ours is not what it should be.
+// judgeWrongPort prints the runs, two of each pooler, and fails when ours is not as it should be.
 func (s *scenario) judgeWrongPort(out io.Writer, runs []*wrongPortRun, most float64) error {
 	fmt.Fprint(out, "\n| pooler | workers | queries | p50 ms | p99 ms | longest ms | p99 with / without | errors of quick clients | of workers | jobs done | "+
 		"servers in pg_stat_activity, at most | by pool, at most |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n")
@@ -119,9 +122,9 @@ func (s *scenario) judgeWrongPort(out io.Writer, runs []*wrongPortRun, most floa
 		if r.product == "hybridbouncer" && len(r.errors) > 0 {
 			faults = append(faults, fmt.Errorf("errors: %v %q", r.errors, r.firstErrors))
 		}
-		quick := quantilesOf(r.latencies)
+		quick := measure.QuantilesOf(r.latencies)
 		fmt.Fprintf(out, "| %s | %d | %d | %.2f | %.2f | %.2f | %s | %d | %d | %d | %d of %d | %s |\n", r.product, r.workers, r.streamQueries,
-			milliseconds(quick.p50), milliseconds(quick.p99), milliseconds(quick.longest), ratio,
+			milliseconds(quick.P50), milliseconds(quick.P99), milliseconds(quick.Longest), ratio,
 			r.errors["stream"], r.errors["worker"], r.jobs, r.serversMax, limit, s.byPool(r))
 	}
 	for _, r := range runs {

@@ -124,7 +124,7 @@ func noError(t *testing.T, err error) {
 	}
 }
 
-var playPending = flag.Bool("pending", false, "also play what is still to be built")
+var playPending = flag.Bool("pending", false, "also play the scripts of features that are still to be built")
 
 // outcome is what became of one script on all targets.
 type outcome struct {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Transcript is what each client of a play was answered, a line a message.
+// Transcript holds the answers that each client of a play got, a line a message.
 type Transcript map[string][]string
 
 // String is all of it, for people.
@@ -28,7 +28,7 @@ func (t Transcript) clients() []string {
 	return clients
 }
 
-// Diff is what differs between two transcripts: "- " before a line that only the first has, "+ " before one that only the second has,
+// Diff lists the differences of two transcripts: "- " before a line that only the first has, "+ " before one that only the second has,
 // each with its client's name. Empty if they are equal.
 func Diff(a, b Transcript) []string {
 	var out []string

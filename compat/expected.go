@@ -9,7 +9,7 @@ type Expected struct {
 	Port string
 	// Why it is so, and whether it will stay.
 	Why string
-	// Pending marks what is still to be built: the script is not played there, but for `go test ./compat -args -pending`.
+	// Pending marks a feature that is still to be built: the script is not played there, but for `go test ./compat -args -pending`.
 	Pending bool
 	// Sometimes: not always, for example because it depends on what the server has that the client gets.
 	Sometimes bool
@@ -34,7 +34,7 @@ const (
 	walsender = "replication connections cannot share a server and have no transactions: only the session port has them"
 )
 
-// ExpectedDifferences is the list of all that differs, with the reasons. What is not here is a fault.
+// ExpectedDifferences lists all differences that are allowed, with the reasons. Any other difference is a fault.
 var ExpectedDifferences = []Expected{
 	{Script: "bad_length", Port: "both", Why: kinder, Diff: []string{`+ client< ErrorResponse FATAL FATAL 08P01 M="invalid message length"`}},
 	{Script: "bad_length_huge", Port: "both", Why: kinder, Diff: []string{`+ client< ErrorResponse FATAL FATAL 08P01 M="invalid message length"`}},

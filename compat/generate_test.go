@@ -12,7 +12,7 @@ import (
 )
 
 // The generator makes up scripts: a few rounds of messages sent in one go, legal and illegal in any mixture, each round closed by a
-// marker that PostgreSQL answers whatever came before it. What is drawn rarely is what would end a script early.
+// marker that PostgreSQL answers whatever came before it. Steps that would end a script early are drawn rarely.
 
 // marker ends a COPY, a batch and a skip to the next Sync; the empty query is answered in every transaction status, and nothing else
 // drawn here is empty.
@@ -29,7 +29,7 @@ var queries = []string{
 	"declare q cursor for select n from generate_series(1, 3) n", "close q", "lock table t", "begin read only",
 }
 
-// statements are what is prepared: the number of parameters, and the text.
+// statements are the texts to prepare, each with its number of parameters.
 var texts = []string{
 	"0 select 1", "0 select n from generate_series(1, 4) n", "1 select $1::int", "1 select 10 / $1::int", "1 insert into t values ($1)",
 	"2 select $1::text, $2::int", "0 begin", "0 commit", "0 rollback", "0 selec", "0 select 1; select 2", "0 ", "0 copy t to stdout",

@@ -26,7 +26,7 @@ type Target struct {
 // playLimit is how long one answer may take: far above anything legitimate.
 const playLimit = 10 * time.Second
 
-// epilogue is what each client still there says at the end of its script. It ends whatever the script may have left open: a COPY, a
+// epilogue holds the messages that each remaining client sends at the end of its script. It ends whatever the script may have left open: a COPY, a
 // batch without Sync, a transaction, and outside of them it is legal too (CopyFail is ignored there, ROLLBACK warns).
 const epilogue = `CopyFail "epilogue" | Sync | Query "rollback" | Query "select 'the end'"`
 
@@ -52,7 +52,7 @@ type client struct {
 	closed bool
 }
 
-// Play plays a script and returns what was answered. bytewise sends each byte alone. The error is one of the machinery; what the other
+// Play plays a script and returns the answers. bytewise sends each byte alone. The error is one of the machinery; what the other
 // side did wrong, silence included, is in the transcript.
 func Play(script Script, target Target, bytewise bool) (Transcript, error) {
 	p := &player{target: target, script: script, bytewise: bytewise, clients: map[string]*client{}, transcript: Transcript{}}
@@ -152,7 +152,7 @@ func (p *player) send(c *client, b []byte) {
 	}
 }
 
-// bytewiseMax bounds what is sent byte by byte: longer messages would take seconds and show nothing new.
+// bytewiseMax bounds a message that is sent byte by byte: longer ones would take seconds and show nothing new.
 const bytewiseMax = 4 << 10
 
 // until reads until a message has come so many times since the last call, or the other side has closed.

@@ -47,7 +47,7 @@ func render(kind byte, body []byte) string {
 	return name + " " + quote(body)
 }
 
-// quoteMax is how much of a value is shown; what is longer is told apart by its length and checksum.
+// quoteMax is the number of bytes shown of a value. Longer values show their length and a checksum too.
 const quoteMax = 160
 
 func quote(b []byte) string {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Script is what one or more clients do. A text file of testdata is one:
+// Script holds the steps of one or more clients. A text file of testdata is one:
 //
 //	# An English paragraph: what must happen, and why it is worth playing.
 //	setup create table t (n int)          run beforehand, on PostgreSQL itself, in an empty schema of its own
@@ -42,7 +42,7 @@ type Startup struct {
 	Raw []byte
 }
 
-// Action is what a step does.
+// Action is the kind of a step.
 type Action uint8
 
 // The actions, in the order of Script's description.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes sure that this machine has PostgreSQL's server programs (initdb, postgres). Installs them by the package manager if they are
-# missing and we may (root, or sudo without a password). Exit code 0: they are there; 1: they are not, and what to do was printed.
+# missing and we may (root, or sudo without a password). Exit code 0: they are there; 1: they are not, and
+# a text on standard error says how to install them.
 # No server is left running: the tests and the demo start their own.
 set -uo pipefail
 

@@ -1,5 +1,5 @@
-// The floor: a relay that does nothing but forward. What a pooler costs above it is what the pooler does; what it costs itself is what
-// the kernel asks for four system calls, two wake-ups and their share of an epoll_wait.
+// The floor: a relay that does nothing but forward. It costs four system calls, two wake-ups and their share of an
+// epoll_wait a transaction. Any further cost of a pooler is its own work.
 //
 // It is no pooler. It lends a free server to a client that sends something, takes it back when a read ends with ReadyForQuery `I`, and
 // queues clients in between. It knows no split messages, no full sockets, no errors and no user but "postgres" with trust: pgbench's
@@ -23,10 +23,10 @@ struct end {
 	int fd;
 	enum kind kind;
 	int started;       // a client's startup packet has been answered
-	struct end *other; // what it is linked to
+	struct end *other; // the end that this one is linked to
 	struct end *next;  // among the free servers or the waiting clients
 	int waiting_bytes;
-	char waiting[1024]; // what a waiting client has sent
+	char waiting[1024]; // bytes that a waiting client has sent
 };
 
 static struct end *free_servers, *first_waiter, *last_waiter;

@@ -38,7 +38,7 @@ func runCheck(p *process, args []string) error {
 	return nil
 }
 
-// build makes a proxy that is never started: so the files it reads, such as the user file, are checked by who reads them.
+// build makes a proxy that is never started: so the code that reads a file, such as the user file, also checks it.
 func build(c *config.Config) error {
 	var login loginFile
 	defer login.remove()

@@ -94,9 +94,9 @@ func announce(log *slog.Logger, c *config.Config, addresses map[string][]string)
 	for _, warning := range c.Warnings {
 		log.Warn(warning)
 	}
-	var limit syscall.Rlimit // the Go runtime has raised it to the hard limit; Cur is an int64 on FreeBSD
+	var limit syscall.Rlimit // the Go runtime has raised it to the hard limit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err == nil {
-		if warning := filesWarning(c, uint64(limit.Cur)); warning != "" {
+		if warning := filesWarning(c, uint64(limit.Cur)); warning != "" { //nolint:unconvert // Cur is an int64 on FreeBSD
 			log.Warn(warning)
 		}
 	}

@@ -83,7 +83,7 @@ func (q *logQueue) put(line []byte) {
 	}
 }
 
-// flush waits until what is queued has been written, at most logCloseMax: before something is printed that belongs behind it.
+// flush waits until the queued lines are written, at most logCloseMax. Call it before you print something that belongs behind them.
 func (q *logQueue) flush() {
 	limit := time.After(logCloseMax)
 	mark := make(chan struct{})
@@ -100,7 +100,7 @@ func (q *logQueue) flush() {
 	}
 }
 
-// close waits for what is queued to be written, at most logCloseMax. Idempotent.
+// close waits until the queued lines are written, at most logCloseMax. Idempotent.
 func (q *logQueue) close() {
 	q.once.Do(func() { close(q.quit) })
 	select {

@@ -34,7 +34,7 @@ func (s *stuck) String() string {
 	return s.text.String()
 }
 
-// TestLogNeverWaits: while the reader stands still nobody waits for it; then the lines come in their order, and what was lost is counted.
+// TestLogNeverWaits: while the reader stands still nobody waits for it; then the lines come in their order, and lost lines are counted.
 func TestLogNeverWaits(t *testing.T) {
 	to := &stuck{reached: make(chan struct{}), release: make(chan struct{})}
 	s := &service{logTo: to}

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// Exit codes. 2 is what the flag package and shells use for a wrong command line.
+// Exit codes. The flag package and shells use 2 for a wrong command line.
 const (
 	exitOK    = 0
 	exitFault = 1
@@ -28,7 +28,7 @@ type command struct {
 	run   func(p *process, args []string) error
 }
 
-// process is what a subcommand has of the outside world.
+// process gives a subcommand its outside world.
 type process struct {
 	stdout, stderr io.Writer
 	environ        []string

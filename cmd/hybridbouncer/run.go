@@ -142,7 +142,7 @@ func (s *service) stop() {
 	s.closeLog()
 }
 
-// openLog starts the log: what is logged is queued, and written by a goroutine of its own.
+// openLog starts the log. Lines are queued, and a goroutine of the queue writes them.
 func (s *service) openLog(c config.Log) {
 	s.queue = newLogQueue(s.logTo)
 	s.log = newLogger(s.queue, c, &s.level)
@@ -235,7 +235,7 @@ func (s *service) drain(sig os.Signal, received <-chan os.Signal) {
 	}
 }
 
-// status is what the admin endpoint sees of the process.
+// status is the part of the process that the admin endpoint sees.
 type status struct{ *proxy.Proxy }
 
 // Version gives the version for /metrics and the status page.

@@ -10,7 +10,7 @@ import (
 // secretsLook is how often the files that hold passwords are looked at, those that _FILE names of the environment lead to.
 const secretsLook = time.Second
 
-// secretFiles are those files as they were when they were read. Passwords are replaced by those who cannot send signals, such as Kubernetes:
+// secretFiles are those files as they were when they were read. Kubernetes and the like replace passwords but send no signals:
 // a change reloads the configuration as SIGHUP does.
 type secretFiles struct {
 	read []config.Watched

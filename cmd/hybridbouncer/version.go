@@ -9,7 +9,7 @@ import (
 // release is set by the release build: -ldflags "-X main.release=1.2.3".
 var release = ""
 
-// version gives the release, or what the go command noted of the source it built.
+// version gives the release, or the commit that the go command noted in the binary.
 func version() string {
 	text := release
 	info, ok := debug.ReadBuildInfo()

@@ -18,7 +18,7 @@ import (
 type driver struct {
 	name    string // as its users call it
 	version string
-	how     string   // what is special about its settings
+	how     string   // the settings that differ from the defaults, in words
 	folder  string   // with its day; copied before it is installed
 	setup   []string // shell commands that install it there
 	command []string // the day
@@ -98,7 +98,7 @@ func (d *driver) install(source, work string) error {
 	return nil
 }
 
-// day is what became of each case.
+// day holds the result of each case.
 type day map[string]result
 
 // result is "ok", "failed" or "none" (the driver cannot), with the reason.

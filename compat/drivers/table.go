@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// cases are what a day consists of, in the order of the table.
+// cases are the parts of a day, in the order of the table.
 var cases = []struct{ name, what string }{
 	{"connect", "log in with SCRAM-SHA-256"},
 	{"query", "DDL, parameters and results of several types"},

@@ -5,7 +5,7 @@
 // It is called by scripts/suites.sh (`make suites`), which is no part of the tests: some suites come from a registry. A test that fails on
 // a port and is not in the list of reasons.go fails the run.
 //
-// Read suite.go for what a suite is, world.go for what it is run against, reasons.go for what cannot pass.
+// Read suite.go first: it describes a suite. world.go starts the servers, reasons.go lists the tests that cannot pass.
 package main
 
 import (

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// tool is what runs a suite.
+// tool runs a suite.
 type tool interface {
 	command(pattern string) []string
 	read(out []byte) results
@@ -18,7 +18,7 @@ type tool interface {
 	pattern(names []string) string
 }
 
-// result is what became of a test.
+// result is the outcome of a test.
 type result struct {
 	Word string // passed, failed or skipped
 	Text string `json:",omitempty"` // what it said when it failed

@@ -119,7 +119,7 @@ func (w *world) sockets() string { return filepath.Join(w.work, "sockets") }
 func (w *world) pooler() (*proxy.Proxy, error) {
 	file := func(name, text string) string {
 		path := filepath.Join(w.work, name)
-		_ = os.WriteFile(path, []byte(text), 0o600) // load.Config says what is wrong
+		_ = os.WriteFile(path, []byte(text), 0o600) // load.Config reports the error
 		return path
 	}
 	if err := os.MkdirAll(w.sockets(), 0o700); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Options says who does what.
+// Options sizes a run.
 type Options struct {
 	Clients int
 	Seed    uint64
@@ -44,7 +44,7 @@ const (
 	DirectDatabase = "leak_direct"
 )
 
-// Report is what a run has shown.
+// Report holds the results of a run.
 type Report struct {
 	Lives, Steps int64
 	// Kinds counts the steps by what they are.

@@ -58,7 +58,7 @@ func TestCompare(t *testing.T) {
 	}{
 		{"row \"tenant-1-\"\n", "row \"tenant-1-\"\n", false},
 		{"row \"tenant-1-\"\n", "row NULL\n", true},
-		{"row \"tenant-11-\"\n", "row \"tenant-11-\"\n", true}, // another's, whoever else says so
+		{"row \"tenant-11-\"\n", "row \"tenant-11-\"\n", true}, // another's, even if a third one says so
 		{"ERROR 25P02 ERROR x\nready E\n", "ERROR 26000 ERROR y\nready E\n", false},
 		{"ERROR 25P02 ERROR x\nready E\n", "ERROR 26000 ERROR y\nready I\n", true},
 		{"ERROR 42601 ERROR y\nready E\n", "ERROR 25P02 ERROR x\nready E\n", false},

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// eitherDatabase stands for the name of the database in what is sent, and in answers; it is as long as the two names.
+// eitherDatabase stands for the name of the database in messages of both directions; it is as long as the two names.
 const eitherDatabase = "leak_either"
 
 // session is one login.
@@ -210,7 +210,7 @@ func withoutAddresses(err error) string {
 	return err.Error()
 }
 
-// reported is what the parameters are that have been reported.
+// reported holds the reported parameters and their values.
 func (s *session) reported() string {
 	if s.shown == "" {
 		var b strings.Builder

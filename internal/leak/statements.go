@@ -12,7 +12,7 @@ const probe = "select coalesce(current_setting('app.tenant_id', true), ''), coal
 	"current_user, session_user, current_setting('role'), current_setting('search_path'), current_setting('transaction_isolation'), " +
 	"(select string_agg(tenant || body, ',' order by body) from public.docs)"
 
-// hiddenProbe tells of what others have hidden in functions; that of the client itself it leaves out.
+// hiddenProbe finds settings that other clients have changed inside functions. It leaves out those of the client itself.
 const hiddenProbe = "select nullif(nullif(current_setting('hidden.who', true), ''), '%[1]s'), " +
 	"(select string_agg(relname, ',') from pg_class where relnamespace = pg_my_temp_schema() and relname like 'hidden%%' and relname <> 'hidden_%[2]d'), " +
 	"(select string_agg(objid::text, ',') from pg_locks where locktype = 'advisory' and classid = 99 and pid = pg_backend_pid() and objid <> %[2]d), " +

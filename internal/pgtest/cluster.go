@@ -182,13 +182,13 @@ func (c *Cluster) waitReady(ctx context.Context, p *process) error {
 		case <-ctx.Done():
 			return fmt.Errorf("not ready yet when time ran out: %w; its log ends with:\n%s", ctx.Err(), tail(c.Log()))
 		case <-p.ended:
-			return fmt.Errorf("the server ended at once (%v); its log ends with:\n%s", p.err, tail(c.Log()))
+			return fmt.Errorf("the server ended at once (%s); its log ends with:\n%s", p.cmd.ProcessState, tail(c.Log()))
 		case <-tick.C:
 		}
 	}
 }
 
-// DSN is the URL by which user reaches database over TCP; it carries the superuser's password, whoever the user is, so give
+// DSN is the URL by which user reaches database over TCP; it carries the superuser's password for every user, so give
 // further roles the same one. With Options.TLS it asks for verify-full.
 func (c *Cluster) DSN(user, database string) string {
 	u := url.URL{

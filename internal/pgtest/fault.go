@@ -3,6 +3,7 @@ package pgtest
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -294,7 +295,7 @@ func (d *direction) carry(messages bool) {
 		}
 	}
 	closer, halfCloses := d.to.(interface{ CloseWrite() error })
-	if err != io.EOF || !halfCloses || d.out.Flush() != nil || closer.CloseWrite() != nil {
+	if !errors.Is(err, io.EOF) || !halfCloses || d.out.Flush() != nil || closer.CloseWrite() != nil {
 		d.pair.cut(false)
 	}
 }

@@ -27,7 +27,7 @@ type workplace struct {
 
 var workshop workplace
 
-// socketPathMax is what a unix socket's path may have on every system we run on (macOS: 104 with the final zero).
+// socketPathMax is the length in bytes that a unix socket's path may have on every system we run on (macOS: 104 with the final zero).
 const socketPathMax = 103
 
 // newFolder makes a folder with a fresh data directory, owned by the user that runs the server.
@@ -147,7 +147,7 @@ func (c *Cluster) writeConfiguration() error {
 		"port":                    strconv.Itoa(c.Port),
 		"unix_socket_directories": c.SocketDir,
 		"max_connections":         "100",
-		"fsync":                   "off", // the data is thrown away; what was committed still survives Kill
+		"fsync":                   "off", // the data is thrown away; committed rows still survive Kill
 		// Further shared memory as files of the data directory, where they go with it; POSIX segments outlive a killed server.
 		"dynamic_shared_memory_type": "mmap",
 		"full_page_writes":           "off",

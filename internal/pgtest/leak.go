@@ -14,7 +14,7 @@ import (
 // settleLimit is how long goroutines and descriptors may take to go after the last test: closing is asynchronous in places.
 const settleLimit = 3 * time.Second
 
-// openFiles is what this process has open: what a descriptor leads to, by its number ("socket:[1234]", a path); nil where the
+// openFiles lists the open files of this process: the file or socket behind each descriptor, by its number ("socket:[1234]", a path); nil where the
 // system does not tell.
 func openFiles() map[string]string {
 	// The runtime opens its epoll or kqueue descriptors with the first pipe, and keeps them: they must not count as leaked.

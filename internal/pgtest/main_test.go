@@ -24,10 +24,10 @@ func TestMain(m *testing.M) {
 func childWithCluster() {
 	c, err := Start(testContext(), Options{})
 	if err != nil {
-		fmt.Println("error", err)
+		fmt.Fprintln(os.Stdout, "error", err)
 		return
 	}
-	fmt.Println("ready", c.PID(), c.Port, c.folder)
+	fmt.Fprintln(os.Stdout, "ready", c.PID(), c.Port, c.folder)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 

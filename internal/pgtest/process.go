@@ -65,7 +65,7 @@ func (p *process) hasEnded() bool {
 	}
 }
 
-// stop asks by signal and waits; what has not ended within limit is killed, and that is an error.
+// stop asks by signal and waits. A process that has not ended within limit is killed, and that is an error.
 func (p *process) stop(sig syscall.Signal, limit time.Duration) error {
 	if err := p.cmd.Process.Signal(sig); err != nil && !p.hasEnded() {
 		// Ended, but not waited for yet: Wait is about to return.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TB is what this package needs of a *testing.T or *testing.B. An interface, so that `hybridbouncer demo`, which starts its
+// TB has the methods of *testing.T and *testing.B that this package needs. An interface, so that `hybridbouncer demo`, which starts its
 // PostgreSQL here, does not link the testing package.
 type TB interface {
 	Helper()
@@ -67,7 +67,7 @@ func Shared(t TB) *Cluster {
 }
 
 // WaitFor returns once condition is true, asking every few milliseconds; after limit it fails the test, saying what it was that did
-// not come about. This is what tests do instead of sleeping.
+// not come about. Tests call it instead of sleeping.
 func WaitFor(t TB, limit time.Duration, what string, condition func() bool) {
 	t.Helper()
 	if !poll(limit, condition) {

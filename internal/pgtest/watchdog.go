@@ -46,10 +46,10 @@ var watchdog struct {
 	mu      sync.Mutex
 	cmd     *exec.Cmd
 	pipe    io.WriteCloser // nil: not running
-	running map[int]bool   // what the script has been told of and has not ended, by process id
+	running map[int]bool   // processes that the script was told of and that have not ended, by id
 }
 
-// startWatchdog starts the script for the folder root. In a session of its own, so that what is typed at the terminal, or sent to
+// startWatchdog starts the script for the folder root. It runs in a session of its own, so that a signal typed at the terminal, or sent to
 // our process group, leaves it alone.
 func startWatchdog(root string) error {
 	watchdog.mu.Lock()

@@ -1,4 +1,4 @@
-// Package tidy owns the house rules that a program can check: who may import whom, which packages stay pure, how long a function
+// Package tidy owns the house rules that a program can check: which package may import which, which packages stay pure, how long a function
 // may be, which words we use, what must be documented, what tests may not do. It must not know what any package does: it reads
 // source text alone, and needs no exception for a rule but those listed beside the rule, each with its reason.
 //

@@ -206,7 +206,7 @@ func TestFormattingCanFail(t *testing.T) {
 	expect(t, Formatting, "pool/a.go", "package pool\n\nfunc f() {\n\treturn\n}\n")
 }
 
-// TestLoadPassesOver checks what Load leaves out, on this repository's own testdata and on what is Go.
+// TestLoadFindsItself checks that Load finds this package, and that a file that is no Go is an error.
 func TestLoadFindsItself(t *testing.T) {
 	r, err := Load(".")
 	if err != nil {

@@ -1,4 +1,9 @@
-package main
+// Package wire owns the benchmarks' own clients: logins, simple queries and large messages, with as little memory and CPU as a client can
+// do with. Thousands of them share the machine with the pooler that is measured. It must not know which server or pooler answers, nor
+// the measurements.
+//
+// A Target and a Crowd may be used by several goroutines, a Client by one. Read this file first.
+package wire
 
 import (
 	"context"
@@ -9,80 +14,42 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/xdg-go/scram"
 )
 
-// target is where clients log in, and as whom. Make it by newTarget; it may be shared by goroutines.
-type target struct {
-	host                     string
-	port                     int
-	user, password, database string
-	tls                      bool
-
-	scram *scram.Client // keeps the derived keys, so that a login costs the client HMACs and not PBKDF2
-}
-
-func newTarget(host string, port int, user, password, database string) (*target, error) {
-	// PostgreSQL takes the name from the startup message and ignores the one of SCRAM (manual 55.3.1).
-	exchange, err := scram.SHA256.NewClient(user, password, "")
-	if err != nil {
-		return nil, fmt.Errorf("prepare the password of %s: %w", user, err)
-	}
-	exchange = exchange.WithMinIterations(1) // the secrets of a storm have one, and who answers was started by this program
-	return &target{host: host, port: port, user: user, password: password, database: database, scram: exchange}, nil
-}
-
-// sslMode is libpq's word for how to connect.
-func (t *target) sslMode() string {
-	if t.tls {
-		return "require"
-	}
-	return "disable"
-}
-
-// environment is how libpq's programs and others that heed its variables get to the target.
-func (t *target) environment() []string {
-	return append(os.Environ(), "PGHOST="+t.host, "PGPORT="+strconv.Itoa(t.port), "PGUSER="+t.user, "PGPASSWORD="+t.password,
-		"PGDATABASE="+t.database, "PGSSLMODE="+t.sslMode(), "PGGSSENCMODE=disable")
-}
-
-func (t *target) address() string { return net.JoinHostPort(t.host, strconv.Itoa(t.port)) }
-
-// client is a logged-in client with as little of its own as possible: thousands of them share this machine with the pooler
+// Client is a logged-in client with as little of its own as possible: thousands of them share this machine with the pooler
 // that is being measured, and pgconn keeps 16 KiB of buffers for each.
-type client struct {
+type Client struct {
 	socket net.Conn
-	target *target
+	target *Target
 	due    time.Duration // how long any one step may take
 }
 
-// login opens a client and returns when PostgreSQL's ReadyForQuery has come. The caller closes it.
-func login(ctx context.Context, t *target, due time.Duration) (*client, error) {
+// Login opens a client and returns when PostgreSQL's ReadyForQuery has come. The caller closes it.
+func Login(ctx context.Context, t *Target, due time.Duration) (*Client, error) {
 	dialer := net.Dialer{Timeout: due}
-	socket, err := dialer.DialContext(ctx, "tcp", t.address())
+	socket, err := dialer.DialContext(ctx, "tcp", t.Address())
 	if err != nil {
-		return nil, fmt.Errorf("reach %s: %w", t.address(), err)
+		return nil, fmt.Errorf("reach %s: %w", t.Address(), err)
 	}
-	c := &client{socket: socket, target: t, due: due}
+	c := &Client{socket: socket, target: t, due: due}
 	err = c.secure()
 	if err == nil {
 		err = c.startup()
 	}
 	if err != nil {
 		_ = socket.Close()
-		return nil, fmt.Errorf("log in to %s as %s: %w", t.address(), t.user, err)
+		return nil, fmt.Errorf("log in to %s as %s: %w", t.Address(), t.User, err)
 	}
 	return c, nil
 }
 
 // secure turns to TLS if the target wants that. Who answers is not proved: it was started by this program.
-func (c *client) secure() error {
-	if err := c.socket.SetDeadline(time.Now().Add(c.due)); err != nil || !c.target.tls {
+func (c *Client) secure() error {
+	if err := c.socket.SetDeadline(time.Now().Add(c.due)); err != nil || !c.target.TLS {
 		return err
 	}
 	if err := c.send(&pgproto3.SSLRequest{}); err != nil {
@@ -93,18 +60,18 @@ func (c *client) secure() error {
 		return err
 	}
 	if answer[0] != 'S' {
-		return fmt.Errorf("%s speaks no TLS", c.target.address())
+		return fmt.Errorf("%s speaks no TLS", c.target.Address())
 	}
 	secure := tls.Client(c.socket, &tls.Config{InsecureSkipVerify: true})
 	c.socket = secure
 	return secure.Handshake()
 }
 
-func (c *client) startup() error {
+func (c *Client) startup() error {
 	message := &pgproto3.StartupMessage{
 		ProtocolVersion: pgproto3.ProtocolVersion30,
 		Parameters: map[string]string{
-			"user": c.target.user, "database": c.target.database, "application_name": "hybridbouncer-bench",
+			"user": c.target.User, "database": c.target.Database, "application_name": "hybridbouncer-bench",
 		},
 	}
 	if err := c.send(message); err != nil {
@@ -112,7 +79,7 @@ func (c *client) startup() error {
 	}
 	conversation := c.target.scram.NewConversation()
 	for {
-		kind, body, err := c.receive()
+		kind, body, err := c.Receive()
 		if err != nil {
 			return err
 		}
@@ -122,7 +89,7 @@ func (c *client) startup() error {
 				return err
 			}
 		case 'E':
-			return asError(body)
+			return AsError(body)
 		case 'Z':
 			return nil
 		}
@@ -130,7 +97,7 @@ func (c *client) startup() error {
 }
 
 // authenticate answers one AuthenticationXxx message (manual 55.7).
-func (c *client) authenticate(conversation *scram.ClientConversation, body []byte) error {
+func (c *Client) authenticate(conversation *scram.ClientConversation, body []byte) error {
 	if len(body) < 4 {
 		return fmt.Errorf("authentication message of %d bytes", len(body))
 	}
@@ -139,9 +106,9 @@ func (c *client) authenticate(conversation *scram.ClientConversation, body []byt
 	case pgproto3.AuthTypeOk:
 		return nil
 	case pgproto3.AuthTypeCleartextPassword:
-		return c.send(&pgproto3.PasswordMessage{Password: c.target.password})
+		return c.send(&pgproto3.PasswordMessage{Password: c.target.Password})
 	case pgproto3.AuthTypeMD5Password:
-		inner := md5.Sum([]byte(c.target.password + c.target.user))
+		inner := md5.Sum([]byte(c.target.Password + c.target.User))
 		outer := md5.Sum(append([]byte(hex.EncodeToString(inner[:])), rest...))
 		return c.send(&pgproto3.PasswordMessage{Password: "md5" + hex.EncodeToString(outer[:])})
 	case pgproto3.AuthTypeSASL:
@@ -164,8 +131,8 @@ func (c *client) authenticate(conversation *scram.ClientConversation, body []byt
 	}
 }
 
-// query runs one simple query and returns the first column of its first row, "" when there is none.
-func (c *client) query(sql string) (string, error) {
+// Query runs one simple query and returns the first column of its first row, "" when there is none.
+func (c *Client) Query(sql string) (string, error) {
 	if err := c.socket.SetDeadline(time.Now().Add(c.due)); err != nil {
 		return "", err
 	}
@@ -175,7 +142,7 @@ func (c *client) query(sql string) (string, error) {
 	var value string
 	var failure error
 	for rows := 0; ; {
-		kind, body, err := c.receive()
+		kind, body, err := c.Receive()
 		if err != nil {
 			return "", err
 		}
@@ -188,20 +155,20 @@ func (c *client) query(sql string) (string, error) {
 				}
 			}
 		case 'E':
-			failure = asError(body)
+			failure = AsError(body)
 		case 'Z':
 			return value, failure
 		}
 	}
 }
 
-// close says goodbye as libpq does; the pooler then has nothing to complain of.
-func (c *client) close() {
+// Close says goodbye as libpq does; the pooler then has nothing to complain of.
+func (c *Client) Close() {
 	_ = c.send(&pgproto3.Terminate{}) // the socket goes either way
 	_ = c.socket.Close()
 }
 
-func (c *client) send(message pgproto3.FrontendMessage) error {
+func (c *Client) send(message pgproto3.FrontendMessage) error {
 	encoded, err := message.Encode(nil)
 	if err != nil {
 		return err
@@ -210,8 +177,8 @@ func (c *client) send(message pgproto3.FrontendMessage) error {
 	return err
 }
 
-// receive reads exactly one message: nothing is kept between calls, so an idle client owns no buffer.
-func (c *client) receive() (kind byte, body []byte, err error) {
+// Receive reads exactly one message: nothing is kept between calls, so an idle client owns no buffer.
+func (c *Client) Receive() (kind byte, body []byte, err error) {
 	const bodyMax = 1 << 20 // far above anything these queries answer
 	var header [5]byte
 	if _, err := io.ReadFull(c.socket, header[:]); err != nil {
@@ -237,8 +204,8 @@ func firstColumn(body []byte) (string, error) {
 	return string(row.Values[0]), nil
 }
 
-// asError turns an ErrorResponse's body into an error with its SQLSTATE.
-func asError(body []byte) error {
+// AsError turns an ErrorResponse's body into an error with its SQLSTATE.
+func AsError(body []byte) error {
 	var response pgproto3.ErrorResponse
 	if err := response.Decode(body); err != nil {
 		return fmt.Errorf("unreadable ErrorResponse: %w", err)

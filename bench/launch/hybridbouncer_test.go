@@ -1,4 +1,4 @@
-package main
+package launch
 
 import (
 	"path/filepath"
@@ -10,10 +10,10 @@ import (
 // The configuration written for our own pooler is one that it accepts: keys may be renamed without anybody thinking of bench.
 func TestOurConfigurationIsAccepted(t *testing.T) {
 	folder := t.TempDir()
-	text := hybridbouncerConfig(settings{
-		server: &postgres{host: "127.0.0.1", port: 5433}, authType: "scram-sha-256", poolSize: 25, reserveSize: 5, sessionSize: 10, maxClientConn: 1020,
+	text := hybridbouncerConfig(Settings{
+		Server: &Postgres{Host: "127.0.0.1", Port: 5433}, AuthType: "scram-sha-256", PoolSize: 25, ReserveSize: 5, SessionSize: 10, MaxClientConn: 1020,
 	}, 7432, 7433, 7127)
-	if err := writeFiles(folder, map[string]string{"config.toml": text, "userlist.txt": userList("bench")}); err != nil {
+	if err := WriteFiles(folder, map[string]string{"config.toml": text, "userlist.txt": userList("bench")}); err != nil {
 		t.Fatal(err)
 	}
 	loaded, err := configload.Config(filepath.Join(folder, "config.toml"), nil)

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"math"
@@ -27,20 +27,20 @@ func spread(values []float64) (lowest, highest float64) {
 	return slices.Min(values), slices.Max(values)
 }
 
-// quantiles say how latencies are spread.
-type quantiles struct {
-	p50, p90, p99, longest time.Duration
-	number                 int
+// Quantiles say how latencies are spread.
+type Quantiles struct {
+	P50, P90, P99, Longest time.Duration
+	Number                 int
 }
 
-// quantilesOf sorts the latencies.
-func quantilesOf(latencies []time.Duration) quantiles {
-	of := func(percent float64) time.Duration { return percentile(latencies, percent) }
-	return quantiles{p50: of(50), p90: of(90), p99: of(99), longest: of(100), number: len(latencies)}
+// QuantilesOf sorts the latencies.
+func QuantilesOf(latencies []time.Duration) Quantiles {
+	of := func(percent float64) time.Duration { return Percentile(latencies, percent) }
+	return Quantiles{P50: of(50), P90: of(90), P99: of(99), Longest: of(100), Number: len(latencies)}
 }
 
-// percentile is the smallest value that at least percent of all values do not exceed (nearest rank). It sorts values.
-func percentile(values []time.Duration, percent float64) time.Duration {
+// Percentile is the smallest value that at least percent of all values do not exceed (nearest rank). It sorts values.
+func Percentile(values []time.Duration, percent float64) time.Duration {
 	if len(values) == 0 {
 		return 0
 	}

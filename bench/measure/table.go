@@ -1,4 +1,8 @@
-package main
+// Package measure owns the figures of a benchmark: processor time and memory of processes, medians and percentiles, and the tables that a
+// report consists of. It must not know poolers or PostgreSQL: a process is a number, a figure a column.
+//
+// It keeps no state of its own; a Table belongs to one goroutine. Read this file for reports and usage.go for processes.
+package measure
 
 import (
 	"fmt"
@@ -7,16 +11,16 @@ import (
 	"strings"
 )
 
-// column is one figure of a table and how it is printed.
-type column struct {
-	title, format string
+// Column is one figure of a table and how it is printed.
+type Column struct {
+	Title, Format string
 }
 
-// table collects figures of poolers, round by round, and prints their medians with ratios to the first pooler.
-type table struct {
+// Table collects figures of poolers, round by round, and prints their medians with ratios to the first pooler.
+type Table struct {
 	title, rowTitle string
-	columns         []column
-	plain           bool        // no ratios: the figures are no costs, or are ratios themselves
+	columns         []Column
+	Plain           bool        // no ratios: the figures are no costs, or are ratios themselves
 	rows            []*tableRow // in the order they were first added
 }
 
@@ -26,12 +30,13 @@ type tableRow struct {
 	rounds        [][]float64 // a slice of figures, in the columns' order, for each round
 }
 
-func newTable(title, rowTitle string, columns []column) *table {
-	return &table{title: title, rowTitle: rowTitle, columns: columns}
+// NewTable makes an empty table. Each row will have rowTitle's label, the pooler, and a figure for each column.
+func NewTable(title, rowTitle string, columns []Column) *Table {
+	return &Table{title: title, rowTitle: rowTitle, columns: columns}
 }
 
-// add notes one round's figures, as many as there are columns.
-func (t *table) add(label, pooler string, figures ...float64) {
+// Add notes one round's figures, as many as there are columns.
+func (t *Table) Add(label, pooler string, figures ...float64) {
 	for _, row := range t.rows {
 		if row.label == label && row.pooler == pooler {
 			row.rounds = append(row.rounds, figures)
@@ -42,7 +47,7 @@ func (t *table) add(label, pooler string, figures ...float64) {
 }
 
 // reference is the row that ratios of label are taken against: the pooler added first.
-func (t *table) reference(label string) *tableRow {
+func (t *Table) reference(label string) *tableRow {
 	for _, row := range t.rows {
 		if row.label == label {
 			return row
@@ -71,16 +76,16 @@ func (r *tableRow) ratio(to *tableRow, column int) float64 {
 	return median(ratios)
 }
 
-// write prints the table as Markdown: of each figure the median over the rounds, its ratio to the first pooler where there are
+// Write prints the table as Markdown: of each figure the median over the rounds, its ratio to the first pooler where there are
 // several, and the lowest and highest round where there are several.
-func (t *table) write(out io.Writer) error {
+func (t *Table) Write(out io.Writer) error {
 	poolers, rounds := t.extent()
-	ratios := poolers > 1 && !t.plain
+	ratios := poolers > 1 && !t.Plain
 	var text strings.Builder
 	fmt.Fprintf(&text, "\n## %s\n\n| %s | pooler |", t.title, t.rowTitle)
 	rule := "\n|---|---|"
 	for _, c := range t.columns {
-		fmt.Fprintf(&text, " %s |", c.title)
+		fmt.Fprintf(&text, " %s |", c.Title)
 		rule += "---:|"
 		if ratios {
 			text.WriteString(" ratio |")
@@ -96,13 +101,13 @@ func (t *table) write(out io.Writer) error {
 		fmt.Fprintf(&text, "| %s | %s |", row.label, row.pooler)
 		for i, c := range t.columns {
 			figures := row.figures(i)
-			fmt.Fprintf(&text, " %s |", number(c.format, median(figures)))
+			fmt.Fprintf(&text, " %s |", number(c.Format, median(figures)))
 			if ratios {
 				fmt.Fprintf(&text, " %s |", number("%.2f", row.ratio(t.reference(row.label), i)))
 			}
 			if rounds > 1 {
 				lowest, highest := spread(figures)
-				fmt.Fprintf(&text, " %s-%s |", number(c.format, lowest), number(c.format, highest))
+				fmt.Fprintf(&text, " %s-%s |", number(c.Format, lowest), number(c.Format, highest))
 			}
 		}
 		text.WriteString("\n")
@@ -112,7 +117,7 @@ func (t *table) write(out io.Writer) error {
 }
 
 // extent is how many poolers the table compares and how many rounds its fullest row has.
-func (t *table) extent() (poolers, rounds int) {
+func (t *Table) extent() (poolers, rounds int) {
 	names := map[string]bool{}
 	for _, row := range t.rows {
 		names[row.pooler] = true

@@ -1,0 +1,9 @@
+package wire
+
+import (
+	"testing"
+
+	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
