@@ -112,7 +112,7 @@ func (c *Client) tell(settings sqltext.Settings) {
 // has been asked: the answer brings the two here again. last: the client will not be there to be told.
 func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	out := c.relay.Session.Resolve()
-	c.listened(s, &out.Listened)
+	c.noteListens(s, &out.Listened)
 	s.dirty = s.dirty || out.Leftovers || last
 	if last {
 		return true

@@ -1,0 +1,152 @@
+package listen
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
+)
+
+const (
+	// lingerTime is how long the shared connection outlives its last subscriber.
+	lingerTime = 5 * time.Second
+	// checkInterval is how often a shared connection that has nothing else to do is asked whether it is still there.
+	checkInterval = 30 * time.Second
+	// firstPause is the pause after a first loss. It doubles up to Host.RetryMax.
+	firstPause = 100 * time.Millisecond
+)
+
+// Take makes a server the shared connection. The server is lent to the Hub, has no client, and listens to the channels that has names. A Hub
+// that cannot use it gives it back.
+func (h *Hub) Take(c Connection, has []string) {
+	h.offered = false
+	if h.connection != nil || h.host.Draining() || !h.host.MayListen() {
+		c.Release()
+		h.placeAbsent()
+		return
+	}
+	if h.queued {
+		h.queued = false
+		h.host.LeaveQueue()
+	}
+	h.host.Adopt(c)
+	h.connection, h.hearing, h.needed = c, relay.Hearing{}, false
+	for _, name := range slices.Sorted(maps.Keys(h.channels)) {
+		ch := h.channels[name]
+		ch.active = slices.Contains(has, name)
+		h.review(name, ch)
+	}
+	// The settings of the server's last client must not end it, nor change how names and payloads are written.
+	h.query("RESET ALL; SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN " +
+		"('idle_session_timeout', 'statement_timeout', 'transaction_timeout', 'lock_timeout')")
+	h.setEncoding(h.encoding)
+	h.sendRound()
+	h.placeAbsent()
+}
+
+// NotGiven is called when the client that was told to give its server could not.
+func (h *Hub) NotGiven() {
+	h.offered = false
+	h.placeAbsent()
+}
+
+// setEncoding sets the encoding in which the shared connection receives notifications.
+func (h *Hub) setEncoding(encoding string) {
+	h.encoding = encoding
+	h.query(string(sqltext.AppendSettingsDiff(nil, sqltext.Settings{}.With("client_encoding", encoding), sqltext.Settings{})))
+}
+
+// Lost is called when a server that is the shared connection is closed or being closed.
+func (h *Hub) Lost(c Connection) {
+	if h.connection != c {
+		return
+	}
+	h.connection, h.hearing = nil, relay.Hearing{}
+	h.due = h.due[:0]
+	listened := false
+	for name, ch := range h.channels {
+		listened = listened || ch.active
+		ch.active, ch.due = false, false
+		h.review(name, ch)
+	}
+	h.absent = slices.Concat(h.asked, h.next)
+	h.asked, h.next = nil, nil
+	if h.host.Draining() {
+		h.absent = nil
+		return
+	}
+	if listened {
+		h.lossy, h.needed = true, len(h.channels) > 0
+		h.host.ReportLoss()
+		h.onEachLoop((*Subscribers).MarkLoss)
+	}
+	h.backOff()
+	h.placeAbsent()
+}
+
+// backOff puts off the next try to get a server from the pool.
+func (h *Hub) backOff() {
+	h.pause = min(max(2*h.pause, firstPause), max(firstPause, h.host.RetryMax()))
+	h.retryAt = h.host.Now() + h.pause
+}
+
+// seek stands in the pool's queue for a server, if one is needed.
+func (h *Hub) seek() {
+	if !h.needed || h.connection != nil || h.offered || h.queued || h.host.Draining() || h.host.Now() < h.retryAt {
+		return
+	}
+	h.queued = true
+	h.host.JoinQueue()
+}
+
+// Obtained is called when the pool has lent the server that JoinQueue asked for.
+func (h *Hub) Obtained(c Connection) {
+	h.queued = false
+	h.Take(c, nil)
+}
+
+// NotObtained is called when the pool lends no server.
+func (h *Hub) NotObtained() {
+	h.queued = false
+	for _, r := range h.absent {
+		h.answer(r, TimedOut)
+	}
+	h.absent = nil
+	h.backOff()
+}
+
+// LostOnTheWay is called when the server that the pool has lent was lost before it arrived: the Hub stands in the queue again.
+func (h *Hub) LostOnTheWay() {
+	h.queued = false
+	h.seek()
+}
+
+// Tick looks at the clocks. It is called several times a second.
+func (h *Hub) Tick(now time.Duration) {
+	if h.connection == nil {
+		h.needed = h.needed && (len(h.channels) > 0 || len(h.absent) > 0)
+		h.seek()
+		return
+	}
+	may := h.host.MayGoOnListening()
+	switch {
+	case !may && len(h.channels) > 0:
+		h.onEachLoop((*Subscribers).CloseAll)
+	case h.hearing.Owed > 0:
+	case !may:
+		h.release()
+	case len(h.channels) == 0 && len(h.next) == 0 && now-h.emptyAt >= lingerTime:
+		h.release()
+	case now-h.answeredAt >= checkInterval:
+		h.query("")
+	}
+}
+
+// release gives the shared connection back to the pool.
+func (h *Hub) release() {
+	c := h.connection
+	h.connection = nil
+	c.Release()
+}
