@@ -319,7 +319,7 @@ func (c *Client) applyListens(committed []relay.Listening) (reserved bool) {
 			l.added = slices.DeleteFunc(l.added, func(name string) bool { return name == change.Channel })
 		default:
 			reserved = reserved && l.subscriber.Has(change.Channel)
-			l.subscriber.Commit(change.Channel)
+			l.subscriber.Commit(change.Channel, c.relay.Session.Hears)
 			l.added = append(l.added, change.Channel)
 		}
 	}
@@ -360,10 +360,24 @@ func (w *worker) hubAnswered(c *Client, a listen.Answer) {
 	case a == listen.TooSmall, a == listen.OtherEncoding:
 		c.close(stats.ClientListenImpossible, listenError(a))
 	default:
-		l.awaitsHub, l.caughtUp, c.relay.Session.Hears = false, true, false
-		w.settle(c.server)
+		w.hubListens(c, c.server)
 	}
 	w.act()
+}
+
+// hubListens lets a client go on for which the shared connection listens now. If its own server listens, too, that is stopped first, and the
+// client waits for one round more: by then the shared connection has received all that the server has sent, and nothing comes twice.
+func (w *worker) hubListens(c *Client, s *Server) {
+	l := c.listens
+	l.awaitsHub = false
+	l.subscriber.ServerDone()
+	if s.listens && c.relay.Session.Hears && l.owesReady {
+		s.listens = false
+		s.inject("UNLISTEN *")
+		return // settled again when it has been answered
+	}
+	l.caughtUp, c.relay.Session.Hears = true, false
+	w.settle(s)
 }
 
 // mayGive reports that the client's server can become the shared connection: it counts in this pool, and nothing is left on it.
@@ -384,6 +398,7 @@ func (w *worker) giveServer(c *Client, gone bool) {
 	}
 	l := c.listens
 	l.awaitsHub = false
+	l.subscriber.ServerDone()
 	l.release(c)
 	s.listens, c.relay.Session.Hears = false, false
 	w.unlink(c, s)

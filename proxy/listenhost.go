@@ -223,7 +223,7 @@ func (w *worker) give(s *Server, sp *serverPool, has []string) {
 		if home.arrive(s, src) {
 			home.hubOf(sp).Take((*listeningServer)(s), has)
 		} else {
-			home.hubOf(sp).NotGiven()
+			home.hubOf(sp).GivenLost()
 		}
 		home.act()
 	})

@@ -96,6 +96,7 @@ type Hub struct {
 	answeredAt     time.Duration // when the last round was answered
 	emptyAt        time.Duration // since when nobody listens
 	lossy          bool          // notifications may have been lost, and the clients have not been told
+	restoring      bool          // with lossy: the round on its way has every LISTEN that the lost connection had
 }
 
 // channel is a channel that some client listens to, or did a moment ago.
@@ -199,6 +200,14 @@ func (h *Hub) placeAbsent() {
 	for _, r := range waiting {
 		h.place(r)
 	}
+}
+
+// refuseAbsent answers all requests that wait for a connection.
+func (h *Hub) refuseAbsent(a Answer) {
+	for _, r := range h.absent {
+		h.answer(r, a)
+	}
+	h.absent = nil
 }
 
 // want notes that a loop has subscribers of a channel.

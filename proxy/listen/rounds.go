@@ -29,6 +29,7 @@ func (h *Hub) sendRound() {
 	}
 	h.due = h.due[:0]
 	h.asked, h.next = h.next, h.asked[:0]
+	h.restoring = h.lossy
 	h.query(string(sql))
 }
 
@@ -84,8 +85,8 @@ func (h *Hub) answered() {
 	}
 	h.connection.Rest()
 	h.answeredAt, h.pause = h.host.Now(), 0
-	if h.lossy {
-		h.lossy = false
+	if h.lossy && (h.restoring || len(h.due) == 0) { // not by the answer to a query that went ahead of the LISTENs
+		h.lossy, h.restoring = false, false
 		h.onEachLoop((*Subscribers).TellLoss)
 	}
 	for _, r := range h.asked {

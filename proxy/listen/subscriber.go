@@ -62,8 +62,20 @@ func (s *Subscriber) Has(channel string) bool { return s.on[channel] != nil }
 // Reserve keeps what is sent on a channel from now on until the client has committed its LISTEN.
 func (s *Subscriber) Reserve(channel string) { s.among.add(s, channel) }
 
-// Commit lets the client listen to a channel.
-func (s *Subscriber) Commit(channel string) { s.among.add(s, channel).committed = true }
+// Commit lets the client listen to a channel. own: its own server listens, too, and sends all that is notified from the commit on. What the
+// shared connection receives on the channel is dropped then, until ServerDone.
+func (s *Subscriber) Commit(channel string, own bool) {
+	sub := s.among.add(s, channel)
+	sub.committed, sub.own = true, own
+}
+
+// ServerDone is called when the client's server is about to listen no more. From now on the client gets what the shared connection receives,
+// but for what its server has sent or sends nevertheless: see KeepOwn.
+func (s *Subscriber) ServerDone() {
+	for _, sub := range s.on {
+		sub.own = false
+	}
+}
 
 // Remove ends a subscription, if there is one.
 func (s *Subscriber) Remove(channel string) {
@@ -91,7 +103,7 @@ func (s *Subscriber) RemoveReserved() {
 // receive sends a notification to the client: now if it is between transactions, and else in DeliverQueue.
 func (s *Subscriber) receive(frame []byte, sub *subscription) {
 	switch {
-	case s.client.Closing() || s.slow:
+	case s.client.Closing() || s.slow || sub != nil && sub.own:
 	case s.bytes+s.client.Backlog()+len(frame) > QueuedMax:
 		s.slow = true
 		s.among.slow = append(s.among.slow, s)

@@ -21,6 +21,7 @@ type subscription struct {
 	channel    string
 	at         int  // its place in the channel's list
 	committed  bool // otherwise the client is about to listen
+	own        bool // the client's own server sends what is notified on the channel
 }
 
 // NewSubscribers makes the subscribers of one pool on one loop. leave is called when nobody there listens to a channel any more; it leads to

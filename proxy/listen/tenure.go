@@ -22,9 +22,15 @@ const (
 // that cannot use it gives it back.
 func (h *Hub) Take(c Connection, has []string) {
 	h.offered = false
-	if h.connection != nil || h.host.Draining() || !h.host.MayListen() {
+	if h.host.Draining() {
 		c.Release()
-		h.placeAbsent()
+		return
+	}
+	if !h.host.MayListen() { // any more: nobody would listen for them
+		c.Release()
+		h.needed = false
+		h.onEachLoop((*Subscribers).CloseAll)
+		h.refuseAbsent(TooSmall)
 		return
 	}
 	if h.queued {
@@ -49,6 +55,14 @@ func (h *Hub) Take(c Connection, has []string) {
 // NotGiven is called when the client that was told to give its server could not.
 func (h *Hub) NotGiven() {
 	h.offered = false
+	h.placeAbsent()
+}
+
+// GivenLost is called when the server that a client gave was lost before it arrived. The reply to the client's LISTEN has been sent.
+func (h *Hub) GivenLost() {
+	h.offered = false
+	h.loss()
+	h.backOff()
 	h.placeAbsent()
 }
 
@@ -77,13 +91,20 @@ func (h *Hub) Lost(c Connection) {
 		h.absent = nil
 		return
 	}
+	h.restoring = false
 	if listened {
-		h.lossy, h.needed = true, len(h.channels) > 0
-		h.host.ReportLoss()
-		h.onEachLoop((*Subscribers).MarkLoss)
+		h.loss()
 	}
+	h.needed = h.lossy && len(h.channels) > 0 // also if it was lost before it listened, in the place of another
 	h.backOff()
 	h.placeAbsent()
+}
+
+// loss notes that notifications may be lost, until another connection listens.
+func (h *Hub) loss() {
+	h.lossy, h.needed = true, len(h.channels) > 0
+	h.host.ReportLoss()
+	h.onEachLoop((*Subscribers).MarkLoss)
 }
 
 // backOff puts off the next try to get a server from the pool.
@@ -101,19 +122,21 @@ func (h *Hub) seek() {
 	h.host.JoinQueue()
 }
 
-// Obtained is called when the pool has lent the server that JoinQueue asked for.
+// Obtained is called when the pool has lent the server that JoinQueue asked for. While a client's server is on its way that one is taken: it
+// has received what was notified since the client's LISTEN, which may have been answered already.
 func (h *Hub) Obtained(c Connection) {
 	h.queued = false
+	if h.offered {
+		c.Release()
+		return
+	}
 	h.Take(c, nil)
 }
 
 // NotObtained is called when the pool lends no server.
 func (h *Hub) NotObtained() {
 	h.queued = false
-	for _, r := range h.absent {
-		h.answer(r, TimedOut)
-	}
-	h.absent = nil
+	h.refuseAbsent(TimedOut)
 	h.backOff()
 }
 
