@@ -19,7 +19,7 @@ import (
 // now and then, in an order that a seed makes. A client that has been told that its LISTEN is committed gets every later notification once and
 // in order, or is told afterwards that something was lost. At the end LISTEN is in force for all.
 func TestDelivery(t *testing.T) {
-	const seeds, steps = 3000, 300
+	const seeds, steps = 1000, 300
 	losses, notices, received := 0, 0, 0
 	for seed := range uint64(seeds) {
 		w := newWorld(seed)
@@ -59,7 +59,7 @@ func TestLossToldInTime(t *testing.T) {
 		w.tick()
 	}
 	w.hub.Obtained(w.newSession())
-	for range 3 { // what cleans the server, its encoding, the LISTEN
+	for range len(listen.ForgetClient) + 2 { // then its encoding, and the LISTEN
 		if w.clients[0].notices != 0 {
 			t.Error("told before LISTEN is in force again")
 		}
@@ -196,7 +196,7 @@ func (w *world) settle() {
 		}
 		w.tick()
 		w.grant()
-		for range 4 {
+		for range 6 {
 			if w.shared != nil {
 				w.shared.work()
 			}

@@ -85,6 +85,9 @@ func (c *client) step() {
 		default:
 			c.announce(channel)
 		}
+		if c.subscriber.Channels() == 0 {
+			c.again = 0 // a client that listens to nothing is not told of a loss
+		}
 	case busy:
 		c.release()
 	case judged:

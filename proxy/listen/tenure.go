@@ -18,6 +18,21 @@ const (
 	firstPause = 100 * time.Millisecond
 )
 
+// forgetClient are the queries that take from a server what its last client has set. Nothing of it may end the shared connection, or change
+// what it says. DISCARD ALL would do, but for the channels that a given server listens to.
+//
+// Each is a transaction of its own. The first lifts a statement_timeout that the others would run under. RESET ALL leaves role and
+// session_authorization as they are (GUC_NO_RESET_ALL in guc_tables.c). What follows it keeps the settings of the role and of the database from
+// ending the connection, and from making a LISTEN wait: a deferrable transaction may (manual 13.2.3). A timeout that this PostgreSQL does not
+// have yet is left out by the WHERE of the last.
+var forgetClient = [...]string{
+	"SET statement_timeout = 0",
+	"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET statement_timeout = 0; SET default_transaction_isolation = 'read committed'; " +
+		"SET default_transaction_deferrable = off; SET search_path = pg_catalog",
+	"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN " +
+		"('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout', 'lock_timeout')",
+}
+
 // Take makes a server the shared connection. The server is lent to the Hub, has no client, and listens to the channels that has names. A Hub
 // that cannot use it gives it back.
 func (h *Hub) Take(c Connection, has []string) {
@@ -44,9 +59,9 @@ func (h *Hub) Take(c Connection, has []string) {
 		ch.active = slices.Contains(has, name)
 		h.review(name, ch)
 	}
-	// The settings of the server's last client must not end it, nor change how names and payloads are written.
-	h.query("RESET ALL; SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN " +
-		"('idle_session_timeout', 'statement_timeout', 'transaction_timeout', 'lock_timeout')")
+	for _, sql := range forgetClient {
+		h.query(sql)
+	}
 	h.setEncoding(h.encoding)
 	h.sendRound()
 	h.placeAbsent()
