@@ -29,7 +29,7 @@ type Client struct {
 	settings    sqltext.Settings // of the parameters that servers report, as the client was told last
 	set         sqltext.Settings // of those, the ones that the client has set itself: it carries no others from server to server
 	base        sqltext.Settings // what the server began with on which settings rests; see rebase
-	listens     *listens         // nil: it does not
+	listens     *listenState     // nil: it does not
 
 	next, prev *Client // worker.clients
 	info       *clientInfo
@@ -152,7 +152,7 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 				return total - len(b) // the rest is kept until there is room
 			}
 		case relay.Share:
-			c.worker.share(c)
+			c.worker.announceListen(c)
 			return total - len(b) // the rest is kept until the answer
 		case relay.Hold:
 			c.held = true
@@ -161,10 +161,10 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 		case relay.Drop:
 		case relay.Answer:
 			c.answer(step.Tag)
-			c.catchUp()
+			c.deliverUnlinked()
 		case relay.AnswerReady:
 			c.sendReady()
-			c.catchUp()
+			c.deliverUnlinked()
 		case relay.EndRefusal:
 			c.sendReady()
 			if len(b) > step.N || c.conn.Unread() {
@@ -316,7 +316,7 @@ const lastWordsMax = 5 * time.Second
 
 // forget removes a client from every list. Its socket may still be sending the last words.
 func (w *worker) forget(c *Client, why stats.ClientClose, err *protocol.Error) {
-	w.silence(c)
+	c.stopListening()
 	w.clients.remove(c)
 	c.counters.Clients--
 	c.application.Leave(w.loop.Now())

@@ -24,9 +24,9 @@ func (p *Proxy) ListeningServer(listener string) uint32 {
 	found := make(chan uint32, 1)
 	w := p.workers[0]
 	w.loop.Post(func() {
-		for _, n := range w.notifiers {
-			if n.pool.key.Listener == listener && n.server != nil {
-				found <- n.server.key.ProcessID
+		for s := w.servers.first; s != nil; s = s.next {
+			if s.hub != nil && s.pool.key.Listener == listener {
+				found <- s.key.ProcessID
 				return
 			}
 		}
@@ -41,11 +41,11 @@ func (p *Proxy) Listeners() (subscriptions, channels int) {
 		found := make(chan [2]int, 1)
 		w.loop.Post(func() {
 			var n [2]int
-			for _, a := range w.audiences {
-				n[0] += len(a.channels)
+			for _, a := range w.subscribers {
+				n[0] += a.Channels()
 			}
-			for _, no := range w.notifiers {
-				n[1] += len(no.channels) + len(no.absent) + len(no.sent) + len(no.next)
+			for _, h := range w.listenHosts {
+				n[1] += h.hub.Left()
 			}
 			found <- n
 		})

@@ -75,11 +75,8 @@ func (w *worker) lostOnTheWay(s *Server, wt *pool.Waiter, err error) {
 	w.freeWaiter(wt)
 	s.gone(err)
 	switch owner := owner.(type) {
-	case *notifier:
-		if owner.waiter == wt {
-			owner.waiter = nil
-		}
-		owner.seek()
+	case *listenHost:
+		owner.lostOnTheWay(wt)
 	case *loginWait:
 		w.queueLogin(owner)
 	case *Client:
@@ -97,8 +94,8 @@ func (w *worker) lostOnTheWay(s *Server, wt *pool.Waiter, err error) {
 
 // granted links a server to the client that has waited for it, and lets the client go on where it stopped.
 func (w *worker) granted(s *Server, wt *pool.Waiter) {
-	if n, ok := wt.Owner.(*notifier); ok {
-		n.obtained(s, wt)
+	if h, ok := wt.Owner.(*listenHost); ok {
+		h.obtained(s, wt)
 		return
 	}
 	waited := w.loop.Now() - wt.EnqueuedAt
@@ -217,7 +214,7 @@ func (w *worker) settle(s *Server) {
 	if (c.relay.Session.Pending() || c.settings != s.settled && c.relay.Session.Tracked) && !w.conclude(c, s, ends) {
 		return // the server has been asked, and is settled again when it has answered
 	}
-	if (c.listens != nil || s.listens) && !w.inform(c, s, ends) {
+	if (c.listens != nil || s.listens) && !w.settleListens(c, s, ends) {
 		return
 	}
 	keeps := c.pool.mode == relay.Session || s.relay.Kept || c.waiter != nil
@@ -355,7 +352,7 @@ func (w *worker) rest(s *Server) {
 		return
 	}
 	switch {
-	case s.deadline == 0 && s.partialBytes > 0 && s.notifier == nil:
+	case s.deadline == 0 && s.partialBytes > 0 && s.hub == nil:
 		w.closeServer(s, pool.CloseUnreadBytes) // it is idle: whoever got it next would get the rest of this
 		return
 	case s.deadline == 0 && s.outdated && s.notifier == nil:
@@ -406,9 +403,7 @@ func (w *worker) closeServer(s *Server, reason pool.CloseReason) {
 			s.ps.Pool().Close(s.ps, pool.CloseDoubt, now)
 		}
 	})
-	if s.notifier != nil {
-		s.notifier.lost(s)
-	}
+	s.leaveHub()
 	if !s.relay.Quiet() {
 		w.proxy.cancelServer(s)
 	}

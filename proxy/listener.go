@@ -45,8 +45,8 @@ func newListener(p *Proxy, cfg *config.Listener) (*listener, error) {
 	return l, nil
 }
 
-// listen binds all addresses of a listener, or none.
-func listen(p *Proxy, cfg *config.Listener) (*listener, error) {
+// openListener binds all addresses of a listener, or none.
+func openListener(p *Proxy, cfg *config.Listener) (*listener, error) {
 	l, err := newListener(p, cfg)
 	if err != nil {
 		return nil, err

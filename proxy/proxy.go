@@ -153,7 +153,7 @@ func (p *Proxy) Start() error {
 		p.logRing()
 	}
 	for i := range cfg.Listeners {
-		l, err := listen(p, &cfg.Listeners[i])
+		l, err := openListener(p, &cfg.Listeners[i])
 		if err != nil {
 			return errors.Join(err, p.Close())
 		}

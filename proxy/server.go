@@ -8,6 +8,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
+	"github.com/hybridbouncer/hybridbouncer/proxy/listen"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
@@ -30,7 +31,7 @@ type Server struct {
 	base     sqltext.Settings // as reported at its login: what RESET goes back to
 	settled  sqltext.Settings // what its client had of the reported parameters when nothing was outstanding last
 	listens  bool             // UNLISTEN is due before anybody else gets it
-	notifier *notifier        // of which it is the shared connection; nil otherwise
+	hub      *listen.Hub      // of which it is the shared connection; nil otherwise
 	asked    []string         // the parameters whose values it has been asked for
 	// resetPerhaps are the changes that made it necessary to ask.
 	resetPerhaps []relay.Change
@@ -88,8 +89,8 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 	if s.transit {
 		return 0 // its next loop will read it
 	}
-	if s.notifier != nil {
-		return s.notifier.read(b)
+	if s.hub != nil {
+		return s.readListening(b)
 	}
 	for len(b) > 0 && !s.closing {
 		step := s.relay.FromServer(b)
@@ -103,9 +104,9 @@ func (s *Server) OnRead(b []byte) (consumed int) {
 			s.rewritten(step)
 			s.dropped()
 		case relay.Overheard:
-			s.client.overhears(b[:step.N])
+			s.client.listensOf().subscriber.KeepOwn(b[:step.N])
 		case relay.Ready:
-			s.readied()
+			s.client.withholdReady()
 		case relay.Told:
 			s.answered(b[:step.N])
 		case relay.Report:
@@ -395,9 +396,7 @@ func (s *Server) gone(err error) {
 			s.ps.Pool().Close(s.ps, pool.CloseLost, w.loop.Now())
 		})
 	}
-	if s.notifier != nil {
-		s.notifier.lost(s)
-	}
+	s.leaveHub()
 	if c != nil {
 		c.torn = s.relay.Torn()
 		c.application.Released(s.use(w.loop.Now()))

@@ -172,7 +172,7 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	if c.relay.Session.Pending() {
 		out = c.relay.Session.Resolve()
 	}
-	c.listened(s, &out.Listened)
+	c.noteListens(s, &out.Listened)
 	s.dirty = s.dirty || out.Leftovers || last
 	if last {
 		return true

@@ -56,8 +56,8 @@ func (w *worker) notifyWaiter(a pool.Action) {
 // failWaiter tells a waiter that it gets no server.
 func (w *worker) failWaiter(a pool.Action, why stats.ClientClose, err *protocol.Error) {
 	switch owner := a.Waiter.Owner.(type) {
-	case *notifier:
-		owner.failed(a.Waiter)
+	case *listenHost:
+		owner.notObtained(a.Waiter)
 		return
 	case *loginWait:
 		w.countersOf(owner.pool).Wait.Observe(a.Waited)

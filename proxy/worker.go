@@ -5,6 +5,7 @@ import (
 
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/proxy/listen"
 	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
@@ -32,8 +33,8 @@ type worker struct {
 	sql          []byte
 	lexer        sqltext.Lexer
 	desk         relay.Desk
-	audiences    map[*serverPool]*audience
-	notifiers    []*notifier   // of the first loop only
+	subscribers  map[*serverPool]*listen.Subscribers
+	listenHosts  []*listenHost // of the first loop only
 	lastIdle     time.Duration // when clients were last looked at for client_idle_timeout
 }
 
@@ -48,7 +49,7 @@ const (
 func newWorker(p *Proxy, index int) (*worker, error) {
 	w := &worker{
 		proxy: p, index: index, quiet: -1, desk: relay.Desk{Table: p.statements}, counters: make(map[*serverPool]*stats.PoolCounters),
-		audiences: make(map[*serverPool]*audience),
+		subscribers: make(map[*serverPool]*listen.Subscribers),
 	}
 	options := eventloop.Options{OnPanic: p.contained, OneByOne: !p.settings.Load().cfg.IOUring}
 	if p.env.NewKernel != nil {
@@ -73,7 +74,7 @@ func (w *worker) startJanitor() {
 			w.proxy.set.Tick(now)
 		})
 		w.act()
-		w.tickNotifiers(now)
+		w.tickHubs(now)
 	}).Start()
 	w.loop.Every(proofsKept, func(time.Duration) { w.proxy.forgetProofs() }).Start()
 }
