@@ -164,6 +164,18 @@ type Database struct {
 	MaxDBClientConnections int           `toml:"max_db_client_connections"`
 	QueryWaitTimeout       time.Duration `toml:"query_wait_timeout"`
 	ServerLifetime         time.Duration `toml:"server_lifetime"`
+
+	// Listeners overrides the sizes of this database for one listener, by the listener's name.
+	Listeners map[string]DatabaseOnListener `toml:"-"`
+}
+
+// DatabaseOnListener overrides the sizes of one database on one listener. A zero value means "as the database says".
+type DatabaseOnListener struct {
+	PoolSize         int           `toml:"pool_size"`
+	MinPoolSize      int           `toml:"min_pool_size"`
+	ReservePoolSize  int           `toml:"reserve_pool_size"`
+	QueryWaitTimeout time.Duration `toml:"query_wait_timeout"`
+	ServerLifetime   time.Duration `toml:"server_lifetime"`
 }
 
 // User overrides pool sizes and time-outs for one user. A zero value means "as the database or the listener says".
@@ -177,6 +189,20 @@ type User struct {
 	IdleTransactionTimeout   time.Duration `toml:"idle_transaction_timeout"`
 	TransactionTimeout       time.Duration `toml:"transaction_timeout"`
 	ClientIdleTimeout        time.Duration `toml:"client_idle_timeout"`
+
+	// Listeners overrides the settings of this user for one listener, by the listener's name.
+	Listeners map[string]UserOnListener `toml:"-"`
+}
+
+// UserOnListener overrides the settings of one user on one listener. A zero value means "as the user says".
+type UserOnListener struct {
+	PoolSize               int           `toml:"pool_size"`
+	ReservePoolSize        int           `toml:"reserve_pool_size"`
+	QueryTimeout           time.Duration `toml:"query_timeout"`
+	QueryWaitTimeout       time.Duration `toml:"query_wait_timeout"`
+	IdleTransactionTimeout time.Duration `toml:"idle_transaction_timeout"`
+	TransactionTimeout     time.Duration `toml:"transaction_timeout"`
+	ClientIdleTimeout      time.Duration `toml:"client_idle_timeout"`
 }
 
 // Admin describes the HTTP endpoint and the users of the SQL console.

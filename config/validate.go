@@ -263,5 +263,20 @@ func (v *validator) databases() {
 		if d.PoolSize > 0 && d.MinPoolSize > d.PoolSize {
 			v.fault(group+".min_pool_size", "must not be above pool_size (%d), is %d", d.PoolSize, d.MinPoolSize)
 		}
+		for listener := range d.Listeners {
+			v.listenerExists(group, listener)
+		}
+	}
+	for name, u := range v.config.Users {
+		for listener := range u.Listeners {
+			v.listenerExists(UserPath(name), listener)
+		}
+	}
+}
+
+// listenerExists checks the name in [databases.NAME.LISTENER] and [users.NAME.LISTENER].
+func (v *validator) listenerExists(section, name string) {
+	if !slices.ContainsFunc(v.config.Listeners, func(l Listener) bool { return l.Name == name }) {
+		v.fault(OnListenerPath(section, name), "there is no listener %q", name)
 	}
 }
