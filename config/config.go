@@ -32,6 +32,7 @@ type Config struct {
 	Loops           int           `toml:"loops"`            // event loops; 0: start with one, open more when it is busy
 	IOUring         bool          `toml:"io_uring"`         // gather sends where the system lets it
 	ShutdownTimeout time.Duration `toml:"shutdown_timeout"` // how long SIGTERM waits for transactions
+	PIDFile         string        `toml:"pidfile"`          // path, absolute after Load; empty: none
 
 	Server    Server              `toml:"server"`
 	Auth      Auth                `toml:"auth"`
@@ -211,8 +212,9 @@ type Admin struct {
 	Users  []string `toml:"users"`  // may use the SQL console
 }
 
-// Log says what the program logs to standard error, and how.
+// Log says what the program logs, where and how.
 type Log struct {
+	File           string `toml:"file"`   // path, absolute after Load; empty: standard error
 	Level          string `toml:"level"`  // debug, info, warn, error
 	Format         string `toml:"format"` // text, json
 	Connections    bool   `toml:"log_connections"`

@@ -35,6 +35,7 @@ type Key struct {
 	When    When     // what a change needs
 	Secret  bool     // never shown; the environment may give it by file: NAME_FILE
 	Path    bool     // names a file, relative to the configuration file
+	Creates bool     // the program creates the file
 	Allowed []string // the words a text may be; nil: any text
 	Min     int      // of a number
 	Max     int      // of a number; 0: no limit
@@ -136,7 +137,7 @@ var Sections = []Section{
 		Keys: adminKeys, defaults: func() any { return &Default().Admin },
 	},
 	{
-		Name: "log", Header: "[log]", Doc: "The log, on standard error.",
+		Name: "log", Header: "[log]", Doc: "The log.",
 		Keys: logKeys, defaults: func() any { return &Default().Log },
 	},
 }

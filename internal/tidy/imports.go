@@ -9,7 +9,7 @@ import (
 // edges is who of ours may import whom of ours; DESIGN section 4 in a table. A package that is not here may import nothing of ours
 // and must be added before it is used. "*": anything.
 var edges = map[string][]string{
-	"cmd/hybridbouncer": {"admin", "proxy", "proxy/stats", "config", "config/load", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
+	"cmd/hybridbouncer": {"admin", "proxy", "proxy/stats", "config", "config/load", "config/pgbouncer", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
 	"admin":             {"admin/history", "proxy", "proxy/stats", "config"},
 	"admin/history":     {},
 	"proxy":             {"proxy/stats", "proxy/dial", "proxy/sockets", "proxy/relay", "prepared", "pool", "auth", "eventloop", "sqltext", "protocol", "config", "proxy/login"},
@@ -24,6 +24,7 @@ var edges = map[string][]string{
 	"config":            {},
 	"sqltext":           {"protocol"},
 	"config/load":       {"config"},
+	"config/pgbouncer":  {"config"},
 	"config/reference":  {"config", "config/load"}, // load: the names of PgBouncer images
 	"protocol":          {},
 	"eventloop":         {},
