@@ -15,7 +15,7 @@ BENCH ?=
 STORM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint unit fuzz sim storm statements soak bench docs test-pgs drivers suites fmt docker-check
+.PHONY: help run build test lint unit fuzz sim storm statements migration soak bench docs test-pgs drivers suites fmt docker-check
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do \
@@ -33,6 +33,7 @@ test: lint unit ## everything that must pass: lint, unit and integration tests w
 lint: ## go vet (also as on macOS and FreeBSD and with the build tags), gofumpt, staticcheck
 	go vet ./...
 	go vet -tags $(TAGS) ./...
+	go vet -tags "$(TAGS) pgbouncer" ./compat/migration
 	GOOS=darwin go vet ./...
 	GOOS=freebsd go vet ./...
 	@unformatted="$$($(GOFILES) | xargs go tool gofumpt -l)"; \
@@ -63,6 +64,9 @@ drivers: ## real programs of many drivers in front of both ports; writes docs/DR
 
 suites: ## the drivers' own test suites through both ports; writes docs/SUITES.md; ONLY="pgx,asyncpg" for some
 	@bash scripts/suites.sh
+
+migration: ## the same ini files given to PgBouncer and to ours: logins, aliases, pool modes, sizes, faults; needs pgbouncer on PATH
+	go test -tags "$(TAGS) pgbouncer" -count=1 -v ./compat/migration
 
 soak: ## the integration tests again and again, for SOAKTIME
 	@TAGS=$(TAGS) SOAKTIME=$(SOAKTIME) bash scripts/soak.sh

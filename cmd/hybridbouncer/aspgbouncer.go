@@ -119,14 +119,15 @@ func runAsPgBouncer(p *process, args []string) error {
 	return s.run(nil)
 }
 
-// loadIni reads an ini file in the place of config.toml. Of the environment it uses only our own names: images write the others into
-// the ini file.
+// loadIni reads an ini file in the place of config.toml. Of the environment it uses only our own names, such as
+// HYBRIDBOUNCER_ADMIN_LISTEN: images write the others into the ini file.
 func (p *process) loadIni(path string) (*config.Config, error) {
 	imported, err := pgbouncer.Import(path)
 	if err != nil {
 		return nil, err
 	}
 	c := imported.Config
+	c.Admin.Listen = "" // PgBouncer has no HTTP port, and several of them run on one machine
 	for _, note := range imported.Notes {
 		c.Warnings = append(c.Warnings, note.String())
 	}

@@ -103,3 +103,5 @@ func faultTexts(err error) []string {
 	slices.Sort(texts)
 	return texts
 }
+
+func TestDocument(t *testing.T) { compare(t, "../../docs/PGBOUNCER.md", pgbouncer.Document()) }

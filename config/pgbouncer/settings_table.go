@@ -8,12 +8,11 @@ const (
 	differs              // a setting of ours with a difference that the operator should know
 	nothing              // accepted: there is nothing to do here
 	missing              // no equal here
-	refused              // the import stops: the behaviour would differ without a word
 )
 
 // String returns the word of docs/PGBOUNCER.md.
 func (m match) String() string {
-	return [...]string{"same", "differs", "nothing to do", "no equal", "refused"}[m]
+	return [...]string{"same", "differs", "nothing to do", "no equal"}[m]
 }
 
 // merge says what several ini files make of a setting that we have once for all listeners.

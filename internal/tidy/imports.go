@@ -35,6 +35,7 @@ var edges = map[string][]string{
 	"internal/tidy":     {},
 	"compat":            {"*"}, // it plays to the whole
 	"compat/drivers":    {"*"},
+	"compat/migration":  {"internal/pgtest"},
 	"compat/suites":     {"*"},
 }
 
