@@ -21,7 +21,7 @@ VERSION ?=
 STORM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint unit fuzz sim storm statements soak bench docs test-pgs drivers suites fmt docker-check golangci release \
+.PHONY: help run build test lint unit fuzz sim storm statements migration soak bench docs test-pgs drivers suites fmt docker-check golangci release \
 	release-check
 
 help: ## list the targets
@@ -41,6 +41,7 @@ lint: ## go.mod is tidy, go vet (also as on macOS and FreeBSD and with the build
 	go mod tidy -diff
 	go vet ./...
 	go vet -tags $(TAGS) ./...
+	go vet -tags "$(TAGS) pgbouncer" ./compat/migration
 	GOOS=darwin go vet ./...
 	GOOS=freebsd go vet ./...
 	@unformatted="$$($(GOFILES) | xargs go tool gofumpt -l)"; \
@@ -74,6 +75,9 @@ drivers: ## real programs of many drivers in front of both ports; writes docs/DR
 
 suites: ## the drivers' own test suites through both ports; writes docs/SUITES.md; ONLY="pgx,asyncpg" for some
 	@bash scripts/suites.sh
+
+migration: ## the same ini files given to PgBouncer and to ours: logins, aliases, pool modes, sizes, faults; needs pgbouncer on PATH
+	go test -tags "$(TAGS) pgbouncer" -count=1 -v ./compat/migration
 
 soak: ## the integration tests again and again, for SOAKTIME
 	@TAGS=$(TAGS) SOAKTIME=$(SOAKTIME) bash scripts/soak.sh

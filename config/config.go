@@ -32,6 +32,7 @@ type Config struct {
 	Loops           int           `toml:"loops"`            // event loops; 0: start with one, open more when it is busy
 	IOUring         bool          `toml:"io_uring"`         // gather sends where the system lets it
 	ShutdownTimeout time.Duration `toml:"shutdown_timeout"` // how long SIGTERM waits for transactions
+	PIDFile         string        `toml:"pidfile"`          // path, absolute after Load; empty: none
 
 	Server    Server              `toml:"server"`
 	Auth      Auth                `toml:"auth"`
@@ -164,6 +165,18 @@ type Database struct {
 	MaxDBClientConnections int           `toml:"max_db_client_connections"`
 	QueryWaitTimeout       time.Duration `toml:"query_wait_timeout"`
 	ServerLifetime         time.Duration `toml:"server_lifetime"`
+
+	// Listeners overrides the sizes of this database for one listener, by the listener's name.
+	Listeners map[string]DatabaseOnListener `toml:"-"`
+}
+
+// DatabaseOnListener overrides the sizes of one database on one listener. A zero value means "as the database says".
+type DatabaseOnListener struct {
+	PoolSize         int           `toml:"pool_size"`
+	MinPoolSize      int           `toml:"min_pool_size"`
+	ReservePoolSize  int           `toml:"reserve_pool_size"`
+	QueryWaitTimeout time.Duration `toml:"query_wait_timeout"`
+	ServerLifetime   time.Duration `toml:"server_lifetime"`
 }
 
 // User overrides pool sizes and time-outs for one user. A zero value means "as the database or the listener says".
@@ -177,6 +190,20 @@ type User struct {
 	IdleTransactionTimeout   time.Duration `toml:"idle_transaction_timeout"`
 	TransactionTimeout       time.Duration `toml:"transaction_timeout"`
 	ClientIdleTimeout        time.Duration `toml:"client_idle_timeout"`
+
+	// Listeners overrides the settings of this user for one listener, by the listener's name.
+	Listeners map[string]UserOnListener `toml:"-"`
+}
+
+// UserOnListener overrides the settings of one user on one listener. A zero value means "as the user says".
+type UserOnListener struct {
+	PoolSize               int           `toml:"pool_size"`
+	ReservePoolSize        int           `toml:"reserve_pool_size"`
+	QueryTimeout           time.Duration `toml:"query_timeout"`
+	QueryWaitTimeout       time.Duration `toml:"query_wait_timeout"`
+	IdleTransactionTimeout time.Duration `toml:"idle_transaction_timeout"`
+	TransactionTimeout     time.Duration `toml:"transaction_timeout"`
+	ClientIdleTimeout      time.Duration `toml:"client_idle_timeout"`
 }
 
 // Admin describes the HTTP endpoint and the users of the SQL console.
@@ -185,8 +212,9 @@ type Admin struct {
 	Users  []string `toml:"users"`  // may use the SQL console
 }
 
-// Log says what the program logs to standard error, and how.
+// Log says what the program logs, where and how.
 type Log struct {
+	File           string `toml:"file"`   // path, absolute after Load; empty: standard error
 	Level          string `toml:"level"`  // debug, info, warn, error
 	Format         string `toml:"format"` // text, json
 	Connections    bool   `toml:"log_connections"`

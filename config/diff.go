@@ -58,11 +58,17 @@ func (c *Config) groups() map[string]When {
 	for i := range c.Listeners {
 		groups[c.ListenerPath(i)] = Restart
 	}
-	for name := range c.Databases {
+	for name, database := range c.Databases {
 		groups[DatabasePath(name)] = NewLogins
+		for listener := range database.Listeners {
+			groups[OnListenerPath(DatabasePath(name), listener)] = Live
+		}
 	}
-	for name := range c.Users {
+	for name, user := range c.Users {
 		groups[UserPath(name)] = Live
+		for listener := range user.Listeners {
+			groups[OnListenerPath(UserPath(name), listener)] = Live
+		}
 	}
 	return groups
 }
@@ -104,7 +110,15 @@ func (c *Config) Clone() *Config {
 	}
 	copied.Admin.Users = slices.Clone(c.Admin.Users)
 	copied.Databases = maps.Clone(c.Databases)
+	for name, database := range copied.Databases {
+		database.Listeners = maps.Clone(database.Listeners)
+		copied.Databases[name] = database
+	}
 	copied.Users = maps.Clone(c.Users)
+	for name, user := range copied.Users {
+		user.Listeners = maps.Clone(user.Listeners)
+		copied.Users[name] = user
+	}
 	copied.origins = maps.Clone(c.origins)
 	return &copied
 }

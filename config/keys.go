@@ -20,6 +20,12 @@ var processKeys = []Key{
 		Doc:   "How long SIGTERM and SIGINT wait for open transactions. Then the pooler closes the remaining clients. Set the grace period of your orchestrator higher (Kubernetes: terminationGracePeriodSeconds).",
 		field: of(func(c *Config) any { return &c.ShutdownTimeout }),
 	},
+	{
+		Name: "pidfile", When: Restart, Path: true, Creates: true,
+		Zero:  "none",
+		Doc:   "File that contains the process's number while it runs. The program does not start if the file names a process that runs. It removes the file at its end.",
+		field: of(func(c *Config) any { return &c.PIDFile }),
+	},
 }
 
 var serverKeys = []Key{
@@ -243,6 +249,12 @@ var adminKeys = []Key{
 }
 
 var logKeys = []Key{
+	{
+		Name: "file", When: Live, Path: true, Creates: true,
+		Zero:  "standard error",
+		Doc:   "File that the log goes to. A reload (SIGHUP) opens it anew, as logrotate needs it.",
+		field: of(func(l *Log) any { return &l.File }),
+	},
 	{
 		Name: "level", When: Live,
 		Allowed: []string{"debug", "info", "warn", "error"},

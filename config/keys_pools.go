@@ -226,6 +226,7 @@ const (
 	asAuth     = "as [auth] says"
 	asListener = "as the listener says"
 	asDatabase = "as the database or the listener says"
+	asTable    = "as the table above says"
 )
 
 var databaseKeys = []Key{
@@ -351,5 +352,71 @@ var userKeys = []Key{
 		Name: "client_idle_timeout", When: Live, Zero: asListener,
 		Doc:   "How long a client of this user may be idle outside a transaction.",
 		field: of(func(u *User) any { return &u.ClientIdleTimeout }),
+	},
+}
+
+var databaseOnListenerKeys = []Key{
+	{
+		Name: "pool_size", When: Live, Unit: "servers", Zero: asTable,
+		Doc:   "Most servers of each pool of this database on this listener.",
+		field: of(func(d *DatabaseOnListener) any { return &d.PoolSize }),
+	},
+	{
+		Name: "min_pool_size", When: Live, Unit: "servers", Zero: asTable,
+		Doc:   "Servers that each of these pools keeps open after its first use.",
+		field: of(func(d *DatabaseOnListener) any { return &d.MinPoolSize }),
+	},
+	{
+		Name: "reserve_pool_size", When: Live, Unit: "servers", Zero: asTable,
+		Doc:   "Reserve of each of these pools.",
+		field: of(func(d *DatabaseOnListener) any { return &d.ReservePoolSize }),
+	},
+	{
+		Name: "query_wait_timeout", When: Live, Zero: asTable,
+		Doc:   "How long a query to this database waits for a server on this listener.",
+		field: of(func(d *DatabaseOnListener) any { return &d.QueryWaitTimeout }),
+	},
+	{
+		Name: "server_lifetime", When: Live, Zero: asTable,
+		Doc:   "Age at which a free server of these pools is closed.",
+		field: of(func(d *DatabaseOnListener) any { return &d.ServerLifetime }),
+	},
+}
+
+var userOnListenerKeys = []Key{
+	{
+		Name: "pool_size", When: Live, Unit: "servers", Zero: asTable,
+		Doc:   "Most servers of each pool of this user on this listener.",
+		field: of(func(u *UserOnListener) any { return &u.PoolSize }),
+	},
+	{
+		Name: "reserve_pool_size", When: Live, Unit: "servers", Zero: asTable,
+		Doc:   "Reserve of each of these pools.",
+		field: of(func(u *UserOnListener) any { return &u.ReservePoolSize }),
+	},
+	{
+		Name: "query_timeout", When: Live, Zero: asTable,
+		Doc:   "Longest time for a query of this user on this listener.",
+		field: of(func(u *UserOnListener) any { return &u.QueryTimeout }),
+	},
+	{
+		Name: "query_wait_timeout", When: Live, Zero: asTable,
+		Doc:   "How long a query of this user waits for a server on this listener.",
+		field: of(func(u *UserOnListener) any { return &u.QueryWaitTimeout }),
+	},
+	{
+		Name: "idle_transaction_timeout", When: Live, Zero: asTable,
+		Doc:   "How long this user may be idle in a transaction on this listener.",
+		field: of(func(u *UserOnListener) any { return &u.IdleTransactionTimeout }),
+	},
+	{
+		Name: "transaction_timeout", When: Live, Zero: asTable,
+		Doc:   "Longest time for a transaction of this user on this listener.",
+		field: of(func(u *UserOnListener) any { return &u.TransactionTimeout }),
+	},
+	{
+		Name: "client_idle_timeout", When: Live, Zero: asTable,
+		Doc:   "How long a client of this user may be idle outside a transaction on this listener.",
+		field: of(func(u *UserOnListener) any { return &u.ClientIdleTimeout }),
 	},
 }

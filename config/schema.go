@@ -35,6 +35,7 @@ type Key struct {
 	When    When     // what a change needs
 	Secret  bool     // never shown; the environment may give it by file: NAME_FILE
 	Path    bool     // names a file, relative to the configuration file
+	Creates bool     // the program creates the file
 	Allowed []string // the words a text may be; nil: any text
 	Min     int      // of a number
 	Max     int      // of a number; 0: no limit
@@ -47,6 +48,12 @@ type Key struct {
 // Field returns the pointer to the setting inside its section: *string, *int, *bool, *time.Duration or *[]string. The section is a
 // pointer to the section's struct.
 func (k *Key) Field(section any) any { return k.field(section) }
+
+// The names of the sections that stand inside another section. No table of a file has such a name.
+const (
+	DatabaseOnListenerSection = "databases.listener"
+	UserOnListenerSection     = "users.listener"
+)
 
 // Section is a table of the configuration file.
 type Section struct {
@@ -63,7 +70,11 @@ func (s *Section) Defaults() any { return s.defaults() }
 
 // Named reports whether the file may repeat the section, once for each name: listeners, databases, users.
 func (s *Section) Named() bool {
-	return s.Name == "listener" || s.Name == "databases" || s.Name == "users"
+	switch s.Name {
+	case "listener", "databases", "users", DatabaseOnListenerSection, UserOnListenerSection:
+		return true
+	}
+	return false
 }
 
 // Key finds a key by its name; nil if the section has no such key.
@@ -110,15 +121,23 @@ var Sections = []Section{
 		Keys: databaseKeys, defaults: func() any { return &Database{} },
 	},
 	{
+		Name: DatabaseOnListenerSection, Header: "[databases.NAME.LISTENER]", Doc: "Optional: the sizes of one database on one listener. LISTENER is the listener's name. They override [databases.NAME].",
+		Keys: databaseOnListenerKeys, defaults: func() any { return &DatabaseOnListener{} },
+	},
+	{
 		Name: "users", Header: "[users.NAME]", Doc: "Optional: the settings that differ for one user. They override [databases].",
 		Keys: userKeys, defaults: func() any { return &User{} },
+	},
+	{
+		Name: UserOnListenerSection, Header: "[users.NAME.LISTENER]", Doc: "Optional: the settings of one user on one listener. They override [users.NAME].",
+		Keys: userOnListenerKeys, defaults: func() any { return &UserOnListener{} },
 	},
 	{
 		Name: "admin", Header: "[admin]", Doc: "The HTTP endpoint: /metrics, /health/db, /healthz, /readyz.",
 		Keys: adminKeys, defaults: func() any { return &Default().Admin },
 	},
 	{
-		Name: "log", Header: "[log]", Doc: "The log, on standard error.",
+		Name: "log", Header: "[log]", Doc: "The log.",
 		Keys: logKeys, defaults: func() any { return &Default().Log },
 	},
 }

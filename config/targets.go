@@ -54,10 +54,18 @@ func (c *Config) Targets() []Target {
 	for _, name := range slices.Sorted(maps.Keys(c.Databases)) {
 		database := c.Databases[name]
 		add("databases", DatabasePath(name), &database, func() { c.Databases[name] = database })
+		for _, listener := range slices.Sorted(maps.Keys(database.Listeners)) {
+			sizes := database.Listeners[listener]
+			add(DatabaseOnListenerSection, OnListenerPath(DatabasePath(name), listener), &sizes, func() { database.Listeners[listener] = sizes })
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Users)) {
 		user := c.Users[name]
 		add("users", UserPath(name), &user, func() { c.Users[name] = user })
+		for _, listener := range slices.Sorted(maps.Keys(user.Listeners)) {
+			settings := user.Listeners[listener]
+			add(UserOnListenerSection, OnListenerPath(UserPath(name), listener), &settings, func() { user.Listeners[listener] = settings })
+		}
 	}
 	add("admin", "admin", &c.Admin, nil)
 	add("log", "log", &c.Log, nil)
@@ -87,6 +95,9 @@ func DatabasePath(name string) string { return "databases." + QuoteName(name) }
 
 // UserPath returns the path of a user's section.
 func UserPath(name string) string { return "users." + QuoteName(name) }
+
+// OnListenerPath returns the path of the section that overrides a database's or user's section on one listener.
+func OnListenerPath(section, listener string) string { return section + "." + QuoteName(listener) }
 
 // SetDatabase adds or replaces a database. Only the goroutine that builds the configuration may call it.
 func (c *Config) SetDatabase(name string, database Database) {

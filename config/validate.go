@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +53,8 @@ func (v *validator) value(t Target) {
 			v.word(t, *p)
 		} else if strings.ContainsRune(*p, 0) {
 			v.fault(t.Path, "must not contain a zero byte")
+		} else if t.Key.Creates && *p != "" {
+			v.directory(t.Path, filepath.Dir(*p))
 		} else if t.Key.Path && *p != "" && *p != "system" {
 			v.file(t.Path, *p)
 		}
@@ -92,6 +95,15 @@ func (v *validator) file(key, name string) {
 	defer file.Close()
 	if info, err := file.Stat(); err == nil && info.IsDir() {
 		v.fault(key, "%s is a directory, not a file", name)
+	}
+}
+
+// directory checks that the directory of a file that the program creates is there.
+func (v *validator) directory(key, name string) {
+	if info, err := os.Stat(name); err != nil {
+		v.fault(key, "%v", err)
+	} else if !info.IsDir() {
+		v.fault(key, "%s is not a directory", name)
 	}
 }
 
@@ -263,5 +275,20 @@ func (v *validator) databases() {
 		if d.PoolSize > 0 && d.MinPoolSize > d.PoolSize {
 			v.fault(group+".min_pool_size", "must not be above pool_size (%d), is %d", d.PoolSize, d.MinPoolSize)
 		}
+		for listener := range d.Listeners {
+			v.listenerExists(group, listener)
+		}
+	}
+	for name, u := range v.config.Users {
+		for listener := range u.Listeners {
+			v.listenerExists(UserPath(name), listener)
+		}
+	}
+}
+
+// listenerExists checks the name in [databases.NAME.LISTENER] and [users.NAME.LISTENER].
+func (v *validator) listenerExists(section, name string) {
+	if !slices.ContainsFunc(v.config.Listeners, func(l Listener) bool { return l.Name == name }) {
+		v.fault(OnListenerPath(section, name), "there is no listener %q", name)
 	}
 }

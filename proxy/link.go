@@ -355,7 +355,7 @@ func (w *worker) rest(s *Server) {
 	case s.deadline == 0 && s.partialBytes > 0 && s.hub == nil:
 		w.closeServer(s, pool.CloseUnreadBytes) // it is idle: whoever got it next would get the rest of this
 		return
-	case s.deadline == 0 && s.outdated && s.notifier == nil:
+	case s.deadline == 0 && s.outdated && s.hub == nil:
 		w.closeServer(s, pool.CloseStale)
 		return
 	case s.deadline == 0 || !s.relay.Quiet() || s.saysMore():

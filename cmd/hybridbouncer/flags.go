@@ -47,6 +47,21 @@ func (p *process) parse(args []string) error {
 	return nil
 }
 
+// parseFiles reads the flags and returns the files named behind, between or before them.
+func (p *process) parseFiles(args []string) (files []string, err error) {
+	for {
+		if err := p.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		} else if err != nil {
+			return nil, errUsage
+		}
+		if p.flags.NArg() == 0 {
+			return files, nil
+		}
+		files, args = append(files, p.flags.Arg(0)), p.flags.Args()[1:]
+	}
+}
+
 // configFlag adds -config.
 func (p *process) configFlag() *string {
 	return p.flags.String("config", "", "configuration `FILE` (default: $"+load.EnvFile+", else "+strings.Join(configPaths, ", else ")+", else none)")
@@ -75,7 +90,11 @@ func (p *process) configPath(named string) string {
 
 // load reads the configuration and words its faults for people.
 func (p *process) load(path string) (*config.Config, error) {
-	c, err := load.Config(path, p.environ)
+	read := func() (*config.Config, error) { return load.Config(path, p.environ) }
+	if p.ini {
+		read = func() (*config.Config, error) { return p.loadIni(path) }
+	}
+	c, err := read()
 	var faults config.Problems
 	if errors.As(err, &faults) {
 		what := path

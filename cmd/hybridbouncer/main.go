@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -33,18 +34,25 @@ type process struct {
 	stdout, stderr io.Writer
 	environ        []string
 	flags          *flag.FlagSet // of the subcommand, with its usage
+	ini            bool          // the configuration is PgBouncer's ini file
+	verbose        bool          // log at level debug, whatever the configuration says
 }
 
 // commands in the order of the usage text; the first one is the default.
 var commands = []command{
 	{"run", "[-config FILE]", "run the pooler (also without a subcommand)", runPooler},
 	{"check", "[-config FILE] [-print]", "tell every fault of the configuration, with line and key", runCheck},
+	{"import", "[-o FILE] INI...", "translate PgBouncer's ini files, one for each port, to a configuration", runImport},
 	{"demo", "[-config FILE]", "start a throwaway PostgreSQL and both pools, and print how to connect", runDemo},
 	{"version", "", "print version and build", runVersion},
 }
 
 func main() {
-	os.Exit(dispatch(os.Args[1:], &process{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}))
+	p := &process{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
+	if filepath.Base(os.Args[0]) == pgbouncerName {
+		os.Exit(p.report(runAsPgBouncer(p, os.Args[1:])))
+	}
+	os.Exit(dispatch(os.Args[1:], p))
 }
 
 // dispatch finds the subcommand, runs it and gives the exit code.
@@ -85,6 +93,10 @@ func (p *process) report(err error) int {
 	case errors.Is(err, errUsage):
 		return exitUsage
 	}
-	fmt.Fprintf(p.stderr, "hybridbouncer: %v\n", err)
+	name := "hybridbouncer"
+	if p.ini {
+		name = pgbouncerName
+	}
+	fmt.Fprintf(p.stderr, "%s: %v\n", name, err)
 	return exitFault
 }

@@ -36,6 +36,8 @@ type service struct {
 	logTo   io.Writer
 
 	config  *config.Config // in force
+	file    logFile        // of log.file
+	pid     pidFile
 	secrets secretFiles
 	login   loginFile
 	level   slog.LevelVar
@@ -98,7 +100,12 @@ func (s *service) start() (err error) {
 	if err = s.login.apply(s.config); err != nil {
 		return err
 	}
-	s.openLog(s.config.Log)
+	if err := s.pid.check(s.config.PIDFile); err != nil {
+		return err
+	}
+	if err := s.openLog(s.config.Log); err != nil {
+		return err
+	}
 	p, err := proxy.New(s.config, s.log)
 	if err != nil {
 		return err
@@ -108,14 +115,14 @@ func (s *service) start() (err error) {
 	}
 	s.proxy = p
 	if s.config.Admin.Listen == "" {
-		return nil
+		return s.pid.write(s.config.PIDFile)
 	}
 	a := admin.New(s.config.Admin.Listen, status{s.proxy}, s.log)
 	if err := a.Start(); err != nil {
 		return startHint(fmt.Errorf("admin endpoint: %w", err))
 	}
 	s.admin = a
-	return nil
+	return s.pid.write(s.config.PIDFile)
 }
 
 // startHint adds what to do about an address that is taken.
@@ -140,16 +147,23 @@ func (s *service) stop() {
 	}
 	s.login.remove()
 	s.closeLog()
+	_ = s.file.open("")
+	s.pid.remove()
 }
 
-// openLog starts the log. Lines are queued, and a goroutine of the queue writes them.
-func (s *service) openLog(c config.Log) {
-	s.queue = newLogQueue(s.logTo)
+// openLog starts the log. Lines wait in a queue, and a goroutine of its own writes them.
+func (s *service) openLog(c config.Log) error {
+	s.file.otherwise = s.logTo
+	if err := s.file.open(c.File); err != nil {
+		return err
+	}
+	s.queue = newLogQueue(&s.file)
 	s.log = newLogger(s.queue, c, &s.level)
-	direct := newLogger(s.logTo, c, &s.level)
+	direct := newLogger(&s.file, c, &s.level)
 	s.queue.start(func(lost uint64) {
 		direct.Warn("lines of the log were lost: whoever reads it was too slow", "lines", lost)
 	})
+	return nil
 }
 
 // closeLog waits a moment for the last lines to be written.
@@ -174,6 +188,9 @@ func (s *service) reload() {
 	if _, err := s.proxy.Reload(merged); err != nil {
 		s.log.Error("reload refused, the old configuration stays in force", "error", err)
 		return
+	}
+	if err := s.file.open(merged.Log.File); err != nil {
+		s.log.Error("the log stays where it is", "error", err)
 	}
 	changes := config.Diff(s.config, next)
 	s.config, s.secrets.read = merged, next.SecretFiles

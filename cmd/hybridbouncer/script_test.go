@@ -21,17 +21,21 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hybridbouncer": main})
+	testscript.Main(m, map[string]func(){"hybridbouncer": main, pgbouncerName: main})
 }
 
 // The scripts in testdata run the program as a user does. Beside testscript's own commands they have:
 //
 //	start FILE NAME=VALUE... ARG...
 //	                         run hybridbouncer ARG... in the background; its output goes to FILE, and the script's end kills it
+//	startas PROGRAM FILE NAME=VALUE... ARG...
+//	                         the same under another name
 //	address FILE LISTENER VAR
 //	                         set VAR to the address of a listener, as logged in FILE
 //	waitfor FILE REGEXP      wait until FILE matches
 //	signal FILE NAME         send a signal to what start FILE began
+//	signalpid FILE NAME      send a signal to the process whose number FILE contains
+//	waitgone FILE            wait until there is no FILE
 //	exit FILE CODE           wait until it has ended, and compare its exit code
 //	query FILE LISTENER SQL  run SQL as app on the listener whose address FILE logs; the first value goes to stdout
 //	get FILE PATH            ask the admin endpoint whose address FILE logs; the answer goes to stdout
@@ -51,9 +55,11 @@ func TestScripts(t *testing.T) {
 			h := &harness{programs: map[string]*program{}}
 			e.Values[harnessKey{}] = h
 			e.Defer(h.end)
+			e.Defer(func() { endDaemon(filepath.Join(e.WorkDir, "pid")) })
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"startas": cmdStartAs, "signalpid": cmdSignalPID, "waitgone": cmdWaitGone,
 			"start": cmdStart, "address": cmdAddress, "waitfor": cmdWaitFor, "signal": cmdSignal, "exit": cmdExit,
 			"query": cmdQuery, "get": cmdGet, "begin": cmdBegin, "commit": cmdCommit,
 			"readme": cmdReadme,
@@ -90,15 +96,29 @@ func (h *harness) end() {
 	}
 }
 
+// endDaemon kills the process whose pidfile a script left behind.
+func endDaemon(pidfile string) {
+	if text, err := os.ReadFile(pidfile); err == nil {
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}
+}
+
 func want(ts *testscript.TestScript, args []string, least int, usage string) {
 	if len(args) < least {
 		ts.Fatalf("usage: %s", usage)
 	}
 }
 
-func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
+func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, args, 1, "start FILE ARG...")
-	log, args := args[0], args[1:]
+	cmdStartAs(ts, neg, append([]string{"hybridbouncer"}, args...))
+}
+
+func cmdStartAs(ts *testscript.TestScript, _ bool, args []string) {
+	want(ts, args, 2, "startas PROGRAM FILE ARG...")
+	name, log, args := args[0], args[1], args[2:]
 	environ := []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "TMPDIR=" + os.TempDir()}
 	for len(args) > 0 && strings.Contains(args[0], "=") {
 		environ, args = append(environ, args[0]), args[1:]
@@ -106,7 +126,7 @@ func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	output, err := os.Create(ts.MkAbs(log))
 	ts.Check(err)
 	defer output.Close()
-	process, err := os.StartProcess(lookPath(ts), append([]string{"hybridbouncer"}, args...), &os.ProcAttr{
+	process, err := os.StartProcess(lookPath(ts, name), append([]string{name}, args...), &os.ProcAttr{
 		Dir: ts.MkAbs("."), Env: environ, Files: []*os.File{nil, output, output},
 	})
 	ts.Check(err)
@@ -119,14 +139,14 @@ func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // lookPath finds the program testscript made of this test.
-func lookPath(ts *testscript.TestScript) string {
+func lookPath(ts *testscript.TestScript, name string) string {
 	for _, directory := range filepath.SplitList(ts.Getenv("PATH")) {
-		path := filepath.Join(directory, "hybridbouncer")
+		path := filepath.Join(directory, name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
 			return path
 		}
 	}
-	ts.Fatalf("hybridbouncer is not in PATH")
+	ts.Fatalf("%s is not in PATH", name)
 	return ""
 }
 
@@ -134,7 +154,10 @@ func cmdWaitFor(ts *testscript.TestScript, _ bool, args []string) {
 	want(ts, args, 2, "waitfor FILE REGEXP")
 	re, err := regexp.Compile(args[1])
 	ts.Check(err)
-	poll(ts, args[0]+" does not match "+args[1], func() bool { return re.MatchString(ts.ReadFile(args[0])) }, args[0])
+	poll(ts, args[0]+" does not match "+args[1], func() bool {
+		text, err := os.ReadFile(ts.MkAbs(args[0])) // which need not be there yet
+		return err == nil && re.Match(text)
+	}, args[0])
 }
 
 // poll waits for a condition; when it does not come about the script fails with the program's output.
@@ -148,10 +171,26 @@ func poll(ts *testscript.TestScript, what string, condition func() bool, output 
 	}
 }
 
+var signalNames = map[string]os.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}
+
 func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 	want(ts, args, 2, "signal FILE NAME")
-	signals := map[string]os.Signal{"HUP": syscall.SIGHUP, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT}
-	ts.Check(harnessOf(ts).programs[args[0]].process.Signal(signals[args[1]]))
+	ts.Check(harnessOf(ts).programs[args[0]].process.Signal(signalNames[args[1]]))
+}
+
+func cmdSignalPID(ts *testscript.TestScript, _ bool, args []string) {
+	want(ts, args, 2, "signalpid FILE NAME")
+	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, signalNames[args[1]].(syscall.Signal)))
+}
+
+func cmdWaitGone(ts *testscript.TestScript, _ bool, args []string) {
+	want(ts, args, 1, "waitgone FILE")
+	poll(ts, args[0]+" is still there", func() bool {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		return os.IsNotExist(err)
+	}, args[0])
 }
 
 func cmdExit(ts *testscript.TestScript, _ bool, args []string) {

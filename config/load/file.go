@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/config"
 )
@@ -30,7 +31,7 @@ func (r *fileReader) top(tree map[string]any) {
 		value, where := tree[name], []string{name}
 		s := config.SectionNamed(name)
 		switch {
-		case s == nil || name == "":
+		case s == nil || name == "" || strings.Contains(name, "."):
 			keys[name] = value
 		case name == "listener":
 			r.listeners(value)
@@ -92,16 +93,46 @@ func (r *fileReader) named(s *config.Section, value any) {
 			r.fault(where, group, fmt.Sprintf("must be a table: [%s]", group), "")
 			continue
 		}
+		keys, listeners := splitTable(tables[name].(map[string]any))
 		if s.Name == "databases" {
 			var database config.Database
-			r.table(s, where, group, tables[name], &database)
+			r.table(s, where, group, keys, &database)
+			database.Listeners = onListeners[config.DatabaseOnListener](r, config.DatabaseOnListenerSection, where, group, listeners)
 			r.config.SetDatabase(name, database)
 		} else {
 			var user config.User
-			r.table(s, where, group, tables[name], &user)
+			r.table(s, where, group, keys, &user)
+			user.Listeners = onListeners[config.UserOnListener](r, config.UserOnListenerSection, where, group, listeners)
 			r.config.SetUser(name, user)
 		}
 	}
+}
+
+// splitTable separates the keys of [databases.NAME] from the tables [databases.NAME.LISTENER] in it.
+func splitTable(table map[string]any) (keys, listeners map[string]any) {
+	keys, listeners = map[string]any{}, map[string]any{}
+	for name, value := range table {
+		if _, isTable := value.(map[string]any); isTable {
+			listeners[name] = value
+		} else {
+			keys[name] = value
+		}
+	}
+	return keys, listeners
+}
+
+// onListeners reads the tables [databases.NAME.LISTENER] or [users.NAME.LISTENER].
+func onListeners[T any](r *fileReader, section string, where []string, group string, tables map[string]any) map[string]T {
+	if len(tables) == 0 {
+		return nil
+	}
+	all := map[string]T{}
+	for _, listener := range slices.Sorted(maps.Keys(tables)) {
+		var settings T
+		r.table(config.SectionNamed(section), append(slices.Clone(where), listener), config.OnListenerPath(group, listener), tables[listener], &settings)
+		all[listener] = settings
+	}
+	return all
 }
 
 // table reads the keys of one section into the struct that value points to.
@@ -139,7 +170,7 @@ func (r *fileReader) table(s *config.Section, where []string, group string, tree
 func tableNames() []string {
 	var names []string
 	for i := range config.Sections {
-		if name := config.Sections[i].Name; name != "" {
+		if name := config.Sections[i].Name; name != "" && !strings.Contains(name, ".") {
 			names = append(names, name)
 		}
 	}

@@ -5,6 +5,7 @@
 package load
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -37,9 +38,20 @@ func Config(path string, environ []string) (*config.Config, error) {
 			return nil, faults
 		}
 	}
+	if err := complete(c, environ, faults); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Complete puts the environment over a configuration that was made otherwise, and validates the result. The error is as that of Config.
+func Complete(c *config.Config, environ []string) error { return complete(c, environ, nil) }
+
+// complete adds faults to those that are known already.
+func complete(c *config.Config, environ []string, faults config.Problems) error {
 	faults = append(faults, readEnviron(c, environ)...)
 	if err := absolutePaths(c); err != nil {
-		return nil, err
+		return err
 	}
 	for i := range c.Listeners {
 		if c.Listeners[i].ServerCheckQuery == "<empty>" { // PgBouncer's word for the empty query
@@ -52,13 +64,17 @@ func Config(path string, environ []string) (*config.Config, error) {
 	c.Warnings = append(c.Warnings, c.ExposureWarnings()...)
 	faults = append(faults, c.Validate()...)
 	if len(faults) > 0 {
-		return nil, faults.Sorted()
+		return faults.Sorted()
 	}
-	return c, nil
+	return nil
 }
 
 // readFile puts the file over the defaults. readable is false when the text is not TOML: then no other fault makes sense.
 func readFile(c *config.Config, text []byte) (faults config.Problems, readable bool) {
+	if line := iniLine(text); line > 0 {
+		return config.Problems{{File: c.File, Line: line, Text: "this is an ini file of PgBouncer, not TOML; translate it: hybridbouncer import " +
+			c.File + " > config.toml"}}, false
+	}
 	var tree map[string]any
 	if err := toml.Unmarshal(text, &tree); err != nil {
 		return config.Problems{syntaxProblem(c.File, string(text), err)}, false
@@ -66,6 +82,18 @@ func readFile(c *config.Config, text []byte) (faults config.Problems, readable b
 	r := &fileReader{config: c, lines: locate(text)}
 	r.top(tree)
 	return r.faults, true
+}
+
+// iniLine returns the line of the section [pgbouncer], which every ini file of PgBouncer has; 0 if there is none.
+func iniLine(text []byte) int {
+	line := 0
+	for l := range bytes.Lines(text) {
+		line++
+		if bytes.HasPrefix(bytes.TrimSpace(l), []byte("[pgbouncer]")) {
+			return line
+		}
+	}
+	return 0
 }
 
 // codePoint matches the number that the library writes before each character it quotes.

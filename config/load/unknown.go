@@ -45,7 +45,7 @@ func hintFor(s *config.Section, name string) string {
 	for i := range config.Sections {
 		other := &config.Sections[i]
 		switch {
-		case other == s || other.Key(name) == nil:
+		case other == s || other.Key(name) == nil || strings.Contains(other.Name, "."):
 		case other.Header == "":
 			homes = append(homes, "the top of the file, above all tables")
 		default:

@@ -9,7 +9,7 @@ import (
 // edges lists, for each of our packages, those of ours that it may import; DESIGN section 4 in a table. A package that is not here may import nothing of ours
 // and must be added before it is used. "*": anything.
 var edges = map[string][]string{
-	"cmd/hybridbouncer": {"admin", "proxy", "proxy/stats", "config", "config/load", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
+	"cmd/hybridbouncer": {"admin", "proxy", "proxy/stats", "config", "config/load", "config/pgbouncer", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
 	"admin":             {"admin/history", "proxy", "proxy/stats", "config"},
 	"admin/history":     {},
 	"proxy":             {"proxy/listen", "proxy/stats", "proxy/dial", "proxy/sockets", "proxy/relay", "prepared", "pool", "auth", "eventloop", "sqltext", "protocol", "config", "proxy/login"},
@@ -25,6 +25,7 @@ var edges = map[string][]string{
 	"config":            {},
 	"sqltext":           {"protocol"},
 	"config/load":       {"config"},
+	"config/pgbouncer":  {"config"},
 	"config/reference":  {"config", "config/load"}, // load: the names of PgBouncer images
 	"protocol":          {},
 	"eventloop":         {},
@@ -38,6 +39,7 @@ var edges = map[string][]string{
 	"internal/tidy":     {},
 	"compat":            {"*"}, // it plays to the whole
 	"compat/drivers":    {"*"},
+	"compat/migration":  {"internal/pgtest"},
 	"compat/suites":     {"*"},
 }
 
