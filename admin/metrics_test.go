@@ -149,8 +149,8 @@ func TestHostileNames(t *testing.T) {
 	if log := s.logged.String(); log != "" {
 		t.Errorf("logged: %s", log)
 	}
-	if _, _, page := s.get("/"); strings.Contains(page, "<script>alert") || !strings.Contains(page, "&lt;script&gt;alert(1)") {
-		t.Error("the page does not escape names")
+	if _, _, list := s.get("/api/v1/pools"); strings.Contains(list, "<script>alert") || !strings.Contains(list, `\u003cscript\u003ealert(1)`) {
+		t.Error("the API does not escape names")
 	}
 }
 

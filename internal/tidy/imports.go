@@ -10,7 +10,7 @@ import (
 // and must be added before it is used. "*": anything.
 var edges = map[string][]string{
 	"cmd/hybridbouncer": {"admin", "proxy", "proxy/stats", "config", "config/load", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
-	"admin":             {"admin/history", "proxy", "proxy/stats", "config"},
+	"admin":             {"admin/history", "proxy/stats", "config"},
 	"admin/history":     {},
 	"proxy":             {"proxy/stats", "proxy/dial", "proxy/sockets", "proxy/relay", "prepared", "pool", "auth", "eventloop", "sqltext", "protocol", "config", "proxy/login"},
 	"proxy/login":       {"proxy/sockets", "auth", "eventloop", "protocol", "config"},
