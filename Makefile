@@ -11,11 +11,14 @@ SOAKTIME ?= 30m
 GOFILES := find . -name '*.go' -not -path '*/testdata/*' -not -path './.*'
 # Arguments of the benchmarks: `make bench BENCH="sidebyside -h"`; none: all of them.
 BENCH ?=
+# Seconds of load before the page is looked at, and where the screenshots go.
+SAMPLES ?= 40
+PICTURES ?=
 # Arguments of the login storm: `make storm STORM="-pgbouncer /usr/sbin/pgbouncer"`.
 STORM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint unit fuzz sim storm statements soak bench docs test-pgs drivers suites fmt docker-check
+.PHONY: help run build test lint unit fuzz sim storm statements soak bench docs page-test alerts test-pgs drivers suites fmt docker-check
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do \
@@ -63,6 +66,9 @@ drivers: ## real programs of many drivers in front of both ports; writes docs/DR
 
 suites: ## the drivers' own test suites through both ports; writes docs/SUITES.md; ONLY="pgx,asyncpg" for some
 	@bash scripts/suites.sh
+
+page-test: ## drive the status page in headless Chromium (Debian: chromium); PICTURES=docs/pictures keeps screenshots, SAMPLES=300 for longer load
+	cd tools/pagetest && go vet ./... && go test -count=1 -timeout 15m . -args -samples $(SAMPLES) -pictures "$(if $(PICTURES),$(abspath $(PICTURES)))"
 
 soak: ## the integration tests again and again, for SOAKTIME
 	@TAGS=$(TAGS) SOAKTIME=$(SOAKTIME) bash scripts/soak.sh

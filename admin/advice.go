@@ -126,8 +126,8 @@ func capacityAdvice(l *listenerHealth, w history.Window) string {
 	switch {
 	case w.Demand <= w.Size:
 		text += fmt.Sprintf(". %d suffice so far, with nothing to spare.", w.Size)
-	case w.FullPart > 0.95:
-		// With all servers lent all the time nobody can see how fast the queue would shrink.
+	case w.FullPart > 0.95 || w.Demand > 2*w.Size:
+		// With all servers lent all the time nobody can see how fast the queue would shrink; and that many servers are no remedy.
 		text += fmt.Sprintf(". At its peak %d clients wanted a server at once: raise default_pool_size, shorten transactions, or move work to another listener.", w.Demand)
 	default:
 		text += fmt.Sprintf(". %d would have sufficed for 99 of 100 seconds (default_pool_size).", w.Demand)

@@ -40,6 +40,7 @@ var commands = []command{
 	{"run", "[-config FILE]", "run the pooler (also without a subcommand)", runPooler},
 	{"check", "[-config FILE] [-print]", "tell every fault of the configuration, with line and key", runCheck},
 	{"demo", "[-config FILE]", "start a throwaway PostgreSQL and both pools, and print how to connect", runDemo},
+	{"top", "[-config FILE] [-url URL] [-once]", "show a running pooler in the terminal: what its page shows", runTop},
 	{"version", "", "print version and build", runVersion},
 }
 
