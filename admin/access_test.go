@@ -10,7 +10,7 @@ import (
 )
 
 // public are the paths that scrapers and probes use, without a password and from anywhere.
-var public = []string{"/metrics", "/health/db", "/healthz", "/readyz"}
+var public = []string{"/metrics", "/metrics/pgbouncer", "/health/db", "/healthz", "/readyz"}
 
 // ask sends a request as if it had come in on a local address.
 func (s *started) ask(path, local, host string, change func(*http.Request)) *httptest.ResponseRecorder {

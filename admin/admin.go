@@ -93,6 +93,7 @@ func New(cfg config.Admin, src Source, log *slog.Logger) *Endpoint {
 	// command line).
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", e.serveMetrics)
+	mux.HandleFunc("GET /metrics/pgbouncer", e.servePgBouncer)
 	mux.HandleFunc("GET /health/db", e.serveHealth)
 	mux.HandleFunc("GET /healthz", e.serveAlive)
 	mux.HandleFunc("GET /readyz", e.serveReady)

@@ -40,7 +40,7 @@ func TestAttention(t *testing.T) {
 					p.WaitTime.Observe(400 * time.Millisecond)
 				}
 			}
-		}, "critical", "transactional had 23 of 25 servers lent on average over 10 min, and all of them for 10 % of the time; 99 of 100 clients waited at most 371ms. 26 would have sufficed for 99 of 100 seconds"},
+		}, "critical", "transactional had 23 of 25 servers lent on average over 10 min, and all of them for 10 % of the time; 99 of 100 clients waited at most 386ms. 26 would have sufficed for 99 of 100 seconds"},
 		{"full all the time", func(_ int, snap *stats.Snapshot) {
 			p := &snap.Pools[0]
 			p.ServersActive, p.ServersTested, p.ServersBeingCanceled, p.ClientsWaiting = 25, 0, 0, 55

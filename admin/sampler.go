@@ -61,7 +61,7 @@ func (s *sampler) add(at time.Time, snap *stats.Snapshot) {
 		for i := range snap.Listeners {
 			names[i] = snap.Listeners[i].Name
 		}
-		s.history = history.New(names, stats.HistogramBounds[:])
+		s.history = history.New(names, stats.FineBounds[:])
 		for _, e := range s.pending {
 			s.history.Mark(e)
 		}
@@ -171,11 +171,14 @@ func sampleOf(snap *stats.Snapshot) *history.Sample {
 	}
 	for i := range snap.Listeners {
 		l := &snap.Listeners[i]
-		s.Listeners[i] = history.Listener{Name: l.Name, Clients: l.Clients, Size: l.Size}
+		s.Listeners[i] = history.Listener{Name: l.Name, Clients: l.Clients, Size: l.Size, Refusals: sum(l.Refusals)}
 	}
 	for i := range snap.Pools {
 		p := &snap.Pools[i]
 		u := usageOf(p)
+		if !openedServer(p) {
+			u.size = 0 // as in /health/db
+		}
 		s.Pools[i] = history.Pool{
 			Listener: p.Listener, Database: p.Database, User: p.User, Errors: p.ErrorsByClass,
 			Gauges: history.Gauges{
@@ -188,7 +191,7 @@ func sampleOf(snap *stats.Snapshot) *history.Sample {
 				history.Promotions: sum(p.Promotions),
 			},
 			Histograms: [history.Histograms][]uint64{
-				history.Wait: p.WaitTime.Counts[:], history.Transaction: p.TransactTime.Counts[:], history.Query: p.QueryTime.Counts[:],
+				history.Wait: p.WaitTime.Fine[:], history.Transaction: p.TransactTime.Fine[:], history.Query: p.QueryTime.Fine[:],
 			},
 		}
 	}

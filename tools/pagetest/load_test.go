@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -126,8 +125,7 @@ func (p *pooler) load(t *testing.T) {
 // client works until ctx ends; every few minutes it logs in anew.
 func (p *pooler) client(ctx context.Context, w work) {
 	for ctx.Err() == nil {
-		c, err := pgx.Connect(ctx, fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable&application_name=%s",
-			p.Addresses()[w.listener][0], url.QueryEscape(w.application)))
+		c, err := p.connect(ctx, w)
 		if err != nil {
 			continue
 		}
@@ -139,6 +137,16 @@ func (p *pooler) client(ctx context.Context, w work) {
 		}
 		_ = c.Close(context.Background())
 	}
+}
+
+// connect logs in under the application's name.
+func (p *pooler) connect(ctx context.Context, w work) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", p.Addresses()[w.listener][0]))
+	if err != nil {
+		return nil, err
+	}
+	cfg.RuntimeParams["application_name"] = w.application
+	return pgx.ConnectConfig(ctx, cfg)
 }
 
 // rest waits for about d, or, where d is negative, until the next rush has begun; false: the test is over.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
@@ -55,7 +55,7 @@ func open(t *testing.T, url string, width, height int, dark bool) *tab {
 		chromedp.WindowSize(width, height), chromedp.UserDataDir(t.TempDir()), chromedp.Flag("hide-scrollbars", true))
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
+	ctx, cancel = chromedp.NewContext(ctx, chromedp.WithErrorf(func(string, ...any) {})) // events that are newer than the library
 	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx, url: url}
 	chromedp.ListenTarget(ctx, b.event)
@@ -78,6 +78,9 @@ func (b *tab) event(e any) {
 	case *runtime.EventExceptionThrown:
 		b.faults = append(b.faults, "exception: "+e.ExceptionDetails.Error())
 	case *log.EventEntryAdded:
+		if strings.Contains(e.Entry.Text, "status of 503") {
+			return // the machine is so busy that the event loops did not answer in time: the page says so, and tries again
+		}
 		b.faults = append(b.faults, fmt.Sprintf("%s: %s", e.Entry.Level, e.Entry.Text))
 	case *network.EventRequestWillBeSent:
 		if !strings.HasPrefix(e.Request.URL, b.url) && !strings.HasPrefix(e.Request.URL, "data:") {
@@ -279,21 +282,30 @@ func keyboard(b *tab) {
 // names checks that all that can be pressed or read has a name for a screen reader.
 func names(b *tab) {
 	b.t.Helper()
-	var nodes []*accessibility.Node
-	b.do(chromedp.ActionFunc(func(ctx context.Context) (err error) {
-		nodes, err = accessibility.GetFullAXTree().Do(ctx)
-		return err
+	// The library knows fewer properties than the browser, so that only what is wanted is read.
+	type value struct {
+		Value any `json:"value"`
+	}
+	var tree struct {
+		Nodes []struct {
+			Ignored bool   `json:"ignored"`
+			Role    *value `json:"role"`
+			Name    *value `json:"name"`
+		} `json:"nodes"`
+	}
+	b.do(chromedp.ActionFunc(func(ctx context.Context) error {
+		return cdp.Execute(ctx, "Accessibility.getFullAXTree", nil, &tree)
 	}))
 	seen := map[string]int{}
-	for _, n := range nodes {
+	for _, n := range tree.Nodes {
 		if n.Ignored || n.Role == nil {
 			continue
 		}
-		role := strings.Trim(string(n.Role.Value), `"`)
+		role := fmt.Sprint(n.Role.Value)
 		seen[role]++
 		switch role {
 		case "button", "link", "image", "img", "radio", "meter", "region", "table", "dialog", "heading":
-			if n.Name == nil || len(n.Name.Value) < 3 {
+			if n.Name == nil || fmt.Sprint(n.Name.Value) == "" {
 				b.t.Errorf("a %s has no name", role)
 			}
 		}
