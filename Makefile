@@ -17,12 +17,14 @@ GOLANGCI := go tool -modfile=tools/lint/go.mod golangci-lint
 BENCH ?=
 # The version of `make release`; empty: the tag or the commit.
 VERSION ?=
+# Seconds of load before the page is looked at, and where the screenshots go.
+SAMPLES ?= 40
+PICTURES ?=
 # Arguments of the login storm: `make storm STORM="-pgbouncer /usr/sbin/pgbouncer"`.
 STORM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint unit fuzz sim storm statements migration soak bench docs test-pgs drivers suites fmt docker-check golangci release \
-	release-check
+.PHONY: $(shell grep -oE "^[a-z-]+:" $(firstword $(MAKEFILE_LIST)) | tr -d :)
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do \
@@ -78,6 +80,9 @@ suites: ## the drivers' own test suites through both ports; writes docs/SUITES.m
 
 migration: ## the same ini files given to PgBouncer and to ours: logins, aliases, pool modes, sizes, faults; needs pgbouncer on PATH
 	go test -tags "$(TAGS) pgbouncer" -count=1 -v ./compat/migration
+
+page-test: ## drive the status page in headless Chromium (Debian: chromium); PICTURES=docs/pictures keeps screenshots, SAMPLES=300 for longer load
+	cd tools/pagetest && go vet ./... && go test -count=1 -timeout 15m . -args -samples $(SAMPLES) -pictures "$(if $(PICTURES),$(abspath $(PICTURES)))"
 
 soak: ## the integration tests again and again, for SOAKTIME
 	@TAGS=$(TAGS) SOAKTIME=$(SOAKTIME) bash scripts/soak.sh

@@ -1,13 +1,17 @@
-// Package admin owns the HTTP endpoint: its listening socket, its requests and what they look like. It only formats
-// stats.Snapshot: /metrics, /health/db, /report/ports, /readyz and the status page cannot disagree about a number. It must not know pools, loops or
-// sockets of clients, and it changes nothing: every request is a look. It asks for no password, so no page may show a secret; that
-// holds because a Snapshot has none.
+// Package admin owns the HTTP endpoint: its listening socket, its requests and the form of its answers. It only formats
+// stats.Snapshot, so /metrics, /health/db, the API and the page cannot disagree about a number. It must not know pools, loops or
+// sockets of clients, and it changes nothing: every request is a look. No answer shows a secret, because a Snapshot has none.
+//
+// One goroutine (sampler.go) takes a Snapshot each second and gives it to package history, so that the page has a past. /metrics and the
+// health paths answer everybody; the page and the API answer the operator alone (access.go).
 //
 // A process that carries thousands of clients shares its file descriptors and its CPU with this endpoint. So everything about a
-// request is bounded: time to send it, its size, sockets open at once, and Snapshots under way (one; see snapshots.go).
+// request is bounded: time to send it, its size, sockets open at once, readers of the stream, and Snapshots under way (one; see
+// snapshots.go).
 //
-// Endpoint's methods may be called from any goroutine. Start reading at New for the paths; then metrics.go (the table every metric
-// comes from), health.go (the levels) and ports.go (who uses the wrong port).
+// Endpoint's methods may be called from any goroutine. Start reading at New for the paths; then table.go (the table every metric
+// comes from), health.go (the levels), ports.go (applications on the wrong port), api.go (the JSON) and advice.go (what needs
+// attention).
 package admin
 
 import (
@@ -18,11 +22,13 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
@@ -54,22 +60,32 @@ type Endpoint struct {
 	listen    string
 	source    Source
 	snapshots snapshots
+	sampler   sampler
+	streams   streams
 	process   *prometheus.Registry // the Go runtime's and the process's own numbers
 	log       *slog.Logger
 	server    *http.Server
+	still     bool // no samples are taken: for tests that bring their own
+
+	password atomic.Pointer[string] // of the page and the API; empty: none is asked for
 
 	// written by Start, read by Close and Address
 	listening net.Listener
-	served    chan error // the result of Serve; closed after it
+	served    chan error         // the result of Serve; closed after it
+	sampling  context.CancelFunc // ends the sampler
+	sampled   chan struct{}      // closed when the sampler has ended
 
 	sockets sockets
 }
 
-// New makes the endpoint that will listen on host:port. An empty listen means no endpoint: Start and Close then do nothing. Nothing
+// New makes the endpoint that will listen on cfg.Listen. An empty Listen means no endpoint: Start and Close then do nothing. Nothing
 // is bound before Start.
-func New(listen string, src Source, log *slog.Logger) *Endpoint {
-	e := &Endpoint{listen: listen, source: src, log: log, process: prometheus.NewRegistry()}
+func New(cfg config.Admin, src Source, log *slog.Logger) *Endpoint {
+	e := &Endpoint{listen: cfg.Listen, source: src, log: log, process: prometheus.NewRegistry()}
+	e.SetPassword(cfg.Password)
 	e.snapshots.take = src.Snapshot
+	e.sampler = sampler{snapshots: &e.snapshots, version: src.Version(), began: time.Now(), marks: make(map[string]time.Time), after: e.publish}
+	e.streams.readers = make(map[chan []byte]struct{})
 	e.sockets.states = make(map[net.Conn]http.ConnState)
 	e.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
@@ -77,11 +93,13 @@ func New(listen string, src Source, log *slog.Logger) *Endpoint {
 	// command line).
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", e.serveMetrics)
+	mux.HandleFunc("GET /metrics/pgbouncer", e.servePgBouncer)
 	mux.HandleFunc("GET /health/db", e.serveHealth)
-	mux.HandleFunc("GET /report/ports", e.servePorts)
 	mux.HandleFunc("GET /healthz", e.serveAlive)
 	mux.HandleFunc("GET /readyz", e.serveReady)
-	mux.HandleFunc("GET /{$}", e.servePage)
+	for path, serve := range e.operatorPaths() {
+		mux.HandleFunc("GET "+path, e.forOperator(serve))
+	}
 	e.server = &http.Server{
 		Handler:           withHeaders(mux),
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -94,7 +112,29 @@ func New(listen string, src Source, log *slog.Logger) *Endpoint {
 		// OPTIONS * has no use here, and the mux should be the only one that answers.
 		DisableGeneralOptionsHandler: true,
 	}
+	// Requests of the stream would otherwise last until Close cuts them.
+	e.server.RegisterOnShutdown(e.streams.close)
 	return e
+}
+
+// Mark remembers an event, which the plots of the page show and /api/v1/events lists. kind is a word (reload, pause, resume), text a
+// sentence without secrets. It never blocks for long, and may be called before Start and without an endpoint.
+func (e *Endpoint) Mark(kind, text string) { e.sampler.mark(kind, text) }
+
+// operatorPaths are the paths that answer the operator alone.
+func (e *Endpoint) operatorPaths() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"/{$}":                 e.servePage,
+		"/report/ports":        e.servePorts,
+		"/api/v1/overview":     e.serveOverview,
+		"/api/v1/listeners":    e.serveListeners,
+		"/api/v1/pools":        e.servePools,
+		"/api/v1/applications": e.serveApplications,
+		"/api/v1/history":      e.serveHistory,
+		"/api/v1/events":       e.serveEvents,
+		"/api/v1/stream":       e.serveStream,
+		"/api/v1/openapi.json": e.serveOpenAPI,
+	}
 }
 
 // withHeaders says for every answer: show it as what it is, keep no copy, run nothing that is not on the page.
@@ -104,11 +144,14 @@ func withHeaders(next http.Handler) http.Handler {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		h.Set("Content-Security-Policy", contentPolicy)
 		h.Set("Referrer-Policy", "no-referrer")
 		next.ServeHTTP(w, r)
 	})
 }
+
+// SetPassword changes the password of the page and the API for requests from now on. Empty: they answer to this machine alone.
+func (e *Endpoint) SetPassword(password string) { e.password.Store(&password) }
 
 // Start binds and begins to answer. On an error nothing keeps running. It is called once.
 func (e *Endpoint) Start() error {
@@ -121,6 +164,7 @@ func (e *Endpoint) Start() error {
 	}
 	e.listening = l
 	e.served = make(chan error, 1)
+	e.startSampler()
 	go func() {
 		defer close(e.served)
 		if err := e.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -129,6 +173,18 @@ func (e *Endpoint) Start() error {
 		}
 	}()
 	return nil
+}
+
+// startSampler begins to remember.
+func (e *Endpoint) startSampler() {
+	ctx, cancel := context.WithCancel(context.Background())
+	e.sampling, e.sampled = cancel, make(chan struct{})
+	go func() {
+		defer close(e.sampled)
+		if !e.still {
+			e.sampler.run(ctx)
+		}
+	}()
 }
 
 // Address is the bound address, with the port that a port of 0 became; empty without an endpoint. Valid after Start.
@@ -148,6 +204,8 @@ func (e *Endpoint) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeMax)
 	defer cancel()
+	e.sampling()
+	<-e.sampled
 	// Shutdown gives a socket that has not said anything yet five seconds; nobody needs to wait for a silent one.
 	e.sockets.refuse()
 	errs := make([]error, 0, 3)

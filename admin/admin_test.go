@@ -18,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
@@ -81,11 +82,18 @@ type started struct {
 	t      *testing.T
 }
 
+// newStill is an endpoint that takes no samples of its own.
+func newStill(listen string, src Source, log *slog.Logger) *Endpoint {
+	e := New(config.Admin{Listen: listen}, src, log)
+	e.still = true
+	return e
+}
+
 func start(t *testing.T, snap stats.Snapshot) *started {
 	t.Helper()
 	src := &fakeSource{snapshot: func() stats.Snapshot { return snap }}
 	logged := &logBuffer{}
-	e := New("127.0.0.1:0", src, slog.New(slog.NewTextHandler(logged, nil)))
+	e := newStill("127.0.0.1:0", src, slog.New(slog.NewTextHandler(logged, nil)))
 	if err := e.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +158,7 @@ func TestPathsAndHeaders(t *testing.T) {
 		}
 		for key, want := range map[string]string{
 			"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
-			"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+			"Content-Security-Policy": contentPolicy,
 		} {
 			if have := header.Get(key); have != want {
 				t.Errorf("%s: %s is %q, want %q", path, key, have, want)
@@ -182,7 +190,7 @@ func TestNothingElse(t *testing.T) {
 
 func TestStartOnTakenAddress(t *testing.T) {
 	s := start(t, busySnapshot())
-	second := New(s.Address(), s.source, s.log)
+	second := newStill(s.Address(), s.source, s.log)
 	err := second.Start()
 	if err == nil || !strings.Contains(err.Error(), "admin.listen "+s.Address()) {
 		t.Errorf("Start on a taken address: %v; want an error that names the setting", err)
@@ -193,7 +201,7 @@ func TestStartOnTakenAddress(t *testing.T) {
 }
 
 func TestNoEndpoint(t *testing.T) {
-	e := New("", &fakeSource{}, slog.New(slog.DiscardHandler))
+	e := newStill("", &fakeSource{}, slog.New(slog.DiscardHandler))
 	if err := errors.Join(e.Start(), e.Close(), e.Close()); err != nil || e.Address() != "" {
 		t.Errorf("without an address: %v, address %q", err, e.Address())
 	}
@@ -214,7 +222,7 @@ func TestCloseFreesThePort(t *testing.T) {
 // An endpoint that can no longer accept says so in the log, and Close hands the reason on.
 func TestServeFails(t *testing.T) {
 	logged := &logBuffer{}
-	e := New("127.0.0.1:0", &fakeSource{snapshot: busySnapshot}, slog.New(slog.NewTextHandler(logged, nil)))
+	e := newStill("127.0.0.1:0", &fakeSource{snapshot: busySnapshot}, slog.New(slog.NewTextHandler(logged, nil)))
 	if err := e.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -390,5 +398,15 @@ func TestSocketsAreBounded(t *testing.T) {
 	s.seen(0)
 	if status, _, _ := s.get("/healthz"); status != http.StatusOK {
 		t.Errorf("after the crowd has left: %d", status)
+	}
+}
+
+// waitFor waits until something is true that another goroutine brings about.
+func waitFor(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for begun := time.Now(); !condition(); runtime.Gosched() {
+		if time.Since(begun) > testPatience {
+			t.Fatalf("waited in vain for %s", what)
+		}
 	}
 }

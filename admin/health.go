@@ -114,11 +114,13 @@ func inEmergency(p *stats.PoolSnapshot, reachable bool) bool {
 type listenerHealth struct {
 	*stats.ListenerSnapshot
 	usage
-	Level level
+	reserve  int // servers its pools may have above their size
+	unopened int // pools that no server was opened for yet
+	Level    level
 }
 
-// healthOf sums the pools of each listener, in the listeners' order. A listener nobody has used yet has the size its first pool
-// will have.
+// healthOf sums the pools of each listener, in the listeners' order. A listener that has opened no server yet has the size that its first
+// pool will have.
 func healthOf(snap *stats.Snapshot) []listenerHealth {
 	all := make([]listenerHealth, len(snap.Listeners))
 	for i := range snap.Listeners {
@@ -130,8 +132,16 @@ func healthOf(snap *stats.Snapshot) []listenerHealth {
 			if p.Listener != h.Name {
 				continue
 			}
-			pools++
-			h.add(usageOf(p))
+			u := usageOf(p)
+			if openedServer(p) {
+				pools++
+				h.reserve += p.ReserveSize
+			} else {
+				// A database that somebody has made up adds its waiters, and no servers that would make the others look idle.
+				h.unopened++
+				u.size = 0
+			}
+			h.add(u)
 			emergency = emergency || inEmergency(p, snap.ServerReachable)
 		}
 		if pools == 0 {

@@ -43,8 +43,8 @@ func busySnapshot() stats.Snapshot {
 		Refusals: map[string]uint64{"28P01": 3, "gone": 2},
 		Loops:    []stats.LoopSnapshot{{Index: 0, Connections: 1078, BusyTotal: 90 * time.Second}, {Index: 1}},
 		Listeners: []stats.ListenerSnapshot{
-			{Name: "transactional", PoolMode: "transaction", Addresses: []string{"127.0.0.1:6432"}, MaxClientConn: 1000, Clients: 1000, Size: 25, SessionListener: "session"},
-			{Name: "session", PoolMode: "session", Addresses: []string{"127.0.0.1:6433"}, MaxClientConn: 100, Clients: 27, Size: 10},
+			{Name: "transactional", PoolMode: "transaction", Addresses: []string{"127.0.0.1:6432"}, MaxClientConn: 1000, Clients: 1000, Size: 25, SessionListener: "session", Refusals: map[string]uint64{"28P01": 3, "gone": 1}},
+			{Name: "session", PoolMode: "session", Addresses: []string{"127.0.0.1:6433"}, MaxClientConn: 100, Clients: 27, Size: 10, Refusals: map[string]uint64{"gone": 1}},
 		},
 		Pools: []stats.PoolSnapshot{
 			{
@@ -152,9 +152,14 @@ func TestLevels(t *testing.T) {
 		{"need in one pool is not hidden by another", stats.PoolSnapshot{Size: 10, ServersActive: 10, MaxWait: wait + 1}, func(s *stats.Snapshot) {
 			s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "l", Size: 90, ReserveSize: 9})
 		}, levelEmergency},
-		{"wait in one pool, full reserve in another", stats.PoolSnapshot{Size: 10, ReserveSize: 1, MaxWait: wait + 1}, func(s *stats.Snapshot) {
+		{"wait in one pool, full reserve in another", stats.PoolSnapshot{Size: 10, ReserveSize: 1, MaxWait: wait + 1, ServersIdle: 1}, func(s *stats.Snapshot) {
 			s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "l", Size: 1, ReserveSize: 1, ServersActive: 2})
 		}, levelOK},
+		{"databases that somebody made up add no size", stats.PoolSnapshot{Size: 10, ServersActive: 10}, func(s *stats.Snapshot) {
+			for range 20 {
+				s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "l", Size: 10, ServersOpening: 1, ClientsWaiting: 1})
+			}
+		}, levelCritical},
 		{"the pools of other listeners do not count", stats.PoolSnapshot{Size: 10}, func(s *stats.Snapshot) {
 			s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "m", Size: 1, ServersActive: 9, MaxWait: time.Hour})
 		}, levelOK},

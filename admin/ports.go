@@ -88,7 +88,7 @@ func portRowOf(snap *stats.Snapshot, a *stats.ApplicationSnapshot) portRow {
 			Count: a.LongTransactions, Open: a.LongOpen, Longest: seconds(a.Longest), From: seconds(a.LongFrom), Time: seconds(a.InLong),
 		},
 		Held: seconds(a.Held), Promoted: seconds(a.Promoted), PromotedPart: share(a.Promoted, a.Held), BusyPart: share(a.InTransaction, a.Held),
-		Promotions: a.Promotions, Sets: a.Sets, Statements: make([]portStatement, 0, len(a.Statements)), Advice: advice(snap, a),
+		Promotions: named(a.Promotions), Sets: a.Sets, Statements: make([]portStatement, 0, len(a.Statements)), Advice: advice(snap, a),
 	}
 	if a.Transactions > 0 {
 		row.SetsEach = rounded(float64(a.Sets) / float64(a.Transactions))

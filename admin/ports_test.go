@@ -109,7 +109,7 @@ func TestNoAdvice(t *testing.T) {
 	}
 }
 
-// TestHostileApplications: names are the clients' own texts, in JSON, on the page and in labels.
+// TestHostileApplications: names are the clients' own texts, in JSON and in labels.
 func TestHostileApplications(t *testing.T) {
 	snap := busySnapshot()
 	for _, name := range []string{"<script>alert(1)</script>", `"} 1`, "other", "</td>"} {
@@ -123,8 +123,8 @@ func TestHostileApplications(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &report); err != nil || len(report.Applications) != len(snap.Applications) {
 		t.Errorf("%v, %d applications", err, len(report.Applications))
 	}
-	if _, _, page := s.get("/"); strings.Contains(page, "<script>") || !strings.Contains(page, "&lt;script&gt;alert(1)") || !strings.Contains(page, "select ? &lt; ?") {
-		t.Error("the page does not escape names or samples")
+	if _, _, list := s.get("/api/v1/overview"); strings.Contains(list, "<script>") || !strings.Contains(list, `\u003cscript\u003ealert(1)`) || !strings.Contains(list, `select ? \u003c ?`) {
+		t.Error("the API does not escape names or samples")
 	}
 	_, _, metrics := s.get("/metrics")
 	for _, want := range []string{

@@ -45,13 +45,27 @@ type sample struct {
 // scrape is what the rows read: one Snapshot, and what is computed from it once.
 type scrape struct {
 	*stats.Snapshot
+	opened       []*stats.PoolSnapshot // pools that a server was opened for
 	listeners    []listenerHealth
 	applications []applicationTotal
 	version      string
 }
 
+// scrapeOf computes what several rows read. A pool has series of its own from its first server on: a client may ask for any database it
+// makes up, and PostgreSQL alone knows which there are. Until then its clients count with its listener.
 func scrapeOf(snap *stats.Snapshot, version string) *scrape {
-	return &scrape{Snapshot: snap, listeners: healthOf(snap), applications: applicationTotals(snap), version: version}
+	s := &scrape{Snapshot: snap, listeners: healthOf(snap), applications: applicationTotals(snap), version: version}
+	for i := range snap.Pools {
+		if p := &snap.Pools[i]; openedServer(p) {
+			s.opened = append(s.opened, p)
+		}
+	}
+	return s
+}
+
+// openedServer says whether a server was ever opened for a pool, or moved to it.
+func openedServer(p *stats.PoolSnapshot) bool {
+	return p.ServerConnects > 0 || serversOpen(p) > p.ServersOpening
 }
 
 // byApplication gives the labels of an application and more.
@@ -111,7 +125,7 @@ var table = []metric{
 	{name: "server_closes_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *stats.PoolSnapshot) map[string]uint64 { return p.ServerCloses }), help: "Servers closed, by reason; a reason appears with its first server."},
 	{name: "promotions_total", kind: counter, labels: with("reason"), samples: poolMap(func(p *stats.PoolSnapshot) map[string]uint64 { return p.Promotions }), help: "Links of a transaction pool whose server was moved to a session pool, by reason."},
 	{name: "logins_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.Logins) }), help: "Clients that finished their login."},
-	{name: "login_refusals_total", kind: counter, labels: []string{"reason"}, samples: refusals, help: "Clients that did not finish their login, by the SQLSTATE they were told, or by what happened instead."},
+	{name: "login_refusals_total", kind: counter, labels: []string{"listener", "reason"}, samples: refusals, help: "Clients that did not finish their login, by the SQLSTATE they were told, or by what happened instead."},
 	{name: "cancel_requests_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.Cancels) }), help: "Cancel requests received."},
 	{name: "cancel_requests_forwarded_total", kind: counter, samples: number(func(s *scrape) float64 { return float64(s.CancelsForwarded) }), help: "Cancel requests passed on to PostgreSQL; the others came too late, or with a key nobody has."},
 
@@ -131,6 +145,11 @@ var table = []metric{
 	{name: "listener_clients", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.Clients) }), exporter: "pgbouncer_used_clients", help: "Clients of a listener that have proved who they are."},
 	{name: "listener_max_client_conn", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.MaxClientConn) }), exporter: "pgbouncer_config_max_client_connections", help: "Clients a listener accepts (max_client_conn)."},
 	{name: "listener_utilization_ratio", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return h.percent() / 100 }), help: "Servers in use over the size of all pools of a listener, as utilization in /health/db; above 1 with the reserve in use, at most 10."},
+	{name: "listener_waiters", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.waiting) }), help: "Clients of a listener in the queue for a server, those of pools without a server included."},
+	{name: "listener_oldest_wait_seconds", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return h.maxWait.Seconds() }), help: "How long the client of a listener has waited that has waited longest; 0 when none waits."},
+	{name: "listener_overflow", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.overflow) }), help: "Servers open above the size of their pools: the reserve in use."},
+	{name: "listener_reserve_size", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.reserve) }), help: "Servers that the pools of a listener may have above their size (reserve_pool_size)."},
+	{name: "listener_unopened_pools", kind: gauge, labels: []string{"listener"}, samples: listenerNumber(func(h *listenerHealth) float64 { return float64(h.unopened) }), help: "Pools that no server was opened for yet: they have no series of their own."},
 	{name: "listener_level", kind: gauge, labels: []string{"listener", "level"}, samples: listenerLevels, help: "1 for the level of a listener in /health/db, 0 for the other levels."},
 
 	// The process
@@ -145,8 +164,7 @@ var table = []metric{
 // poolNumber gives one value per pool.
 func poolNumber(of func(*stats.PoolSnapshot) float64) func(*scrape, emitter) {
 	return func(s *scrape, emit emitter) {
-		for i := range s.Pools {
-			p := &s.Pools[i]
+		for _, p := range s.opened {
 			emit(sample{number: of(p)}, p.Listener, p.Database, p.User)
 		}
 	}
@@ -155,8 +173,7 @@ func poolNumber(of func(*stats.PoolSnapshot) float64) func(*scrape, emitter) {
 // poolHistogram gives one histogram per pool.
 func poolHistogram(of func(*stats.PoolSnapshot) *stats.Histogram) func(*scrape, emitter) {
 	return func(s *scrape, emit emitter) {
-		for i := range s.Pools {
-			p := &s.Pools[i]
+		for _, p := range s.opened {
 			emit(sample{histogram: of(p)}, p.Listener, p.Database, p.User)
 		}
 	}
@@ -165,8 +182,7 @@ func poolHistogram(of func(*stats.PoolSnapshot) *stats.Histogram) func(*scrape, 
 // poolMap gives a value for each key of a map per pool.
 func poolMap(of func(*stats.PoolSnapshot) map[string]uint64) func(*scrape, emitter) {
 	return func(s *scrape, emit emitter) {
-		for i := range s.Pools {
-			p := &s.Pools[i]
+		for _, p := range s.opened {
 			for key, n := range of(p) {
 				emit(sample{number: float64(n)}, p.Listener, p.Database, p.User, key)
 			}
@@ -228,8 +244,7 @@ func number(of func(*scrape) float64) func(*scrape, emitter) {
 }
 
 func clientStates(s *scrape, emit emitter) {
-	for i := range s.Pools {
-		p := &s.Pools[i]
+	for _, p := range s.opened {
 		for _, state := range clientStatesOf(p) {
 			emit(sample{number: float64(state.count)}, p.Listener, p.Database, p.User, state.name)
 		}
@@ -237,8 +252,7 @@ func clientStates(s *scrape, emit emitter) {
 }
 
 func serverStates(s *scrape, emit emitter) {
-	for i := range s.Pools {
-		p := &s.Pools[i]
+	for _, p := range s.opened {
 		for _, state := range serverStatesOf(p) {
 			emit(sample{number: float64(state.count)}, p.Listener, p.Database, p.User, state.name)
 		}
@@ -267,8 +281,10 @@ func serverStatesOf(p *stats.PoolSnapshot) []stateCount {
 }
 
 func refusals(s *scrape, emit emitter) {
-	for reason, n := range s.Refusals {
-		emit(sample{number: float64(n)}, reason)
+	for i := range s.Listeners {
+		for reason, n := range s.Listeners[i].Refusals {
+			emit(sample{number: float64(n)}, s.Listeners[i].Name, reason)
+		}
 	}
 }
 

@@ -208,8 +208,9 @@ type UserOnListener struct {
 
 // Admin describes the HTTP endpoint and the users of the SQL console.
 type Admin struct {
-	Listen string   `toml:"listen"` // host:port; empty: no endpoint
-	Users  []string `toml:"users"`  // may use the SQL console
+	Listen   string   `toml:"listen"`   // host:port; empty: no endpoint
+	Password string   `toml:"password"` // of the page and the API; empty: they answer to this machine alone
+	Users    []string `toml:"users"`    // may use the SQL console
 }
 
 // Log says what the program logs, where and how.

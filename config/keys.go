@@ -237,8 +237,14 @@ var adminKeys = []Key{
 	{
 		Name: "listen", When: Restart,
 		Zero:  "no endpoint",
-		Doc:   "host:port of /metrics, /health/db, /healthz and /readyz. The endpoint needs no password: keep it off public networks.",
+		Doc:   "host:port of /metrics, /health/db, /healthz, /readyz and the status page. Beyond this machine the page and its API need the password; everybody who reaches the endpoint may read the other paths.",
 		field: of(func(a *Admin) any { return &a.Listen }),
+	},
+	{
+		Name: "password", When: Live, Secret: true,
+		Zero:  "the page and its API answer on the loopback address alone",
+		Doc:   "Password of the status page and its API, with any user name. HTTP sends it as plain text: across machines put TLS in front of the endpoint.",
+		field: of(func(a *Admin) any { return &a.Password }),
 	},
 	{
 		Name: "users", When: NewLogins,

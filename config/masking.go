@@ -36,6 +36,12 @@ func (a Auth) Format(f fmt.State, _ rune) { fmt.Fprint(f, maskedText("auth", &a)
 func (a Auth) MarshalText() ([]byte, error) { return []byte(maskedText("auth", &a)), nil }
 
 // Format implements fmt.Formatter for every verb, including %#v.
+func (a Admin) Format(f fmt.State, _ rune) { fmt.Fprint(f, maskedText("admin", &a)) }
+
+// MarshalText implements encoding.TextMarshaler, for slog and encoding/json.
+func (a Admin) MarshalText() ([]byte, error) { return []byte(maskedText("admin", &a)), nil }
+
+// Format implements fmt.Formatter for every verb, including %#v.
 func (d Database) Format(f fmt.State, _ rune) { fmt.Fprint(f, maskedText("databases", &d)) }
 
 // MarshalText implements encoding.TextMarshaler, for slog and encoding/json.

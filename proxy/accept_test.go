@@ -39,7 +39,7 @@ func TestAcceptSurvives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		p := &Proxy{log: slog.New(slog.NewTextHandler(&log, nil)), life: context.Background()}
-		p.counts.refusals = make(map[string]uint64)
+		p.counts.refusals = make(map[refusal]uint64)
 		cfg := &config.Config{Auth: config.Auth{Type: "trust"}}
 		p.settings.Store(&settings{cfg: cfg})
 		var err error

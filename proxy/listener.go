@@ -150,7 +150,7 @@ func (l *listener) accept(sock net.Listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
-			p.refused("accept")
+			p.refused(l.name, "accept")
 			if pause == 0 {
 				p.log.Error("no client can be accepted; is the limit of open files (ulimit -n) too low? Trying on.", "listener", l.name,
 					"error", err)

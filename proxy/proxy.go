@@ -116,7 +116,7 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	}
 	p.cancelSlots = semaphore.NewWeighted(cancelSlotsMax)
 	p.cancels.clients = make(map[uint32]*Client)
-	p.counts.refusals = make(map[string]uint64)
+	p.counts.refusals = make(map[refusal]uint64)
 	p.settings.Store(newSettings(cfg))
 	var err error
 	if p.logins, err = p.newLogins(cfg); err != nil {

@@ -25,13 +25,16 @@ type coldCounts struct {
 	logins, cancels, cancelsForwarded, panics atomic.Uint64
 
 	mu       sync.Mutex
-	refusals map[string]uint64 // by SQLSTATE, or "gone", "accept"
+	refusals map[refusal]uint64
 }
 
+// refusal is the key under which a login is counted that did not succeed.
+type refusal struct{ listener, reason string } // reason: an SQLSTATE, or "gone", "accept", ...
+
 // refused counts a login that did not succeed.
-func (p *Proxy) refused(reason string) {
+func (p *Proxy) refused(listener, reason string) {
 	p.counts.mu.Lock()
-	p.counts.refusals[reason]++
+	p.counts.refusals[refusal{listener, reason}]++
 	p.counts.mu.Unlock()
 }
 
@@ -45,11 +48,6 @@ func (p *Proxy) Snapshot() stats.Snapshot {
 		CancelsForwarded: p.counts.cancelsForwarded.Load(), Panics: p.counts.panics.Load(), Refusals: make(map[string]uint64),
 	}
 	snap.Statements, snap.StatementBytes = p.statements.Numbers()
-	p.counts.mu.Lock()
-	for reason, n := range p.counts.refusals {
-		snap.Refusals[reason] = n
-	}
-	p.counts.mu.Unlock()
 	snap.ServerReachable, snap.ServerError = p.reachable.Reachable(addressesOf(p.settings.Load().cfg))
 	place := make(map[*serverPool]int) // in snap.Pools
 	for i, sp := range p.allPools() {
@@ -79,8 +77,25 @@ func (p *Proxy) addListeners(snap *stats.Snapshot) {
 			ls.MaxClientConn, ls.Size = cfg.MaxClientConn, cfg.DefaultPoolSize
 			ls.SessionListener = p.settings.Load().cfg.SessionListener(cfg)
 		}
+		ls.Refusals = p.refusalsOf(l.name)
+		for reason, n := range ls.Refusals {
+			snap.Refusals[reason] += n
+		}
 		snap.Listeners = append(snap.Listeners, ls)
 	}
+}
+
+// refusalsOf returns the logins that a listener has refused, by reason.
+func (p *Proxy) refusalsOf(listener string) map[string]uint64 {
+	all := make(map[string]uint64)
+	p.counts.mu.Lock()
+	defer p.counts.mu.Unlock()
+	for key, n := range p.counts.refusals {
+		if key.listener == listener {
+			all[key.reason] = n
+		}
+	}
+	return all
 }
 
 // poolNumbers are the numbers the pool itself keeps.

@@ -172,7 +172,9 @@ func (h *History) addPools(s *Sample, now int64, interval float64) map[string]ui
 		l := h.listener(p.Listener)
 		if l != nil {
 			l.add(&p.Gauges, &delta)
-			sizes[l] += p.Size
+			if p.Size > 0 {
+				sizes[l] += p.Size
+			}
 		}
 		weight := float64(p.Busy + p.Waiting)
 		before.score = decayed(before.score, weight)

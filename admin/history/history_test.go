@@ -439,6 +439,17 @@ func TestWindow(t *testing.T) {
 	if have.Checkouts < 540*100 || have.Checkouts > 610*100 {
 		t.Errorf("%d checkouts in ten minutes of 100 a second", have.Checkouts)
 	}
+	if mean, ok := h.Mean(txKey, "busy", 10*time.Minute); !ok || math.Abs(mean-22.15) > 0.01 {
+		t.Errorf("the mean is %v %v", mean, ok)
+	}
+	if last, ok := h.Mean(txKey, "busy", time.Second); !ok || last != 22 {
+		t.Errorf("the last value is %v %v", last, ok)
+	}
+	for _, key := range []Key{{Kind: KindListener, Listener: "nobody"}, {Kind: KindListener, Listener: "session", Name: "x"}} {
+		if _, ok := h.Mean(key, "busy", time.Minute); ok {
+			t.Errorf("%v has a mean", key)
+		}
+	}
 	if _, ok := h.Window("nobody", time.Minute); ok {
 		t.Error("a window of a listener that does not exist")
 	}

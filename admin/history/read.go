@@ -131,3 +131,24 @@ func (h *History) Window(listener string, span time.Duration) (w Window, ok bool
 	}
 	return w, true
 }
+
+// Mean gives the mean of a field over the last span, and false where it has no value. A span of a second is the last sample.
+func (h *History) Mean(key Key, field string, span time.Duration) (float64, bool) {
+	for _, b := range h.blocks {
+		if b.key != key {
+			continue
+		}
+		at := slices.IndexFunc(fields[key.Kind], func(f Field) bool { return f.Name == field })
+		if at < 0 {
+			return 0, false
+		}
+		sum, n := 0.0, 0
+		for s := max(0, h.last-int64(span.Seconds())+1); s <= h.last; s++ {
+			if v := b.columns[at].seconds[s%SecondsKept]; !isNone(v) {
+				sum, n = sum+float64(v), n+1
+			}
+		}
+		return sum / float64(max(1, n)), n > 0
+	}
+	return 0, false
+}

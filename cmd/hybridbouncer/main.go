@@ -44,6 +44,7 @@ var commands = []command{
 	{"check", "[-config FILE] [-print]", "tell every fault of the configuration, with line and key", runCheck},
 	{"import", "[-o FILE] INI...", "translate PgBouncer's ini files, one for each port, to a configuration", runImport},
 	{"demo", "[-config FILE]", "start a throwaway PostgreSQL and both pools, and print how to connect", runDemo},
+	{"top", "[-config FILE] [-url URL] [-once]", "show a running pooler in the terminal: what its page shows", runTop},
 	{"version", "", "print version and build", runVersion},
 }
 

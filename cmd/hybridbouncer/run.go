@@ -117,7 +117,7 @@ func (s *service) start() (err error) {
 	if s.config.Admin.Listen == "" {
 		return s.pid.write(s.config.PIDFile)
 	}
-	a := admin.New(s.config.Admin.Listen, status{s.proxy}, s.log)
+	a := admin.New(s.config.Admin, status{s.proxy}, s.log)
 	if err := a.Start(); err != nil {
 		return startHint(fmt.Errorf("admin endpoint: %w", err))
 	}
@@ -181,6 +181,7 @@ func (s *service) reload() {
 	}
 	if err != nil {
 		s.log.Error("reload refused, the old configuration stays in force", "error", err)
+		s.mark("reload", "a reload was refused; the log has the faults")
 		return
 	}
 	// What takes a restart stays as it is in the configuration in force, so that the next reload tells it again.
@@ -194,6 +195,10 @@ func (s *service) reload() {
 	}
 	changes := config.Diff(s.config, next)
 	s.config, s.secrets.read = merged, next.SecretFiles
+	if s.admin != nil {
+		s.admin.SetPassword(merged.Admin.Password)
+		s.mark("reload", fmt.Sprintf("the configuration was read again: %d settings changed", len(changes)))
+	}
 	// The lines about the change itself are shown by the more talkative of both levels.
 	s.level.Set(min(s.level.Level(), logLevel(merged.Log.Level)))
 	defer s.level.Set(logLevel(merged.Log.Level))
@@ -210,6 +215,13 @@ func (s *service) reload() {
 		s.log.Info("setting changed", "key", c.Key, "old", c.Old, "new", c.New, "holds_for", holdsFor(c.When))
 	}
 	s.log.Info("reloaded", "changed", len(changes)-restart, "need_restart", restart)
+}
+
+// mark shows an event on the plots of the status page.
+func (s *service) mark(kind, text string) {
+	if s.admin != nil {
+		s.admin.Mark(kind, text)
+	}
 }
 
 // holdsFor words when a change comes into effect.

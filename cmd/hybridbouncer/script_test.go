@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 //	                         the same under another name
 //	address FILE LISTENER VAR
 //	                         set VAR to the address of a listener, as logged in FILE
+//	adminurl FILE VAR        set VAR to the URL of the admin endpoint, as logged in FILE
 //	waitfor FILE REGEXP      wait until FILE matches
 //	signal FILE NAME         send a signal to what start FILE began
 //	signalpid FILE NAME      send a signal to the process whose number FILE contains
@@ -60,7 +61,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"startas": cmdStartAs, "signalpid": cmdSignalPID, "waitgone": cmdWaitGone,
-			"start": cmdStart, "address": cmdAddress, "waitfor": cmdWaitFor, "signal": cmdSignal, "exit": cmdExit,
+			"start": cmdStart, "address": cmdAddress, "adminurl": cmdAdminURL, "waitfor": cmdWaitFor, "signal": cmdSignal, "exit": cmdExit,
 			"query": cmdQuery, "get": cmdGet, "begin": cmdBegin, "commit": cmdCommit,
 			"readme": cmdReadme,
 		},
@@ -219,6 +220,11 @@ func addressOf(ts *testscript.TestScript, file, listener string) string {
 func cmdAddress(ts *testscript.TestScript, _ bool, args []string) {
 	want(ts, args, 3, "address FILE LISTENER VAR")
 	ts.Setenv(args[2], addressOf(ts, args[0], args[1]))
+}
+
+func cmdAdminURL(ts *testscript.TestScript, _ bool, args []string) {
+	want(ts, args, 2, "adminurl FILE VAR")
+	ts.Setenv(args[1], adminOf(ts, args[0]))
 }
 
 // connect logs in as app.

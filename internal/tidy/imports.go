@@ -9,11 +9,12 @@ import (
 // edges lists, for each of our packages, those of ours that it may import; DESIGN section 4 in a table. A package that is not here may import nothing of ours
 // and must be added before it is used. "*": anything.
 var edges = map[string][]string{
-	"cmd/hybridbouncer": {"admin", "proxy", "proxy/stats", "config", "config/load", "config/pgbouncer", "internal/pgtest"}, // pgtest: the demo's throwaway PostgreSQL
+	"cmd/hybridbouncer": {"admin", "proxy", "proxy/stats", "config", "config/load", "config/pgbouncer", "internal/pgtest", "admin/top"}, // pgtest: the demo's throwaway PostgreSQL
 	"admin":             {"admin/history", "proxy", "proxy/stats", "config"},
 	"admin/history":     {},
 	"proxy":             {"proxy/listen", "proxy/stats", "proxy/dial", "proxy/sockets", "proxy/relay", "prepared", "pool", "auth", "eventloop", "sqltext", "protocol", "config", "proxy/login"},
 	"proxy/listen":      {"proxy/relay", "sqltext", "protocol"},
+	"admin/top":         {},
 	"proxy/login":       {"proxy/sockets", "auth", "eventloop", "protocol", "config"},
 	"proxy/dial":        {"proxy/sockets", "pool", "auth", "eventloop", "protocol", "config"},
 	"proxy/sockets":     {"config"},

@@ -32,7 +32,7 @@ func trusting(t *testing.T) (l *Listener, refused *[]string) {
 		Config:    func() *config.Config { return cfg },
 		Draining:  func() bool { return false },
 		OpenLoops: func() []*eventloop.Loop { return nil },
-		Refused:   func(reason string) { *refused = append(*refused, reason) },
+		Refused:   func(_, reason string) { *refused = append(*refused, reason) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -36,8 +36,8 @@ type Options struct {
 	Draining func() bool
 	// OpenLoops returns the event loops that take new clients. The next login waits while they are busy.
 	OpenLoops func() []*eventloop.Loop
-	// Refused counts a login that has failed. The reason is an SQLSTATE, or a word where the client hears none.
-	Refused func(reason string)
+	// Refused counts a login that has failed, by listener. The reason is an SQLSTATE, or a word where the client hears none.
+	Refused func(listener, reason string)
 	// OpenServer logs in to PostgreSQL to run auth_query there. The caller closes the connection.
 	OpenServer func(context.Context, *config.AuthQuery) (*pgconn.PgConn, error)
 }

@@ -21,7 +21,7 @@ func (a *Attempt) Refuse(err error) {
 	s := l.logins
 	refusal, reason := a.explain(err)
 	if reason != "" {
-		s.Refused(reason)
+		s.Refused(l.name, reason)
 	}
 	if refusal == nil {
 		switch reason {

@@ -13,11 +13,11 @@ import "time"
 // disagree. Proxy.Snapshot gathers it by message from each loop: a scrape never touches a loop's memory.
 type Snapshot struct {
 	Draining         bool
-	ServerReachable  bool   // PostgreSQL is there, at one of its addresses at least, as the last attempt tells
-	ServerError      string // text of the last failed attempt, when not reachable; no secrets
-	Logins           uint64 // clients that finished their login
-	Refusals         map[string]uint64
-	Cancels          uint64 // cancel requests received
+	ServerReachable  bool              // PostgreSQL is there, at one of its addresses at least, as the last attempt tells
+	ServerError      string            // text of the last failed attempt, when not reachable; no secrets
+	Logins           uint64            // clients that finished their login
+	Refusals         map[string]uint64 // logins that did not succeed, by reason; the sum over the listeners
+	Cancels          uint64            // cancel requests received
 	CancelsForwarded uint64
 	Panics           uint64 // contained panics
 	Statements       int    // distinct prepared statements in use by clients or servers of transaction listeners
@@ -44,7 +44,8 @@ type ListenerSnapshot struct {
 	Addresses     []string // as bound; a port of 0 is resolved
 	MaxClientConn int
 	Clients       int
-	Size          int // default_pool_size: what a pool will have that nobody has used yet
+	Size          int               // default_pool_size: what a pool will have that nobody has used yet
+	Refusals      map[string]uint64 // logins that did not succeed, by SQLSTATE or by what happened instead
 	// SessionListener is, for a transaction listener, the one that clients belong on who need a connection of their own; empty: there is none.
 	SessionListener string
 }
