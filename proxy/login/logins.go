@@ -7,7 +7,7 @@
 //
 // Every Attempt belongs to one goroutine, which may block. All other types are safe for use by several goroutines.
 //
-// Read attempt.go first, then startup_packets.go and authenticate.go, which are the walk of a login. login_gate.go, rate_limiter.go and
+// Read logins.go and attempt.go first, then startup_packets.go and authenticate.go, which are the walk of a login. login_gate.go, rate_limiter.go and
 // client_limits.go protect the pooler from too many of them.
 package login
 
