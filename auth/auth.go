@@ -10,7 +10,7 @@ package auth
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // PostgreSQL's md5 authentication is what it is
+	"crypto/md5" //nolint:gosec // PostgreSQL's md5 authentication uses it
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -34,7 +34,7 @@ const (
 	MD5
 	SCRAM
 	Cert       // "cert": the name of the client's certificate
-	ByHBA      // "hba": what the HBA file says for the login
+	ByHBA      // "hba": the method that the HBA file names for the login
 	SCRAMPlus  // "scram-sha-256-plus": SCRAM, bound to the TLS connection
 	SocketUser // "peer", in an HBA file: the operating system names the user at the other end of a unix socket
 	Reject     // "reject", in an HBA file
