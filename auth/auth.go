@@ -1,16 +1,16 @@
-// Package auth owns the question whether a client may log in: the user file, and the exchange of each authentication method. It must not
-// know sockets, pools, or what happens after the login.
+// Package auth owns the decision whether a client may log in: the user file, the HBA file, and the exchange of each authentication method.
+// It must not know sockets, pools, or anything that happens after the login.
 //
-// A Verifier is shared by all logins and may be used from any goroutine; an Exchange belongs to one login. Messages go in and out as
-// bytes, so that every exchange can be tested without a socket.
+// All logins share a Verifier, which any goroutine may use. An Exchange belongs to one login. Its messages go in and out as bytes, so that
+// every exchange can be tested without a socket.
 //
-// Read auth.go (the exchange), then userlist.go (secrets), scram.go and hba.go.
+// Read auth.go (the exchange), then user_file.go (secrets), scram.go and hba.go.
 package auth
 
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // PostgreSQL's md5 authentication is what it is
+	"crypto/md5" //nolint:gosec // PostgreSQL's md5 authentication uses it
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -24,7 +24,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// Method is how clients prove who they are.
+// Method is a way for a client to prove its identity.
 type Method uint8
 
 // The methods, by their words in the configuration.
@@ -34,9 +34,9 @@ const (
 	MD5
 	SCRAM
 	Cert       // "cert": the name of the client's certificate
-	ByHBA      // "hba": what the HBA file says for the login
+	ByHBA      // "hba": the method that the HBA file names for the login
 	SCRAMPlus  // "scram-sha-256-plus": SCRAM, bound to the TLS connection
-	SocketUser // "peer", in an HBA file: the operating system's user at the other end of a unix socket
+	SocketUser // "peer", in an HBA file: the operating system names the user at the other end of a unix socket
 	Reject     // "reject", in an HBA file
 )
 
@@ -61,18 +61,18 @@ func ParseMethod(word string) (Method, error) {
 	return SCRAM, fmt.Errorf("unknown authentication type %q: use trust, password, md5, scram-sha-256, scram-sha-256-plus, cert or hba", word)
 }
 
-// secret: the method compares something with a stored secret.
+// secret reports whether the method needs a stored secret.
 func (m Method) secret() bool { return m == Password || m == MD5 || m == SCRAM || m == SCRAMPlus }
 
-// Policy is what decides over logins. It is replaced as a whole; nothing in it changes.
+// Policy decides which logins succeed. It is replaced as a whole and never changed.
 type Policy struct {
 	Method Method
-	Users  *UserFile // who has which secret; nil: nobody
-	Lookup *Lookup   // who is not in Users; nil: nobody else
+	Users  *UserFile // the secrets of users; nil: none
+	Lookup *Lookup   // finds the secrets of users that Users lacks; nil: does not
 	HBA    *HBA      // with ByHBA
 }
 
-// check tells what a policy lacks.
+// check returns an error if the policy lacks a file or a source of secrets.
 func (p *Policy) check() error {
 	asks := p.Method.secret()
 	if p.Method == ByHBA {
@@ -87,17 +87,17 @@ func (p *Policy) check() error {
 	return nil
 }
 
-// Login is who wants to come in, and from where.
+// Login describes a client that wants to log in.
 type Login struct {
 	User, Database string
-	// Physical: for a replication connection that belongs to no database, whatever Database says.
+	// Physical means a replication connection that belongs to no database. Database has no meaning then.
 	Physical bool
 	Origin   Origin
 }
 
-// Verifier decides over logins.
+// Verifier authenticates clients according to its Policy.
 type Verifier struct {
-	learnt learnt
+	proven provenCredentials
 
 	mu     sync.RWMutex
 	policy Policy
@@ -111,7 +111,7 @@ func NewVerifier(p Policy) (*Verifier, error) {
 	return v, v.Replace(p)
 }
 
-// Replace puts another policy in force for logins that begin from now on. On an error the old one stays.
+// Replace puts another policy in force for logins that begin from now on. After an error the old policy stays in force.
 func (v *Verifier) Replace(p Policy) error {
 	if err := p.check(); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (v *Verifier) Replace(p Policy) error {
 	return nil
 }
 
-// ReplaceUsers puts another user file in force for logins that begin from now on. On an error the old one stays.
+// ReplaceUsers puts another user file in force for logins that begin from now on. After an error the old file stays in force.
 func (v *Verifier) ReplaceUsers(u *UserFile) error {
 	v.mu.RLock()
 	next := v.policy
@@ -131,7 +131,7 @@ func (v *Verifier) ReplaceUsers(u *UserFile) error {
 	return v.Replace(next)
 }
 
-// Exchange is one login's conversation.
+// Exchange is the conversation of one login.
 type Exchange struct {
 	v        *Verifier
 	user     string
@@ -158,8 +158,8 @@ const (
 	over
 )
 
-// Begin starts the login of a user, who need not exist. The error says that he may not even try; it is a *protocol.Error if the client
-// may hear it. It may ask PostgreSQL, for as long as ctx allows.
+// Begin starts a login. The user need not exist. An error means that the client may not even try. The client may hear the error if it is a
+// *protocol.Error. Begin may ask PostgreSQL for the user's secret, for as long as ctx allows.
 func (v *Verifier) Begin(ctx context.Context, l Login) (*Exchange, error) {
 	v.mu.RLock()
 	p, keys := v.policy, v.keys
@@ -183,7 +183,7 @@ func (v *Verifier) Begin(ctx context.Context, l Login) (*Exchange, error) {
 	return e, nil
 }
 
-// find looks for the user's secret: in the file, then by asking. An empty one is as good as none.
+// find looks for the user's secret, first in the file, then by asking. An empty secret counts as none.
 func (e *Exchange) find(ctx context.Context, p *Policy) (err error) {
 	e.secret, e.known = p.Users.Secret(e.user)
 	if !e.known && p.Lookup != nil {
@@ -197,7 +197,7 @@ func (e *Exchange) find(ctx context.Context, p *Policy) (err error) {
 	return nil
 }
 
-// refuse ends a login. It tells nobody why.
+// refuse ends a login. The client does not hear the reason.
 func (e *Exchange) refuse() error {
 	if e.lookup != nil {
 		e.lookup.doubt(lookupKey{e.database, e.user})
@@ -205,7 +205,7 @@ func (e *Exchange) refuse() error {
 	return protocol.ErrAuthFailed(e.user)
 }
 
-// choose finds the method for a login, and judges what can be judged without asking the client.
+// choose finds the method for a login, and checks everything that needs no message of the client.
 func (e *Exchange) choose(p *Policy, l *Login) error {
 	rule, maps := &hbaRule{method: p.Method}, identMaps(nil)
 	switch p.Method {
@@ -225,12 +225,12 @@ func (e *Exchange) choose(p *Policy, l *Login) error {
 	}
 	e.method = rule.method
 	if rule.method == SocketUser {
-		return rule.samePerson(l, maps)
+		return rule.checkSocketUser(l, maps)
 	}
 	return nil
 }
 
-// Start returns the first message to the client; done: it is in already (AuthenticationOk is the caller's).
+// Start returns the first message to the client. done means that the client is authenticated already. The caller sends AuthenticationOk.
 func (e *Exchange) Start() (request []byte, done bool) {
 	var m pgproto3.BackendMessage
 	switch e.method {
@@ -250,8 +250,8 @@ func (e *Exchange) Start() (request []byte, done bool) {
 	return encode(m), false
 }
 
-// BodyMax bounds any message of an authentication exchange, and saslBodyMax those of SASL (PostgreSQL: PG_MAX_AUTH_TOKEN_LENGTH,
-// PG_MAX_SASL_MESSAGE_LENGTH): access tokens come as passwords.
+// BodyMax bounds a message of an authentication exchange, in bytes, and saslBodyMax a message of SASL (PostgreSQL: PG_MAX_AUTH_TOKEN_LENGTH,
+// PG_MAX_SASL_MESSAGE_LENGTH). A password is so long because it may be an access token.
 const (
 	BodyMax     = 65535
 	saslBodyMax = 1024
@@ -265,7 +265,7 @@ func (e *Exchange) BodyMax() int {
 	return saslBodyMax
 }
 
-// Respond takes the client's next message. The error is an *protocol.Error: 28P01 for a wrong password and an unknown user alike.
+// Respond takes the client's next message. An error is a *protocol.Error: 28P01 for a wrong password and for an unknown user alike.
 func (e *Exchange) Respond(messageType byte, body []byte) (reply []byte, done bool, err error) {
 	if messageType != protocol.ClientPassword || e.stage == beginning || e.stage == over {
 		return nil, false, protocol.ErrProtocol(fmt.Sprintf("expected password response, got message type %d", messageType))
@@ -280,7 +280,7 @@ func (e *Exchange) Respond(messageType byte, body []byte) (reply []byte, done bo
 	}
 }
 
-// password judges a PasswordMessage.
+// password checks a PasswordMessage.
 func (e *Exchange) password(body []byte) ([]byte, bool, error) {
 	e.stage = over
 	var m pgproto3.PasswordMessage
@@ -289,7 +289,7 @@ func (e *Exchange) password(body []byte) ([]byte, bool, error) {
 	}
 	ok := false
 	if e.hashed && e.secret.Kind != SecretSCRAM {
-		_, _ = deriveKeys(m.Password, string(e.v.salt(e.user)), iterations) // as long as it takes for those who have a SCRAM secret
+		_, _ = deriveKeys(m.Password, string(e.v.salt(e.user)), iterations) // takes as long as for a user with a SCRAM secret
 	}
 	switch {
 	case m.Password == "": // PostgreSQL takes no empty password either
@@ -327,7 +327,7 @@ func hexMD5(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// salt is what a user's password is salted with unless it is stored as a SCRAM secret: the same at each try, different for each name,
+// salt returns the salt for a user whose password is not stored as a SCRAM secret. It is the same at each try and differs between names,
 // whether the user exists or not.
 func (v *Verifier) salt(user string) []byte {
 	v.mu.RLock()

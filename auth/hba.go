@@ -9,22 +9,22 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// Origin is where a login comes from, and what its socket has proved already.
+// Origin holds the facts about a login's connection.
 type Origin struct {
-	Local   bool       // over a unix socket; Address is of no meaning then
-	Address netip.Addr // of the client, behind a load balancer too if that tells it
+	Local   bool       // over a unix socket; Address has no meaning then
+	Address netip.Addr // of the client, which a load balancer may have told
 	TLS     bool
 	// Endpoint is the hash of our certificate that the client has seen (tls-server-end-point, RFC 5929); nil without TLS.
 	Endpoint []byte
-	// CertificateName is the common name of the client's certificate, if it sent one that an authority of ours has signed.
+	// CertificateName is the common name in the client's certificate, if the client sent one that client_tls_ca_file has signed.
 	CertificateName string
-	Certified       bool // it sent such a certificate
-	// SocketUser asks the operating system who is at the other end of a unix socket.
+	Certified       bool // the client sent such a certificate
+	// SocketUser asks the operating system for the user at the other end of a unix socket.
 	SocketUser func() (string, error)
 }
 
-// HBA is a file in the format of pg_hba.conf: who may come from where to which database, and how he has to prove who he is. The first
-// rule that fits decides; if none does, the client is refused. Immutable.
+// HBA is a file in the format of pg_hba.conf. Each rule names the databases, users and addresses that it is for, and the method of
+// authentication. The first rule that matches decides. A client without a matching rule is refused. Immutable.
 type HBA struct {
 	rules []hbaRule
 	maps  identMaps
@@ -53,16 +53,16 @@ const (
 	overNoTLS                   // hostnossl
 )
 
-// clientCert is what a rule wants of the client's certificate beside its method.
+// clientCert says how a rule checks the client's certificate, in addition to its method.
 type clientCert uint8
 
 const (
 	certUnasked clientCert = iota
 	certSigned             // verify-ca
-	certNamed              // verify-full: and its name is the user's
+	certNamed              // verify-full: its name must be the user's, too
 )
 
-// source is the addresses that a rule is for.
+// source holds the addresses that a rule is for.
 type source struct {
 	kind       sourceKind
 	addr, mask netip.Addr // of fromNetwork; a mask may have holes, as in PostgreSQL
@@ -77,12 +77,12 @@ const (
 	fromSameNet
 )
 
-// asksSecrets: some rule compares something with a stored secret.
+// asksSecrets reports whether some rule needs a stored secret.
 func (h *HBA) asksSecrets() bool {
 	return slices.ContainsFunc(h.rules, func(r hbaRule) bool { return r.method.secret() })
 }
 
-// match finds the rule for a login. Who may not come in hears what PostgreSQL would say.
+// match finds the rule for a login. A client that is refused hears PostgreSQL's own message.
 func (h *HBA) match(l *Login) (*hbaRule, error) {
 	for i := range h.rules {
 		r := &h.rules[i]
@@ -157,7 +157,7 @@ func (r *hbaRule) forDatabase(l *Login) bool {
 	return false
 }
 
-// reserved: written without quotes, such a word is not the name of a database. replication fits physical replication alone.
+// reserved reports whether a word without quotes is not the name of a database. "replication" matches physical replication alone.
 func (t token) reserved() bool { return t.is("sameuser") || t.is("replication") }
 
 func (r *hbaRule) forUser(l *Login) bool {
@@ -212,7 +212,7 @@ func masked(a, b, mask netip.Addr) bool {
 	return true
 }
 
-// certified judges what the rule wants of the client's certificate.
+// certified checks the client's certificate as the rule says.
 func (r *hbaRule) certified(l *Login, maps identMaps) error {
 	if r.cert == certUnasked {
 		return nil
@@ -226,8 +226,8 @@ func (r *hbaRule) certified(l *Login, maps identMaps) error {
 	return nil
 }
 
-// samePerson judges by the operating system's word who is at the other end of a unix socket.
-func (r *hbaRule) samePerson(l *Login, maps identMaps) error {
+// checkSocketUser checks the operating system's user at the other end of a unix socket.
+func (r *hbaRule) checkSocketUser(l *Login, maps identMaps) error {
 	refused := protocol.ErrNotAuthorized(fmt.Sprintf("Peer authentication failed for user \"%s\"", l.User))
 	if l.Origin.SocketUser == nil {
 		return refused

@@ -8,8 +8,11 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// Lookup finds the secrets of users whom the user file does not name, by asking somebody else: auth_query. Answers are kept for a while,
-// also that there is no such user; logins of one user at the same time share one question. Safe for use by several goroutines.
+// Lookup finds the secrets of users that the user file does not name, by auth_query. It keeps each answer for a while, also the answer that
+// there is no such user. Logins of one user at the same time share one question. Safe for use by several goroutines.
+//
+// It is not built on x/sync/singleflight. There the login that asks would leave its question behind when its time is over, and nobody would
+// wait for that goroutine when the pooler closes; and a panic of the question would end the process or every login that waits for it.
 type Lookup struct {
 	ask  Ask
 	keep time.Duration
@@ -18,13 +21,13 @@ type Lookup struct {
 	answers map[lookupKey]*answer
 }
 
-// Ask gives the secret of a user as a database has it; ok is false for users who do not exist or may not log in. It is called by the first
-// login that wants to know, must end by itself, and is not told when that login ends: others may wait for the same answer.
+// Ask returns the secret of a user in a database. ok is false for a user that does not exist or may not log in. The first login of a user
+// calls it. It must end by itself: it does not hear that the login has ended, because other logins may wait for the same answer.
 type Ask func(database, user string) (secret Secret, ok bool, err error)
 
 type lookupKey struct{ database, user string }
 
-// answer is one question: under way until done is closed, immutable afterwards.
+// answer is the answer to one question. The question is under way until done is closed. Afterwards the answer is immutable.
 type answer struct {
 	done   chan struct{}
 	at     time.Time
@@ -34,18 +37,18 @@ type answer struct {
 }
 
 const (
-	// answersMax bounds what is kept: names can be made up by anybody.
+	// answersMax bounds the answers that are kept, because a client may name any user and database.
 	answersMax = 10_000
-	// doubtPause is how soon after an answer a failed login may cause another question: else a wrong password were a question each.
+	// doubtPause is how soon after an answer a failed login may cause another question. Without it each wrong password would be a question.
 	doubtPause = time.Second
 )
 
-// NewLookup makes a Lookup that keeps answers for a time; 0: only for those who wait already.
+// NewLookup makes a Lookup that keeps each answer for the duration keep. With 0 only the logins that wait already share an answer.
 func NewLookup(keep time.Duration, ask Ask) *Lookup {
 	return &Lookup{ask: ask, keep: keep, answers: make(map[lookupKey]*answer)}
 }
 
-// secret is Ask through what is known. ctx bounds how long a login waits for the question of another.
+// secret returns the answer that is kept, or asks. ctx bounds how long a login waits for the question of another login.
 func (l *Lookup) secret(ctx context.Context, key lookupKey) (Secret, bool, error) {
 	l.mu.Lock()
 	a := l.answers[key]
@@ -63,14 +66,14 @@ func (l *Lookup) secret(ctx context.Context, key lookupKey) (Secret, bool, error
 	l.answers[key] = a
 	l.mu.Unlock()
 	defer l.finish(key, a)
-	a.err = errLookupBroken // what the others hear if ask panics
+	a.err = errLookupBroken // the other logins get it if ask panics
 	a.secret, a.ok, a.err = l.ask(key.database, key.user)
 	return a.secret, a.ok, a.err
 }
 
 var errLookupBroken = &protocol.Error{Severity: "FATAL", Code: "XX000", Message: "the pooler could not look the user up"}
 
-// stale: answered, and too long ago. The caller holds mu.
+// stale reports whether an answer is too old. The caller holds mu.
 func (l *Lookup) stale(a *answer) bool {
 	select {
 	case <-a.done:
@@ -80,7 +83,7 @@ func (l *Lookup) stale(a *answer) bool {
 	}
 }
 
-// finish publishes an answer. Faults are not kept: the next login asks anew.
+// finish publishes an answer. An error is not kept, so that the next login asks again.
 func (l *Lookup) finish(key lookupKey, a *answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,8 +94,8 @@ func (l *Lookup) finish(key lookupKey, a *answer) {
 	close(a.done)
 }
 
-// makeRoom drops what is stale when there are too many answers, and if that does not make much room all of them, so that not every made-up
-// name costs a walk. The caller holds mu.
+// makeRoom drops stale answers when there are too many. If that leaves more than half of them, it drops all, so that it does not walk the
+// answers again at each new name. The caller holds mu.
 func (l *Lookup) makeRoom() {
 	if len(l.answers) < answersMax {
 		return
@@ -107,7 +110,7 @@ func (l *Lookup) makeRoom() {
 	}
 }
 
-// doubt: a login with this answer has failed. The password may have changed since, so the next login asks.
+// doubt is called when a login with this answer has failed. The password may have changed since, so the next login asks.
 func (l *Lookup) doubt(key lookupKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,14 +15,14 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// The mechanisms: the second one binds the login to the TLS connection, so that nobody who sits in between can pass it on.
+// The SASL mechanisms. The second one binds the login to the TLS connection, so that nobody between client and pooler can pass it on.
 const (
 	mechanism     = "SCRAM-SHA-256"
 	mechanismPlus = "SCRAM-SHA-256-PLUS"
 )
 
-// Endpoint is the hash of a certificate that channel binding goes by (tls-server-end-point, RFC 5929); nil if none is defined for the way it
-// is signed: then channel binding is not offered.
+// Endpoint returns the hash of a certificate for channel binding (tls-server-end-point, RFC 5929). It returns nil if RFC 5929 defines none for
+// the certificate's signature. Channel binding is not offered then.
 func Endpoint(certificate *x509.Certificate) []byte {
 	binding, err := scram.NewTLSServerEndpointBinding(&tls.ConnectionState{PeerCertificates: []*x509.Certificate{certificate}})
 	if err != nil {
@@ -31,8 +31,8 @@ func Endpoint(certificate *x509.Certificate) []byte {
 	return binding.Data
 }
 
-// mechanisms are what a login is offered. The one without binding is offered even where the other is insisted on: pgx gives up if it does
-// not see it, and others are told in words what is missing.
+// mechanisms returns the mechanisms that are offered. The one without binding is offered even where the other is required: pgx gives up if it
+// is not offered, and other clients then hear an error that explains what is missing.
 func (e *Exchange) mechanisms() []string {
 	if e.endpoint != nil {
 		return []string{mechanismPlus, mechanism}
@@ -42,8 +42,8 @@ func (e *Exchange) mechanisms() []string {
 
 var errUnbound = protocol.ErrNotAuthorized("connection requires channel binding (SCRAM-SHA-256-PLUS), over TLS and by a client that can do it")
 
-// converse begins a conversation that checks the client's channel binding: it has to match ours, and to say truly whether it has seen that
-// we offer one.
+// converse begins a conversation that checks the client's channel binding. It must match ours. A client without one must have seen correctly
+// whether we offer it.
 func (e *Exchange) converse(server *scram.Server) *scram.ServerConversation {
 	binding := scram.ChannelBinding{Type: scram.ChannelBindingTLSServerEndpoint, Data: e.endpoint}
 	switch {
@@ -55,14 +55,14 @@ func (e *Exchange) converse(server *scram.Server) *scram.ServerConversation {
 	return server.NewConversation()
 }
 
-// iterations is PostgreSQL's scram_iterations; iterationsMax bounds what a stored secret may ask of us.
+// iterations is PostgreSQL's scram_iterations. iterationsMax bounds the iterations of a stored secret.
 const (
 	iterations    = 4096
 	iterationsMax = 1_000_000
 )
 
-// keyCache keeps the SCRAM keys that belong to plain passwords, so that a login costs a few HMACs and not 4096 of them. Users who do not
-// exist have an entry too: else the first login of each user would take longer than that of somebody made up.
+// keyCache keeps the SCRAM keys of plain passwords, so that a login costs a few HMACs and not 4096. Users that do not exist have an entry
+// too. Without it the first login of a user would take longer than a login of a user that does not exist.
 type keyCache struct {
 	mu   sync.Mutex
 	keys map[keyOwner]*cachedKeys
@@ -78,7 +78,7 @@ type cachedKeys struct {
 	err  error
 }
 
-// keysMax bounds the cache: names can be made up by anybody.
+// keysMax bounds the cache, because a client may name any user.
 const keysMax = 10_000
 
 func newKeyCache() *keyCache { return &keyCache{keys: make(map[keyOwner]*cachedKeys)} }
@@ -100,8 +100,8 @@ func (k *keyCache) of(owner keyOwner, salt []byte) (*Keys, error) {
 	return c.keys, c.err
 }
 
-// expected are the keys that the exchange is checked against. A user who does not exist, or whose secret cannot do SCRAM, gets some that
-// no password matches, in the same time.
+// expected returns the keys against which the exchange is checked. For a user that does not exist, or whose secret is no SCRAM secret or plain
+// password, it returns keys that no password matches, in the same time.
 func (e *Exchange) expected() (*Keys, error) {
 	if e.known && e.secret.Kind == SecretSCRAM {
 		return e.secret.keys, nil
@@ -168,13 +168,13 @@ func (e *Exchange) saslFinal(body []byte) ([]byte, bool, error) {
 	if e.secret.Kind == SecretPlain {
 		e.remember(Credentials{Password: e.secret.Text})
 	} else {
-		e.learn(string(body))
+		e.rememberKey(string(body))
 	}
 	return encode(&pgproto3.AuthenticationSASLFinal{Data: []byte(answer)}), true, nil
 }
 
-// learn takes the client's key out of its proof, for logins to PostgreSQL in its name.
-func (e *Exchange) learn(final string) {
+// rememberKey takes the client's key out of its proof, for logins to PostgreSQL in the client's name.
+func (e *Exchange) rememberKey(final string) {
 	i := strings.LastIndex(final, ",p=")
 	if i < 0 {
 		return

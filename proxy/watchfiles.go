@@ -7,10 +7,10 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/config"
 )
 
-// Certificates are renewed and users come and go without anybody telling the pooler: it looks at the files. What it finds in them is taken
-// up if it is right, and the old stays in force if it is not. (The files that servers are opened with are read at each login to PostgreSQL.)
+// Certificates are renewed, and users are added and removed, without a signal to the pooler. The pooler therefore looks at the files. If a
+// new file can be used, it is put in force; if not, the old one stays. (The files for servers are read at each login to PostgreSQL.)
 
-// filesLook is how often the files are looked at. Certificates are replaced days before they end; a second is for whoever watches.
+// filesLook is how often the files are looked at. Certificates are replaced days before they end; a second is for the operator who waits.
 const filesLook = time.Second
 
 // watchFiles is a goroutine of the cold world.

@@ -42,7 +42,7 @@ type Admitted struct {
 	TLS            string         // the version of TLS; "" for a plain connection
 }
 
-// readAheadBytes is how much is read at once: a startup packet, or a SCRAM message, with one system call. Release hands on what is left.
+// readAheadBytes bounds one read: a startup packet, or a SCRAM message, takes one system call. Release hands on the bytes that are left.
 const readAheadBytes = 512
 
 // Begin begins the login of a client whose connection was accepted. The socket belongs to the Attempt from now on. The caller calls End.
@@ -61,7 +61,7 @@ func (l *Listener) Begin(nc net.Conn) *Attempt {
 	return a
 }
 
-// End gives back what a login takes while it is under way. The socket is not touched.
+// End gives back the place at the gate and the place among the logins under way. It does not touch the socket.
 func (a *Attempt) End() {
 	a.leaveGate()
 	a.cancel()
@@ -103,7 +103,7 @@ func (a *Attempt) firstByte() (byte, error) {
 // Send adds bytes to the next Flush.
 func (a *Attempt) Send(b []byte) { a.unsent = append(a.unsent, b...) }
 
-// Flush writes what Send has gathered.
+// Flush writes the bytes that Send has gathered.
 func (a *Attempt) Flush() error {
 	b := a.unsent
 	a.unsent = a.unsent[:0]

@@ -42,7 +42,7 @@ func (a *Attempt) Authenticate() (Admitted, error) {
 	}, nil
 }
 
-// mayTry refuses a client that would be refused whatever it proves.
+// mayTry refuses a client early that would be refused after its authentication too.
 func (a *Attempt) mayTry() (protocol.Replication, error) {
 	l := a.listener
 	if l.logins.Draining() {

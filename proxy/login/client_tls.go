@@ -163,7 +163,7 @@ func (t *ClientTLS) admit(secure *tls.Conn) error {
 	return nil
 }
 
-// certifiedName returns the common name in the client's certificate, if it showed one; the handshake has checked who signed it.
+// certifiedName returns the common name in the client's certificate, if the client showed one. The handshake has checked its signature.
 func certifiedName(secure *tls.Conn) (name string, certified bool) {
 	chains := secure.ConnectionState().VerifiedChains
 	if len(chains) == 0 {

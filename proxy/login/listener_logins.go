@@ -45,7 +45,7 @@ func (s *Logins) NewListener(cfg *config.Listener, replication bool) (*Listener,
 	return l, nil
 }
 
-// settings returns what the configuration in force says of the listener. It returns nil if a reload has dropped the listener, which then
+// settings returns the settings of the listener in the configuration in force. It returns nil if a reload has dropped the listener, which then
 // closes with the process.
 func (l *Listener) settings() *config.Listener {
 	return l.logins.Config().Listener(l.name)

@@ -14,7 +14,7 @@ import (
 type limitedSigner struct {
 	crypto.Signer
 	computing *semaphore.Weighted // see Logins.computing
-	life      context.Context     //nolint:containedctx // the life of the pooler: crypto.Signer has no context
+	life      context.Context     // of the pooler: crypto.Signer has no context of its own
 }
 
 // Sign waits for a login slot. A login that waits holds nothing but its own socket, which closes in time.

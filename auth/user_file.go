@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// SecretKind is how a password is stored.
+// SecretKind says in which form a password is stored.
 type SecretKind uint8
 
 // The kinds of secret in a user file.
@@ -24,7 +24,7 @@ const (
 // Secret is a stored password.
 type Secret struct {
 	Kind SecretKind
-	Text string // as it is stored
+	Text string // in the stored form
 
 	keys *Keys // of SecretSCRAM; without ClientKey
 }
@@ -32,8 +32,8 @@ type Secret struct {
 // Format implements fmt.Formatter for every verb.
 func (Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, "********") }
 
-// ParseSecret reads a secret as a user file or PostgreSQL's rolpassword has it: SCRAM-SHA-256$..., md5..., or the password itself. The error
-// does not show it.
+// ParseSecret reads a secret in the form of a user file or of PostgreSQL's rolpassword: SCRAM-SHA-256$..., md5..., or the password itself.
+// The error does not show the secret.
 func ParseSecret(text string) (Secret, error) {
 	switch {
 	case strings.ContainsRune(text, 0):
@@ -47,12 +47,12 @@ func ParseSecret(text string) (Secret, error) {
 	return Secret{Kind: SecretPlain, Text: text}, nil
 }
 
-// isMD5: md5 and 32 digits. Anything else of that length is a password like any other, as in PostgreSQL.
+// isMD5 reports whether the text is md5 and 32 hexadecimal digits. Any other text is a password, as in PostgreSQL.
 func isMD5(text string) bool {
 	return len(text) == 35 && strings.HasPrefix(text, "md5") && strings.Trim(text[3:], "0123456789abcdef") == ""
 }
 
-// md5 is what PostgreSQL's md5 method hashes with the salt: 32 hexadecimal digits.
+// md5 returns the 32 hexadecimal digits that PostgreSQL's md5 method hashes with the salt.
 func (s Secret) md5(user string) string {
 	if s.Kind == SecretMD5 {
 		return s.Text[3:]
@@ -60,15 +60,15 @@ func (s Secret) md5(user string) string {
 	return hexMD5(s.Text + user)
 }
 
-// UserFile is a file in the format of PgBouncer's userlist.txt: lines of "name" "secret", where a doubled quote stands for one; what
-// follows on a line is ignored, as are empty lines and those that begin with ; or #. Immutable.
+// UserFile is a file in the format of PgBouncer's userlist.txt: lines of "name" "secret". A doubled quote stands for one quote. The rest of a
+// line is ignored, as are empty lines and lines that begin with ; or #. Immutable.
 type UserFile struct {
 	secrets map[string]Secret
 	hashed  bool // some are SCRAM secrets
 }
 
-// seed is 32 bytes that nobody can guess who does not know the file, and that a restart does not change: salts made of it stay as those
-// in SCRAM secrets do.
+// seed returns 32 bytes that nobody can guess without the file, and that a restart does not change. Salts that are made of the seed
+// therefore stay the same, as those in SCRAM secrets do.
 func (u *UserFile) seed() (seed [32]byte) {
 	if u == nil || len(u.secrets) == 0 {
 		_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
@@ -152,7 +152,7 @@ func quoted(s string) (value, rest string, ok bool) {
 	return "", s, false
 }
 
-// Secret is a user's secret. No file is a file without users.
+// Secret returns a user's secret. A nil UserFile has no users.
 func (u *UserFile) Secret(user string) (Secret, bool) {
 	if u == nil {
 		return Secret{}, false

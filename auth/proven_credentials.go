@@ -13,29 +13,30 @@ import (
 	"time"
 )
 
-// Credentials are what the pooler can log in to PostgreSQL with. Empty: nothing.
+// Credentials let the pooler log in to PostgreSQL. The zero value holds none.
 type Credentials struct {
 	Password string
 	MD5      string // md5..., for a server that asks for MD5
 	Keys     *Keys  // with ClientKey, for a server that asks for SCRAM-SHA-256
 }
 
-// Format implements fmt.Formatter for every verb: credentials end up in a log sooner or later.
+// Format implements fmt.Formatter for every verb, so that no credentials are written to a log.
 func (Credentials) Format(f fmt.State, _ rune) { fmt.Fprint(f, "********") }
 
-// learnt is what clients have proved by their logins: with it the pooler logs in for them, and no password need be stored anywhere.
-type learnt struct {
+// provenCredentials keeps the credentials that clients have proved by their logins. The pooler logs in to PostgreSQL with them for these
+// clients, so that no password need be stored.
+type provenCredentials struct {
 	mu    sync.Mutex
 	known map[lookupKey]proof
 }
 
-// proof is what a login has shown last.
+// proof holds the credentials that the last login of a user has proved.
 type proof struct {
 	credentials Credentials
 	at          time.Time
 }
 
-func (l *learnt) remember(key lookupKey, c Credentials) {
+func (l *provenCredentials) remember(key lookupKey, c Credentials) {
 	l.mu.Lock()
 	if l.known == nil {
 		l.known = make(map[lookupKey]proof)
@@ -44,33 +45,33 @@ func (l *learnt) remember(key lookupKey, c Credentials) {
 	l.mu.Unlock()
 }
 
-func (l *learnt) get(key lookupKey) Credentials {
+func (l *provenCredentials) get(key lookupKey) Credentials {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.known[key].credentials
 }
 
-// Forget drops what was learnt longer than an age ago for databases and users that are not in use any more: names of databases can be made
-// up by any user. The user file's users are as many as it has lines.
+// Forget drops proven credentials that are older than age, unless their database and user are in use. They cannot be kept, because any user
+// can name any database. The credentials of users in the user file stay: there are no more of them than the file has lines.
 func (v *Verifier) Forget(age time.Duration, used func(database, user string) bool) {
-	v.learnt.mu.Lock()
-	defer v.learnt.mu.Unlock()
-	maps.DeleteFunc(v.learnt.known, func(key lookupKey, p proof) bool {
+	v.proven.mu.Lock()
+	defer v.proven.mu.Unlock()
+	maps.DeleteFunc(v.proven.known, func(key lookupKey, p proof) bool {
 		return key.database != "" && time.Since(p.at) > age && !used(key.database, key.user)
 	})
 }
 
-// remember keeps what a login has proved.
+// remember keeps the credentials that a login has proved.
 func (e *Exchange) remember(c Credentials) {
 	key := lookupKey{e.database, e.user}
 	if e.lookup == nil {
-		key.database = "" // the user file is for all of them
+		key.database = "" // the user file holds for every database
 	}
-	e.v.learnt.remember(key, c)
+	e.v.proven.remember(key, c)
 }
 
-// ServerLogin is what a server for the clients of a database and user can be logged in with, as serverUser: the user file's secret, or what
-// a client of that user has proved last.
+// ServerLogin returns the credentials with which the pooler can log in as serverUser, for the clients of a database and user. They are the
+// secret in the user file, or else the credentials that a client of that user has proved last.
 func (v *Verifier) ServerLogin(database, user, serverUser string) Credentials {
 	v.mu.RLock()
 	secret, filed := v.policy.Users.Secret(serverUser)
@@ -81,18 +82,18 @@ func (v *Verifier) ServerLogin(database, user, serverUser string) Credentials {
 	case filed && secret.Kind == SecretMD5 && user != serverUser:
 		return Credentials{MD5: secret.Text}
 	case filed:
-		c := v.learnt.get(lookupKey{"", serverUser})
+		c := v.proven.get(lookupKey{"", serverUser})
 		if c.Password == "" && secret.Kind == SecretMD5 {
 			c.MD5 = secret.Text
 		}
 		return c
 	case user == serverUser:
-		return v.learnt.get(lookupKey{database, user})
+		return v.proven.get(lookupKey{database, user})
 	}
 	return Credentials{}
 }
 
-// SCRAMClient logs in with keys where a password would be usual.
+// SCRAMClient logs in to PostgreSQL with SCRAM keys in place of a password.
 type SCRAMClient struct {
 	keys        *Keys
 	nonce       string
@@ -143,7 +144,7 @@ func (c *SCRAMClient) Final(serverFirst []byte) ([]byte, error) {
 	return []byte(final + ",p=" + base64.StdEncoding.EncodeToString(proof)), nil
 }
 
-// Verify judges the server-final-message: the other side has to prove that it knows the secret, too.
+// Verify checks the server-final-message, by which the server proves that it knows the secret too.
 func (c *SCRAMClient) Verify(serverFinal []byte) error {
 	text, ok := strings.CutPrefix(string(serverFinal), "v=")
 	signature, err := base64.StdEncoding.DecodeString(text)
@@ -153,7 +154,7 @@ func (c *SCRAMClient) Verify(serverFinal []byte) error {
 	return nil
 }
 
-// AnswerMD5 is the answer to a server that asks for MD5.
+// AnswerMD5 returns the password message for a server that asks for MD5. secret is md5... as it is stored.
 func AnswerMD5(secret string, salt [4]byte) string {
 	return "md5" + hexMD5(strings.TrimPrefix(secret, "md5")+string(salt[:]))
 }

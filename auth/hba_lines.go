@@ -14,10 +14,10 @@ type token struct {
 	quoted bool
 }
 
-// is reports whether the token is a keyword: that word, and not in quotes.
+// is reports whether the token is this keyword, without quotes.
 func (t token) is(keyword string) bool { return !t.quoted && t.text == keyword }
 
-// hbaLine is a line with something in it: fields, each a list of words with commas between them.
+// hbaLine is a line that is not empty. Each of its fields is a list of words with commas between them.
 type hbaLine struct {
 	file   string
 	line   int
@@ -26,19 +26,19 @@ type hbaLine struct {
 
 func (l hbaLine) fault(err error) error { return fmt.Errorf("%s:%d: %w", l.file, l.line, err) }
 
-// lineReader reads the lines of pg_hba.conf and pg_ident.conf as PostgreSQL does (libpq/hba.c): \ at its end goes on with the next line,
-// # begins a comment, include leads to other files, @name stands for the words in a file.
+// lineReader reads the lines of pg_hba.conf and pg_ident.conf as PostgreSQL does (libpq/hba.c). A line that ends
+// with \ goes on with the next one. # begins a comment. include reads other files. @name stands for the words in a file.
 type lineReader struct {
 	read func(path string) ([]byte, error)
 	list func(dir string) ([]string, error)
 }
 
-// includesMax is how deep files may include others: PostgreSQL's CONF_FILE_MAX_DEPTH.
+// includesMax bounds how deep files may include other files, as PostgreSQL's CONF_FILE_MAX_DEPTH does.
 const includesMax = 10
 
 var errIncludes = errors.New("too many files include each other; does one include itself?")
 
-// lines are the lines of a file and of those that it includes. All faults are told at once.
+// lines returns the lines of a file and of the files that it includes. The error lists all faults.
 func (r lineReader) lines(path string, depth int) ([]hbaLine, error) {
 	if depth > includesMax {
 		return nil, errIncludes
@@ -72,7 +72,7 @@ func (r lineReader) lines(path string, depth int) ([]hbaLine, error) {
 	return all, errors.Join(faults...)
 }
 
-// include reads the files that a line includes; is: it is such a line.
+// include reads the files that a line includes. is reports whether it is such a line.
 func (r lineReader) include(l hbaLine, depth int) (lines []hbaLine, is bool, err error) {
 	if len(l.fields) == 0 || len(l.fields[0]) != 1 || l.fields[0][0].quoted {
 		return nil, false, nil
@@ -101,7 +101,7 @@ func (r lineReader) include(l hbaLine, depth int) (lines []hbaLine, is bool, err
 	return lines, true, nil
 }
 
-// beside is a path as a file means it: relative to its own directory.
+// beside resolves a path that is relative to the directory of a file.
 func beside(file, path string) string {
 	if filepath.IsAbs(path) {
 		return path
@@ -114,7 +114,7 @@ func (r lineReader) fields(line, path string, depth int) ([][]token, error) {
 	var fields [][]token
 	for {
 		var field []token
-		found := false // words of the field; a file may have none, and then the field fits nobody
+		found := false // words of the field; with an empty file the field matches no client
 		for more := true; more; {
 			word, rest, comma, err := nextToken(line)
 			if err != nil {
@@ -142,7 +142,7 @@ func (r lineReader) fields(line, path string, depth int) ([][]token, error) {
 	}
 }
 
-// words are all words of a file that @name stands for.
+// words returns all words of a file that @name stands for.
 func (r lineReader) words(path string, depth int) ([]token, error) {
 	if depth > includesMax {
 		return nil, errIncludes
@@ -164,8 +164,8 @@ func (r lineReader) words(path string, depth int) ([]token, error) {
 	return words, nil
 }
 
-// nextToken cuts the next word off a line; nil at its end. comma: one stands right behind it, so that the field goes on. Quotes may begin
-// anywhere in a word, but only one at its start makes it no keyword; a doubled quote inside of quotes stands for one.
+// nextToken cuts the next word off a line. It returns nil at the end of the line. comma means that a comma follows, so that the field goes
+// on. Quotes may begin anywhere in a word. A word that begins with a quote is no keyword. A doubled quote inside quotes stands for one.
 func nextToken(line string) (word *token, rest string, comma bool, err error) {
 	line = strings.TrimLeft(line, " \t\r,")
 	if line == "" || line[0] == '#' {

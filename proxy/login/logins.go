@@ -7,8 +7,8 @@
 //
 // Every Attempt belongs to one goroutine, which may block. All other types are safe for use by several goroutines.
 //
-// Read attempt.go first, then startup_packets.go and authenticate.go, which are the walk of a login. login_gate.go, rate_limiter.go and
-// client_limits.go protect the pooler from too many of them.
+// Read logins.go and attempt.go first, then startup_packets.go and authenticate.go, which are the walk of a login. login_gate.go,
+// rate_limiter.go and client_limits.go protect the pooler from too many of them.
 package login
 
 import (
@@ -25,11 +25,11 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/eventloop"
 )
 
-// Options are what the logins need from the rest of the pooler. All functions are called by login goroutines.
+// Options connect the logins to the rest of the pooler. Login goroutines call all of the functions.
 type Options struct {
 	Log *slog.Logger
 	// Life ends with the process. No login outlives it.
-	Life context.Context //nolint:containedctx // the life of the pooler, not of a call
+	Life context.Context
 	// Config returns the configuration in force.
 	Config func() *config.Config
 	// Draining reports whether the pooler is shutting down and lets no new client in.
@@ -42,7 +42,7 @@ type Options struct {
 	OpenServer func(context.Context, *config.AuthQuery) (*pgconn.PgConn, error)
 }
 
-// Logins is what all listeners share: how clients are authenticated, and how many may log in at once.
+// Logins holds the state that all listeners share: the authentication of clients, and the limits on logins.
 type Logins struct {
 	Options
 

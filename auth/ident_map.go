@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// identMaps are the maps of a file in the format of pg_ident.conf, by name: which user of the operating system, or which name of a
-// certificate, may log in as which user.
+// identMaps are the maps of a file in the format of pg_ident.conf, by name. A map lists which user of the operating system, or which name in
+// a certificate, may log in as which user.
 type identMaps map[string][]identLine
 
 type identLine struct {

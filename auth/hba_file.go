@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// LoadHBA reads a file in the format of pg_hba.conf and, if identPath is not empty, one in that of pg_ident.conf. The error has every fault
-// of both, one a line, with its place and what to do.
+// LoadHBA reads a file in the format of pg_hba.conf and, if identPath is not empty, one in that of pg_ident.conf. The error lists
+// every fault of both, one a line, with its place and a remedy.
 func LoadHBA(path, identPath string) (*HBA, error) {
 	return parseHBA(path, identPath, lineReader{read: os.ReadFile, list: configFiles})
 }
 
-// parseHBA is LoadHBA over files of the caller's.
+// parseHBA is LoadHBA with another way to read files.
 func parseHBA(path, identPath string, files lineReader) (*HBA, error) {
 	h := &HBA{maps: identMaps{}}
 	var faults []error
@@ -43,7 +43,7 @@ func parseHBA(path, identPath string, files lineReader) (*HBA, error) {
 	return h, nil
 }
 
-// configFiles are the files that include_dir means: *.conf without the hidden ones, by name.
+// configFiles returns the files that include_dir includes: *.conf without the hidden ones, sorted by name.
 func configFiles(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -74,7 +74,7 @@ func (f *fieldReader) next(what string) ([]token, error) {
 	return field, nil
 }
 
-// one is the next field, which may not be a list.
+// one returns the next field, which may not be a list.
 func (f *fieldReader) one(what string) (token, error) {
 	field, err := f.next(what)
 	if err != nil {
@@ -117,7 +117,7 @@ func parseRule(l hbaLine) (r hbaRule, err error) {
 	return r, r.parseMethod(f)
 }
 
-// checkNames refuses what would need PostgreSQL's catalogs, or a later version's meaning of a name.
+// checkNames refuses names that only PostgreSQL's catalogs, or a later version of PostgreSQL, could resolve.
 func (r *hbaRule) checkNames() error {
 	for _, d := range r.databases {
 		if d.is("samerole") || d.is("samegroup") {
@@ -175,7 +175,7 @@ func parseSource(f *fieldReader) (source, error) {
 	return s, nil
 }
 
-// ones is the mask of n ones for an address's family.
+// ones returns the mask of n ones for an address's family.
 func ones(family netip.Addr, n int) netip.Addr {
 	b := make([]byte, family.BitLen()/8)
 	for i := range n {
@@ -185,8 +185,8 @@ func ones(family netip.Addr, n int) netip.Addr {
 	return mask
 }
 
-// hbaMethods are the words of a rule for its method. ident on a unix socket has always meant peer; scram-sha-256-plus is ours, PostgreSQL
-// cannot insist on it.
+// hbaMethods are the words of a rule for its method. On a unix socket ident has always meant peer. scram-sha-256-plus is an addition of the
+// pooler: PostgreSQL cannot require channel binding.
 var hbaMethods = map[string]Method{
 	"trust": Trust, "reject": Reject, "password": Password, "md5": MD5, "scram-sha-256": SCRAM, "scram-sha-256-plus": SCRAMPlus, "cert": Cert, "peer": SocketUser,
 }

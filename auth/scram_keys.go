@@ -16,8 +16,8 @@ import (
 	"github.com/xdg-go/stringprep"
 )
 
-// Keys are what SCRAM makes of a password (RFC 5802, section 3). StoredKey and ServerKey are enough to let somebody in; whoever has
-// ClientKey too can log in elsewhere, wherever salt and iterations are the same.
+// Keys are derived from a password by SCRAM (RFC 5802, section 3). StoredKey and ServerKey suffice to authenticate a client. With ClientKey
+// one can also log in elsewhere, wherever salt and iterations are the same.
 type Keys struct {
 	Salt       string
 	Iterations int
@@ -47,12 +47,12 @@ func mac(key []byte, text string) []byte {
 	return h.Sum(nil)
 }
 
-// stored is the keys as package scram wants them.
+// stored returns the keys in the form of package scram.
 func (k *Keys) stored() scram.StoredCredentials {
 	return scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: k.Salt, Iters: k.Iterations}, StoredKey: k.StoredKey, ServerKey: k.ServerKey}
 }
 
-// secret is the keys as PostgreSQL stores them.
+// secret returns the keys in the form in which PostgreSQL stores them.
 func (k *Keys) secret() string {
 	b64 := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("%s$%d:%s$%s:%s", mechanism, k.Iterations, b64([]byte(k.Salt)), b64(k.StoredKey), b64(k.ServerKey))
@@ -84,8 +84,8 @@ func parseKeys(text string) (*Keys, error) {
 	return &Keys{Salt: string(raw[0]), Iterations: n, StoredKey: raw[1], ServerKey: raw[2]}, nil
 }
 
-// clientKey is the key that a client has used for its proof (RFC 5802: ClientProof := ClientKey XOR ClientSignature); nil if it is not the
-// one that StoredKey was made of.
+// clientKey returns the key that a client has used for its proof (RFC 5802: ClientProof := ClientKey XOR ClientSignature). It returns nil if
+// StoredKey was not made of that key.
 func (k *Keys) clientKey(authMessage string, proof []byte) []byte {
 	signature := mac(k.StoredKey, authMessage)
 	if len(proof) != len(signature) {
@@ -99,7 +99,7 @@ func (k *Keys) clientKey(authMessage string, proof []byte) []byte {
 	return key
 }
 
-// BuildSCRAMSecret makes the secret that PostgreSQL would store.
+// BuildSCRAMSecret makes the secret that PostgreSQL would store for a password, with n iterations.
 func BuildSCRAMSecret(password string, n int) (string, error) {
 	var salt [16]byte
 	if _, err := rand.Read(salt[:]); err != nil {
