@@ -370,8 +370,13 @@ func (l *Lexer) finishToken() {
 		l.other('-')
 	case lexQuotedQuote:
 		l.quoted(l.release())
-	case lexDash, lexSlash, lexDollar:
+	case lexDash, lexSlash:
 		l.other('-')
+	case lexDollar:
+		l.other('$')
+		if l.heldLen > 0 {
+			l.word(l.release())
+		}
 	case lexParam:
 		l.param()
 	case lexEscapesQuote, lexAfterEscapes, lexUescape, lexUescapeEnd:
