@@ -21,8 +21,8 @@ func functionEffects(name []byte) Effects {
 		return DrawsSequence
 	case "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "table_to_xml", "table_to_xmlschema",
 		"table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xmlschema", "schema_to_xml_and_xmlschema", "database_to_xml",
-		"database_to_xmlschema", "database_to_xml_and_xmlschema", "ts_stat", "ts_rewrite":
-		return Opaque // of a query that is their argument, or of views that no text names
+		"database_to_xmlschema", "database_to_xml_and_xmlschema", "ts_stat", "ts_rewrite", "pg_input_is_valid", "pg_input_error_info":
+		return Opaque // of a query that is their argument, or of views and types that no text names
 	}
 	return 0
 }
