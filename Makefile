@@ -21,7 +21,7 @@ VERSION ?=
 STORM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint unit fuzz sim storm statements migration soak bench docs test-pgs drivers suites fmt docker-check golangci release \
+.PHONY: help run build test lint unit fuzz sim storm statements migration soak bench docs test-pgs catalogue drivers suites fmt docker-check golangci release \
 	release-check
 
 help: ## list the targets
@@ -69,6 +69,9 @@ storm: ## 5000 SCRAM logins at once while 100 clients run queries, PgBouncer bes
 statements: ## 10,000 distinct prepared statements from 200 clients over 25 servers, with errors, DEALLOCATE and clients that die
 	go test -tags $(TAGS) -count=1 -timeout 30m -run TestStatementsInDisorder -v ./proxy -args -disorder-clients 200 -disorder-servers 25 \
 		-disorder-statements 10000 -disorder-steps 300
+
+catalogue: ## how long a database of 10,000 functions and 5,000 tables takes to load, in time and memory
+	go test -count=1 -timeout 30m -run TestLargeDatabase -v ./catalog -args -functions 10000 -tables 5000
 
 drivers: ## real programs of many drivers in front of both ports; writes docs/DRIVERS.md; ONLY="pgx,JDBC" for some
 	@bash scripts/drivers.sh

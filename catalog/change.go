@@ -1,43 +1,47 @@
 package catalog
 
-import _ "embed"
+import (
+	_ "embed"
+	"strings"
+)
 
 // ChangeSQL asks whether what a Catalogue was made of has changed: it answers one row with one text, which is another after any change. A
-// role of any kind may ask. It reads the system catalogs, not the objects, and costs some ten milliseconds where there are thousands
-// of them.
+// role of any kind may ask. It reads the system catalogs, not the objects.
 //
-// Each part is the number of rows of a catalog and a hash of their numbers and of the transactions that wrote them. Tables are known by
-// name instead, as TRUNCATE and REINDEX write their rows too; temporary objects are left out.
-const ChangeSQL = `SELECT pg_catalog.concat_ws(' ',
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint)) FROM pg_catalog.pg_proc WHERE oid >= 16384),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(relname::text || relkind::text, oid::bigint)) FROM pg_catalog.pg_class
-		WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f') AND relpersistence <> 't'),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint)) FROM pg_catalog.pg_type
-		WHERE oid >= 16384 AND typtype IN ('d', 'b', 'r', 'm') AND typcategory <> 'A'),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(r.xmin::text, r.oid::bigint)) FROM pg_catalog.pg_rewrite r
-		JOIN pg_catalog.pg_class c ON c.oid = r.ev_class WHERE r.oid >= 16384 AND c.relpersistence <> 't'),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(t.xmin::text, t.oid::bigint)) FROM pg_catalog.pg_trigger t
-		WHERE t.tgfoid >= 16384),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(d.xmin::text, d.oid::bigint)) FROM pg_catalog.pg_attrdef d
-		JOIN pg_catalog.pg_class c ON c.oid = d.adrelid WHERE d.oid >= 16384 AND c.relpersistence <> 't'),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(d.xmin::text, d.oid::bigint)) FROM pg_catalog.pg_constraint d
-		LEFT JOIN pg_catalog.pg_class c ON c.oid = d.conrelid
-		WHERE d.oid >= 16384 AND d.contype IN ('c', 'f') AND c.relpersistence IS DISTINCT FROM 't'),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint)) FROM pg_catalog.pg_policy),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(i.xmin::text, i.indexrelid::bigint)) FROM pg_catalog.pg_index i
-		JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-		WHERE (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND c.relpersistence <> 't'),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(i.xmin::text, i.inhrelid::bigint)) FROM pg_catalog.pg_inherits i
-		JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid WHERE c.relkind IN ('r', 'p', 'f') AND c.relpersistence <> 't'),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(a.xmin::text, a.attrelid::bigint * 65536 + a.attnum))
-		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-		WHERE a.atttypid >= 16384 AND t.typtype <> 'e' AND c.relpersistence <> 't'),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint)) FROM pg_catalog.pg_operator WHERE oid >= 16384),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint)) FROM pg_catalog.pg_amop WHERE oid >= 16384),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint)) FROM pg_catalog.pg_amproc WHERE oid >= 16384),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint)) FROM pg_catalog.pg_cast WHERE oid >= 16384),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint)) FROM pg_catalog.pg_event_trigger),
-	(SELECT count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint)) FROM pg_catalog.pg_extension))`
+// Each part is the number of rows of a catalog and a hash of their numbers and of the transactions that wrote them. Relations are known by
+// name instead, as TRUNCATE and REINDEX write their rows too, and columns by the types on which they depend; temporary objects are left out.
+var ChangeSQL = changeSQL()
+
+func changeSQL() string {
+	const hash = "count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, oid::bigint))"
+	parts := []string{
+		hash + " FROM pg_catalog.pg_proc WHERE oid >= 16384",
+		"count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(relname::text || relkind::text, oid::bigint)) FROM pg_catalog.pg_class " +
+			"WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f') AND relpersistence <> 't'",
+		hash + " FROM pg_catalog.pg_type WHERE oid >= 16384 AND typtype IN ('d', 'b', 'r', 'm') AND typcategory <> 'A'",
+		hash + " FROM pg_catalog.pg_rewrite WHERE oid >= 16384 AND ev_class NOT IN (SELECT oid FROM temporary)",
+		hash + " FROM pg_catalog.pg_trigger WHERE tgfoid >= 16384",
+		hash + " FROM pg_catalog.pg_attrdef WHERE oid >= 16384 AND adrelid NOT IN (SELECT oid FROM temporary)",
+		hash + " FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND conrelid NOT IN (SELECT oid FROM temporary) AND (contype = 'c' " +
+			"OR contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd')))",
+		hash + " FROM pg_catalog.pg_policy",
+		"count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, indexrelid::bigint)) FROM pg_catalog.pg_index " +
+			"WHERE (indexprs IS NOT NULL OR indpred IS NOT NULL) AND indrelid NOT IN (SELECT oid FROM temporary)",
+		"count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(inhparent::text, inhrelid::bigint)) FROM pg_catalog.pg_inherits " +
+			"WHERE inhrelid NOT IN (SELECT oid FROM temporary)",
+		"count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(d.refobjid || ' ' || d.objsubid, d.objid::bigint)) FROM pg_catalog.pg_type t " +
+			"JOIN pg_catalog.pg_depend d ON d.refclassid = 1247 AND d.refobjid = t.oid AND d.classid = 1259 " +
+			"WHERE t.oid >= 16384 AND t.typtype <> 'e' AND d.objid NOT IN (SELECT oid FROM temporary)",
+		hash + " FROM pg_catalog.pg_operator WHERE oid >= 16384",
+		hash + " FROM pg_catalog.pg_amop WHERE oid >= 16384",
+		hash + " FROM pg_catalog.pg_amproc WHERE oid >= 16384",
+		hash + " FROM pg_catalog.pg_cast WHERE oid >= 16384",
+		hash + " FROM pg_catalog.pg_event_trigger",
+		hash + " FROM pg_catalog.pg_extension",
+	}
+	return "WITH temporary AS MATERIALIZED (SELECT oid FROM pg_catalog.pg_class WHERE relpersistence = 't')\nSELECT pg_catalog.concat_ws(' ', (SELECT " +
+		strings.Join(parts, "),\n\t(SELECT ") + "))"
+}
 
 // NotifyChannel is the channel on which the event triggers of NotifySQL tell of a change.
 const NotifyChannel = "hybridbouncer_catalogue"

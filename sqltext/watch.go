@@ -87,11 +87,11 @@ func (s *statement) watchCall(w []byte, quoted bool) {
 	}
 	folded := foldWord(&s.called, w)
 	s.calledLen = len(folded)
-	switch string(folded) {
-	case "into", "as", "copy", "references":
+	switch {
+	case !notCalled[string(folded)]:
+	case string(folded) == "into", string(folded) == "as", string(folded) == "copy", string(folded) == "references":
 		s.naming, s.callable = namingNext, false
-	case "over", "filter", "by", "key", "set", "rollup", "cube", "sets", "include", "range", "exclude", "conflict", "options", "materialized",
-		"within", "columns", "path", "returning", "hash", "storing", "using", "on", "add", "names":
+	default:
 		s.callable = false
 	}
 }
