@@ -141,7 +141,7 @@ func (r *reader) statement(p piece) {
 	}
 	e := r.effects(p)
 	defines := p.statement && p.from == 0 && e&sqltext.Defines != 0
-	if defines {
+	if defines || e&sqltext.Creates != 0 {
 		r.to.defined()
 	}
 	writes := defines || e&sqltext.Writes != 0

@@ -22,13 +22,16 @@
 //
 // Of Deeds the caller makes what it makes of the same effects in a text: parameters with names are followed, channels are subscribed,
 // temporary tables, cursors, prepared statements and locks promote, SetsAny and Anything ask the server, CannotUndo closes it.
-// ChangeSQL tells whether to load again.
+// ChangeSQL tells whether to load again; what Judge has said then counts no more, and prepared texts are asked about anew. While there is no
+// Catalogue, because it has not been loaded or could not be, a Lexer that is told to Trust sqltext.Builtins says which texts call
+// anything else: behind those a server has to be cleaned.
 //
 // A Catalogue is immutable and may be used by several goroutines. A Loading belongs to one goroutine. Read deeds.go first, then body.go: how
 // code is read; plpgsql.go takes bodies in PL/pgSQL apart. graph.go is which code runs which, loading.go and queries.go fill it.
 package catalog
 
 import (
+	"bytes"
 	"iter"
 	"maps"
 
@@ -43,8 +46,10 @@ type Catalogue struct {
 	oids      map[uint32]*Deeds // of functions, for the FunctionCall message
 	anywhere  *Deeds            // what any text may do: casts between types of PostgreSQL's
 	defines   *Deeds            // what event triggers do
-	found     []Found
-	stats     Stats
+	// everything is what a text may do that nobody can read.
+	everything *Deeds
+	found      []Found
+	stats      Stats
 }
 
 // entry is what happens where a name is used. Several things may have one name, in several schemas or with several arguments: it is then
@@ -77,8 +82,11 @@ func (c *Catalogue) Names() *sqltext.Names { return c.names }
 // Concerns reports whether Judge may have something to say of a text with these effects, which a Lexer has found that watched for Names.
 // What is Unreadable to the Lexer is unreadable here too, and not asked about.
 func (c *Catalogue) Concerns(e sqltext.Effects) bool {
-	return e&(sqltext.Mentions|sqltext.Opaque) != 0 || c.defines != nil && e&sqltext.Defines != 0
+	return e&(sqltext.Mentions|sqltext.Opaque) != 0 || c.defines != nil && e&(sqltext.Defines|sqltext.Creates) != 0
 }
+
+// Unread is what a text may do that nobody has read: one that is too long, or Unreadable.
+func (c *Catalogue) Unread() *Deeds { return c.everything }
 
 // Function is what a function does that is called by its number, by a FunctionCall; nil: nothing.
 func (c *Catalogue) Function(oid uint32) *Deeds { return c.oids[oid] }
@@ -87,8 +95,8 @@ func (c *Catalogue) Function(oid uint32) *Deeds { return c.oids[oid] }
 // the body of a function. nil: nothing. It reads the whole text and allocates: a pooler calls it for texts that Concerns is true of, once
 // for one that is prepared.
 func (c *Catalogue) Judge(text []byte, d sqltext.Dialect) *Deeds {
-	if d.Doubtful || d.TrailingQuotes {
-		return &Deeds{What: Anything | CannotUndo}
+	if d.Doubtful && bytes.IndexByte(text, '\\') >= 0 || d.TrailingQuotes && hasHigh(text) {
+		return c.everything // nobody can tell where its strings end
 	}
 	v := verdict{catalogue: c, deeds: c.anywhere}
 	r := reader{}
@@ -155,12 +163,19 @@ const foreignName = "\x80"
 
 // nameKey is under what key a name is kept.
 func nameKey(name []byte) []byte {
-	for _, c := range name {
-		if c >= 0x80 {
-			return []byte(foreignName)
-		}
+	if hasHigh(name) {
+		return []byte(foreignName)
 	}
 	return name
+}
+
+func hasHigh(text []byte) bool {
+	for _, c := range text {
+		if c >= 0x80 {
+			return true
+		}
+	}
+	return false
 }
 
 // Found is a function, relation, type or operator that does something.

@@ -22,7 +22,7 @@ func changeSQL() string {
 		hash + " FROM pg_catalog.pg_rewrite WHERE oid >= 16384 AND ev_class NOT IN (SELECT oid FROM temporary)",
 		hash + " FROM pg_catalog.pg_trigger WHERE tgfoid >= 16384",
 		hash + " FROM pg_catalog.pg_attrdef WHERE oid >= 16384 AND adrelid NOT IN (SELECT oid FROM temporary)",
-		hash + " FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND conrelid NOT IN (SELECT oid FROM temporary) AND (contype = 'c' " +
+		hash + " FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND conrelid NOT IN (SELECT oid FROM temporary) AND (contype IN ('c', 'x') " +
 			"OR contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd')))",
 		hash + " FROM pg_catalog.pg_policy",
 		"count(*) || ':' || pg_catalog.bit_xor(pg_catalog.hashtextextended(xmin::text, indexrelid::bigint)) FROM pg_catalog.pg_index " +

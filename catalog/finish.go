@@ -44,6 +44,10 @@ func (l *Loading) Catalogue() (*Catalogue, error) {
 			c.oids[oid] = d
 		}
 	}
+	c.everything = &Deeds{What: Anything}
+	for _, n := range l.graph.nodes {
+		c.everything = union(c.everything, n.deeds)
+	}
 	c.found = l.found()
 	l.count(c)
 	c.names = sqltext.NewNames(maps.Keys(c.entries))

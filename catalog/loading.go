@@ -96,7 +96,7 @@ var steps = [...]struct {
 	row     func(l *Loading, row row)
 }{
 	{"types", typesSQL, 4, (*Loading).typeRow},
-	{"relations", relationsSQL, 4, (*Loading).relationRow},
+	{"relations", relationsSQL, 6, (*Loading).relationRow},
 	{"functions", functionsSQL, 9, (*Loading).functionRow},
 	{"owners", ownersSQL, 5, (*Loading).ownerRow},
 	{"dependencies", dependenciesSQL, 4, (*Loading).dependencyRow},
@@ -159,6 +159,10 @@ func (l *Loading) relationRow(r row) {
 	l.graph.runs(l.writes, rel.write)
 	l.owns(object{classRelation, r.oid(0)}, rel.read) // what its columns' types do
 	l.name(r.columns[2], reference{node: rel.read})
+	for _, rows := range []uint32{r.oid(4), r.oid(5)} { // whoever makes a row of it meets its domains
+		l.types[rows] = rel.read
+		l.owns(object{classType, rows}, rel.read)
+	}
 	if wrapper := r.text(3); !harmlessWrappers[wrapper] {
 		l.graph.does(rel.read, &Deeds{What: Anything | CannotUndo}, []byte("foreign data wrapper "+wrapper))
 	}

@@ -32,10 +32,11 @@ LEFT JOIN pg_catalog.pg_class ec ON ec.oid = e.typrelid
 WHERE t.oid >= 16384 AND t.typtype IN ('d', 'c', 'b', 'r', 'm')
 	AND (c.oid IS NULL OR c.relkind = 'c') AND (ec.oid IS NULL OR ec.relkind = 'c') AND e.typtype IS DISTINCT FROM 'e'`
 
-// relationsSQL: number, schema, name, foreign data wrapper.
-const relationsSQL = `SELECT c.oid, n.nspname, c.relname, coalesce(w.fdwname, '')
+// relationsSQL: number, schema, name, foreign data wrapper, and the types of its rows and of arrays of them.
+const relationsSQL = `SELECT c.oid, n.nspname, c.relname, coalesce(w.fdwname, ''), t.oid, t.typarray
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_type t ON t.oid = c.reltype
 LEFT JOIN pg_catalog.pg_foreign_table f ON f.ftrelid = c.oid
 LEFT JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver
 LEFT JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
@@ -58,7 +59,7 @@ WHERE p.oid >= 16384`
 const ownersSQL = `SELECT 'rule', oid, ev_class, 0, ev_type::text FROM pg_catalog.pg_rewrite WHERE oid >= 16384
 UNION ALL SELECT 'default', d.oid, d.adrelid, 0, a.attgenerated::text FROM pg_catalog.pg_attrdef d
 	JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.oid >= 16384
-UNION ALL SELECT 'check', oid, conrelid, contypid, '' FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND contype = 'c'
+UNION ALL SELECT 'check', oid, conrelid, contypid, '' FROM pg_catalog.pg_constraint WHERE oid >= 16384 AND contype IN ('c', 'x')
 UNION ALL SELECT 'cascade', oid, confrelid, conrelid, '' FROM pg_catalog.pg_constraint
 	WHERE oid >= 16384 AND contype = 'f' AND (confdeltype IN ('c', 'n', 'd') OR confupdtype IN ('c', 'n', 'd'))
 UNION ALL SELECT 'policy', oid, polrelid, 0, '' FROM pg_catalog.pg_policy

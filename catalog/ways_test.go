@@ -252,6 +252,19 @@ var ways = []way{
 		name: "event trigger, function that defines", text: "SELECT app.acts()", want: "sets(app.tenant)",
 		setup: "CREATE FUNCTION app.acts() RETURNS void LANGUAGE plpgsql AS $$BEGIN CREATE TABLE app.t (a int); END$$;\n--super\nCREATE FUNCTION app.on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('app.tenant', 'e', false); END$$; CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION app.on_ddl()",
 	},
+	{
+		name: "event trigger, SELECT INTO", text: "SELECT 1 AS a INTO app.t", want: "sets(app.tenant)",
+		setup: "--super\nCREATE FUNCTION app.on_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('app.tenant', 'e', false); END$$; CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION app.on_ddl()",
+	},
+	{
+		name: "row of a table with a domain", text: "SELECT app.acts()", want: "sets(app.int)",
+		setup: "CREATE DOMAIN app.d AS int CHECK (app.is_set(value)); CREATE TABLE app.t (a app.d); CREATE FUNCTION app.acts() RETURNS app.t LANGUAGE sql AS $$SELECT 1$$",
+	},
+	{
+		name: "row of a table with a domain, named", text: "SELECT jsonb_populate_record(NULL::app.t, '{\"a\": 1}')", want: "sets(app.int)",
+		setup: "CREATE DOMAIN app.d AS int CHECK (app.is_set(value)); CREATE TABLE app.t (a app.d)",
+	},
+	{name: "domain, by the name of its type", setup: "--16\nCREATE DOMAIN app.d AS int CHECK (app.is_set(value))", text: "SELECT pg_input_is_valid('1', 'app.d')", want: "anything"},
 	{name: "name that is not ASCII", setup: "CREATE FUNCTION app.gr\u00f6\u00dfe() RETURNS text LANGUAGE sql AS $$SELECT app.set_tenant('u')$$", text: "SELECT app.gr\u00f6\u00dfe()", want: "sets(app.tenant)"},
 }
 
@@ -321,6 +334,12 @@ func (d *database) reset(pc *pgconn.PgConn) {
 func (d *database) tries(w way) {
 	t := d.t
 	t.Helper()
+	if since, ok := strings.CutPrefix(w.setup, "--16\n"); ok {
+		if d.plain.ParameterStatus("server_version") < "16" {
+			return
+		}
+		w.setup = since
+	}
 	d.reset(d.plain)
 	d.run(d.plain, "DROP SCHEMA IF EXISTS app CASCADE; CREATE SCHEMA app; GRANT USAGE, CREATE ON SCHEMA app TO bob")
 	setup, super, _ := strings.Cut(w.setup, "--super\n")
