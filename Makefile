@@ -72,6 +72,9 @@ statements: ## 10,000 distinct prepared statements from 200 clients over 25 serv
 	go test -tags $(TAGS) -count=1 -timeout 30m -run TestStatementsInDisorder -v ./proxy -args -disorder-clients 200 -disorder-servers 25 \
 		-disorder-statements 10000 -disorder-steps 300
 
+catalogue: ## how long a database of 10,000 functions and 5,000 tables takes to load, in time and memory
+	go test -count=1 -timeout 30m -run TestLargeDatabase -v ./catalog -args -functions 10000 -tables 5000
+
 drivers: ## real programs of many drivers in front of both ports; writes docs/DRIVERS.md; ONLY="pgx,JDBC" for some
 	@bash scripts/drivers.sh
 

@@ -4,7 +4,7 @@ import "strings"
 
 // Effects is what the text of a statement says it does to the session beyond its own transaction: a set. Empty for the statements of
 // most applications. What a function does inside, no text tells.
-type Effects uint32
+type Effects uint64
 
 // The effects.
 const (
@@ -36,7 +36,8 @@ const (
 	LocksAdvisory
 	// UnlocksAdvisory: pg_advisory_unlock and its kin.
 	UnlocksAdvisory
-	// HoldsOther: something else that only a connection can hold, of dblink or a replication origin.
+	// HoldsOther: something else that only a connection can hold: a connection of dblink, a replication origin, or a replication slot that
+	// may be temporary.
 	HoldsOther
 	// Loads: LOAD.
 	Loads
@@ -52,18 +53,41 @@ const (
 	Chains
 	// RollsBackTo: ROLLBACK TO a savepoint.
 	RollsBackTo
-	// Opaque: DO and CALL, whose effects are not in the text.
+	// Opaque: DO, CALL, and functions of PostgreSQL that execute a text they are given. Their effects are not in the text.
 	Opaque
 	// Unreadable: nobody can tell from the text alone: see Dialect, and the bounds of Lexer. Other effects are then a guess.
 	Unreadable
 	// AssignsLocally: a parameter that decides what a text means (DecidesMeaning) is set for the transaction. It is among the assignments.
 	AssignsLocally
+	// LeadsToTemp: search_path is set, for the session or the transaction, to a list under which new objects may be temporary: see
+	// PathLeadsToTemp. Where pg_temp comes first MakesTemp is set too.
+	LeadsToTemp
+	// Creates: an object is made in the schema that comes first in search_path (CREATE, SELECT INTO), unless the text names another.
+	// It is temporary where search_path leads to temporary objects.
+	Creates
+	// Seeds: the seed of random() is chosen, by setseed or the parameter seed. No SQL takes that back.
+	Seeds
+	// AssignsUnnamed: a set_config whose name is computed, or comes from a row. It is Unreadable too.
+	AssignsUnnamed
+	// Writes: INSERT, UPDATE, DELETE, MERGE, COPY, TRUNCATE or FOR UPDATE stands somewhere in the text: triggers may run.
+	Writes
+	// Defines: a statement that is neither a query, nor one of those above, nor about the session or its transaction: CREATE, ALTER, ....
+	Defines
+	// ReadsSequence: lastval or currval is called, whose answer belongs to the session.
+	ReadsSequence
+	// DrawsSequence: INSERT, COPY, MERGE, nextval or setval, by which the session gets a lastval of its own.
+	DrawsSequence
+	// Mentions: the text has a name of those that Lexer.Watch was given.
+	Mentions
+	// CallsUnknown: the text calls a function whose name is not among those that Lexer.Trust was given.
+	CallsUnknown
 )
 
 var effectNames = [...]string{
 	"assigns", "resets_all", "discards_all", "discards_temp", "prepares", "deallocates", "executes", "listens", "unlistens", "notifies",
 	"holds_cursor", "makes_temp", "locks_advisory", "unlocks_advisory", "holds_other", "loads", "begins", "commits", "rolls_back",
-	"prepares_transaction", "chains", "rolls_back_to", "opaque", "unreadable", "assigns_locally",
+	"prepares_transaction", "chains", "rolls_back_to", "opaque", "unreadable", "assigns_locally", "leads_to_temp", "creates", "seeds", "assigns_unnamed",
+	"writes", "defines", "reads_sequence", "draws_sequence", "mentions", "calls_unknown",
 }
 
 // String is the set as words, for tests and logs.

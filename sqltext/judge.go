@@ -112,7 +112,7 @@ func (s *statement) judgeSet() {
 		s.effects |= Unreadable
 	}
 	if s.local {
-		s.effects = before | s.effects&AssignsLocally
+		s.effects = before | s.effects&(AssignsLocally|LeadsToTemp|MakesTemp|Seeds)
 	}
 }
 
@@ -203,6 +203,9 @@ func (s *statement) assignName(from, to int32, value int) {
 	a := assignment{nameFrom: from, nameTo: to, named: true}
 	name := string(s.text[from:to]) // does not escape: no allocation
 	n := s.tokenCount
+	if name == "search_path" && value < n {
+		s.judgePath(value)
+	}
 	switch {
 	case n > tokensMax || value >= n && name != "client_encoding":
 	case value >= n: // SET NAMES
@@ -212,9 +215,6 @@ func (s *statement) assignName(from, to int32, value int) {
 	case quotedLists[name] && s.local:
 		a.valueFrom, a.valueTo, a.exact = s.listAt(value)
 	case quotedLists[name]:
-		if text := s.textOf(value); value == n-1 && containsTemp(text) {
-			s.effects |= MakesTemp
-		}
 	case value == n-1:
 		a.valueFrom, a.valueTo, a.exact = s.valueAt(value)
 	case value == n-2 && s.sign1(value) == '-' && s.kindOf(value+1) == tokenNumber && s.tokens[value].to == s.tokens[value+1].from:
@@ -250,24 +250,17 @@ func (s *statement) listAt(at int) (from, to int32, exact bool) {
 	return from, int32(len(s.text)), exact
 }
 
-// containsTemp reports that a search_path leads to temporary objects.
-func containsTemp(text []byte) bool {
-	for i := 0; i+7 <= len(text); i++ {
-		if string(text[i:i+7]) == "pg_temp" {
-			return true
-		}
-	}
-	return false
-}
-
 // add notes an assignment, unless it is none at all, or lasts for a transaction and decides no meaning.
 func (s *statement) add(a assignment) {
 	a.local = s.local
-	if a.local && a.named && !DecidesMeaning(string(s.text[a.nameFrom:a.nameTo])) {
+	switch string(s.text[a.nameFrom:a.nameTo]) {
+	case "transaction_isolation", "transaction_read_only", "transaction_deferrable":
+		return
+	case "seed":
+		s.effects |= Seeds
 		return
 	}
-	switch string(s.text[a.nameFrom:a.nameTo]) {
-	case "transaction_isolation", "transaction_read_only", "transaction_deferrable", "seed":
+	if a.local && a.named && !DecidesMeaning(string(s.text[a.nameFrom:a.nameTo])) {
 		return
 	}
 	if len(s.assignments) == assignmentsMax || len(s.text) > captureMax {
@@ -305,7 +298,7 @@ func (s *statement) endArguments() {
 	}
 	name, value, local := s.argument(0)
 	if name < 0 || s.tokenCount > tokensMax {
-		s.effects |= Unreadable
+		s.effects |= Unreadable | AssignsUnnamed
 		return
 	}
 	s.local = local >= 0 && s.isTrue(local)
@@ -320,7 +313,7 @@ func (s *statement) endArguments() {
 	case s.local:
 		return
 	default:
-		s.effects |= Unreadable
+		s.effects |= Unreadable | AssignsUnnamed
 		return
 	}
 	if value >= 0 {
@@ -336,6 +329,9 @@ func (s *statement) endArguments() {
 			a.exact = a.reset && local >= 0 && (s.local || s.isFalse(local))
 		case tokenQuoted, tokenNumber, tokenPunct:
 		}
+	}
+	if a.named && string(s.text[a.nameFrom:a.nameTo]) == "search_path" {
+		s.judgePathValue(&a)
 	}
 	s.add(a)
 }

@@ -19,7 +19,7 @@ import "bytes"
 // It keeps nothing of what it is fed but the beginning of a statement like SET, bounded by captureMax; a Lexer that is used again
 // allocates nothing. Not safe for several goroutines.
 //
-// This file finds the tokens, token.go goes on in those that are cut or need care; statement.go knows what they mean.
+// This file finds the tokens, token.go and unicode.go go on in those that are cut or need care; statement.go knows what they mean.
 type Lexer struct {
 	state   lexState
 	dialect Dialect
@@ -32,6 +32,7 @@ type Lexer struct {
 	matched int  // bytes of a dollar quote's end seen
 	held    [identifierMax]byte
 	heldLen int // of a word, number or dollar tag that was cut, or a quoted identifier
+	raw     int // where in statement.text an identifier with Unicode escapes begins
 
 	statement
 }
@@ -40,26 +41,33 @@ type Lexer struct {
 type lexState uint8
 
 const (
-	lexPlain       lexState = iota // between tokens
-	lexWord                        // in a word whose beginning is held
-	lexNumber                      // in a number whose beginning is held
-	lexUnicode                     // behind u&, which may be a prefix
-	lexString                      // in '...'
-	lexEscape                      // behind a backslash in '...'
-	lexStringQuote                 // behind a quote in '...': the end, unless another follows
-	lexAfterString                 // behind '...': a newline and a quote continue it
-	lexAfterDash                   // likewise, behind a -
-	lexAfterLine                   // likewise, in a comment to the end of the line
-	lexQuoted                      // in "..."
-	lexQuotedQuote                 // behind a quote in "..."
-	lexDash                        // behind a -
-	lexLine                        // in a comment to the end of the line
-	lexSlash                       // behind a /
-	lexBlock                       // in a block comment
-	lexDollar                      // behind a $: a parameter, or the tag of a dollar quote
-	lexParam                       // in $1
-	lexDollarBody                  // in $tag$...$tag$
-	lexEnded                       // behind a zero byte, where a C program stops
+	lexPlain        lexState = iota // between tokens
+	lexWord                         // in a word whose beginning is held
+	lexNumber                       // in a number whose beginning is held
+	lexUnicode                      // behind u&, which may be a prefix
+	lexString                       // in '...'
+	lexEscape                       // behind a backslash in '...'
+	lexStringQuote                  // behind a quote in '...': the end, unless another follows
+	lexAfterString                  // behind '...': a newline and a quote continue it
+	lexAfterDash                    // likewise, behind a -
+	lexAfterLine                    // likewise, in a comment to the end of the line
+	lexQuoted                       // in "..."
+	lexQuotedQuote                  // behind a quote in "..."
+	lexDash                         // behind a -
+	lexLine                         // in a comment to the end of the line
+	lexSlash                        // behind a /
+	lexBlock                        // in a block comment
+	lexDollar                       // behind a $: a parameter, or the tag of a dollar quote
+	lexParam                        // in $1
+	lexDollarBody                   // in $tag$...$tag$
+	lexEscapes                      // in U&"..."
+	lexEscapesQuote                 // behind a quote in U&"..."
+	lexAfterEscapes                 // behind U&"...", where UESCAPE may follow
+	lexUescape                      // in a word there
+	lexUescapeValue                 // behind UESCAPE
+	lexUescapeSign                  // in its string
+	lexUescapeEnd                   // behind its sign
+	lexEnded                        // behind a zero byte, where a C program stops
 )
 
 // byteClass says what a byte can be outside quotes.

@@ -79,6 +79,19 @@ with x as ( select set_config ( 'app.b' , <v> , false ) ) select * from x
 explain analyze select set_config ( 'app.b' , <v> , false )
 explain select set_config ( 'app.b' , <v> , false )
 update pg_settings set setting = 'off' where name = 'enable_sort'
+update pg_catalog . pg_settings set setting = 'off' where name = 'enable_sort'
+with x as ( select 1 ) update only "pg_catalog" . U&"pg\005fsettings" as y set setting = 'off' where name = 'enable_sort'
+set U&"app\002ea" = <v>
+set U&"work!005fmem" UESCAPE '!' = '2MB'
+set local U&"app" . U&"b" = <v>
+select U&"set\005fconfig" ( 'app.a' , <v> , false )
+select * from U&"pg!005fadvisory!005flock" UESCAPE '!' ( 5 )
+select setseed ( 0.5 )
+set search_path = pg_temp , public ; create table t7 ( a int )
+set search_path = "$user" , nowhere , 'pg_temp' ; select 1 as a into t7
+set local search_path = public , pg_temp ; create table if not exists t7 ( a int )
+select set_config ( 'search_path' , 'nowhere, "pg_temp"' , true ) ; create type t8 as ( a int )
+select query_to_xml ( $$ select set_config('app.b', 'hidden', false) $$ , true , false , '' )
 create temp table t1 ( a int )
 create temporary table t2 on commit drop as select 1
 create local temp view v1 as select 1
@@ -266,6 +279,7 @@ func TestLexerAgainstPostgres(t *testing.T) {
 func clean(o *oracle, escapes bool) {
 	o.execute("reset session authorization")
 	o.execute("discard all")
+	o.execute("drop table if exists t7")
 	if escapes {
 		o.execute("set standard_conforming_strings = off")
 	}
@@ -275,6 +289,9 @@ func clean(o *oracle, escapes bool) {
 func foretold(l *Lexer, name string) bool {
 	e := l.effects
 	if e&(Opaque|Unreadable|Executes) != 0 || e&causes[name] != 0 {
+		return true
+	}
+	if name == "#temp" && e&LeadsToTemp != 0 && e&Creates != 0 {
 		return true
 	}
 	if strings.HasPrefix(name, "#") {

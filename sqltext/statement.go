@@ -22,6 +22,9 @@ type statement struct {
 	local          bool    // what it sets ends with the transaction
 	setConfig      call    // where a SELECT of nothing but set_config stands
 	firstAssign    int     // assignments before this one are of other statements
+	updates        bool    // the word UPDATE stands in it
+
+	watcher
 
 	// what is kept of it
 	recording   recording
@@ -80,7 +83,6 @@ const (
 	wordNone word = iota
 	wordInsert
 	wordInto
-	wordUpdate
 	wordOn
 	wordOnCommit
 	wordBegin
@@ -99,10 +101,12 @@ type assignment struct {
 func (s *statement) beginText() {
 	s.effects, s.statements = 0, 0
 	s.assignments, s.listenings, s.text = s.assignments[:0], s.listenings[:0], s.text[:0]
+	s.watcher.begin()
 	s.beginStatement()
 }
 
 func (s *statement) beginStatement() {
+	s.updates = false
 	s.verb, s.previous, s.tokensSeen, s.parens, s.atomic = verbNone, wordNone, 0, 0, 0
 	s.temp, s.dropped, s.local, s.calling, s.setConfig = false, false, false, 0, callNone
 	s.recording, s.tokenCount, s.firstAssign = recordNothing, 0, len(s.assignments)
@@ -129,27 +133,42 @@ func (s *statement) endStatement() {
 	s.beginStatement()
 }
 
-// interesting are the letters with which words begin that matter in any statement.
-var interesting = [256]bool{
-	'i': true, 'I': true, 'm': true, 'M': true, 'u': true, 'U': true, 's': true, 'S': true, 'p': true, 'P': true, 'd': true, 'D': true,
-	'q': true, 'Q': true, 't': true, 'T': true,
-}
+// interesting tells, by its first byte, how long a word can be that matters anywhere in a statement: bit n for n bytes.
+var interesting = func() (lengths [256]uint64) {
+	longer := func(n int) uint64 { return ^uint64(0) << n }
+	of := func(n int) uint64 { return 1 << n }
+	for letter, mask := range map[byte]uint64{
+		'i': of(4) | of(6), 'm': of(5), 'u': of(6) | of(7), 't': of(4) | of(9) | of(7) | of(10) | longer(12), 'd': of(4) | of(6) | longer(14),
+		's': of(6) | of(7) | of(10) | longer(13), 'p': longer(7), 'q': longer(12), 'l': of(7), 'c': of(7), 'n': of(7),
+	} {
+		lengths[letter], lengths[letter-'a'+'A'] = mask, mask
+	}
+	return lengths
+}()
 
 // word takes a word without quotes.
 func (s *statement) word(w []byte) {
 	s.tokensSeen++
-	if s.verb == verbOther && s.previous == wordNone && s.setConfig <= callStart && (len(w) < 4 || !interesting[w[0]]) {
+	if s.watching {
+		s.watchWord(w, false)
+	}
+	if s.verb == verbOther && s.previous == wordNone && s.setConfig <= callStart && interesting[w[0]]>>min(len(w), identifierMax)&1 == 0 {
 		s.setConfig = callNone
 		return
 	}
 	var folded [identifierMax]byte
+	s.folded(foldWord(&folded, w))
+}
+
+// foldWord is a word in lower case, cut as PostgreSQL cuts it.
+func foldWord(folded *[identifierMax]byte, w []byte) []byte {
 	n := copy(folded[:], w)
 	for i, c := range folded[:n] {
 		if c >= 'A' && c <= 'Z' {
 			folded[i] = c + 'a' - 'A'
 		}
 	}
-	s.folded(folded[:n])
+	return folded[:n]
 }
 
 func (s *statement) folded(w []byte) {
@@ -195,11 +214,19 @@ func (s *statement) first(w []byte) {
 	switch string(w) {
 	case "select":
 		s.setConfig = callStart
+	case "with", "values", "table", "fetch", "move", "close", "show", "lock", "checkpoint":
 	case "insert", "merge":
+		s.effects |= Writes | DrawsSequence
 		s.previous = wordInsert
 	case "update":
-		s.previous = wordUpdate
+		s.effects |= Writes
+		s.updates = true
+	case "copy":
+		s.effects |= Writes | DrawsSequence
+	case "delete", "truncate":
+		s.effects |= Writes
 	case "create":
+		s.effects |= Creates | Defines
 		s.verb = verbCreate
 	case "declare":
 		s.verb = verbDeclare
@@ -209,6 +236,8 @@ func (s *statement) first(w []byte) {
 		"listen", "unlisten", "notify", "load", "do", "call", "execute":
 		s.verb, s.recording = verbHeaded, recordStatement
 		s.keep(tokenWord, w)
+	default:
+		s.effects |= Defines
 	}
 }
 
@@ -271,11 +300,16 @@ func (s *statement) anywhere(w []byte, previous word) {
 	}
 	switch string(w) {
 	case "insert", "merge":
+		s.effects |= Writes | DrawsSequence
 		s.previous = wordInsert
 	case "update":
-		s.previous = wordUpdate
+		s.effects |= Writes
+		s.updates = true
+	case "delete":
+		s.effects |= Writes
 	case "into":
 		if previous != wordInsert {
+			s.effects |= Creates
 			s.previous = wordInto
 		}
 	case "temp", "temporary":
@@ -293,36 +327,32 @@ func (s *statement) anywhere(w []byte, previous word) {
 	case "drop":
 		s.dropped = s.dropped || previous == wordOnCommit
 	default:
-		s.name(w, previous)
+		s.name(w)
 	}
 }
 
 // name takes a name, quoted or not, that may be one of those that matter.
-func (s *statement) name(w []byte, previous word) {
-	if len(w) < 7 {
+func (s *statement) name(w []byte) {
+	if len(w) < 6 {
 		return
 	}
 	switch string(w) {
 	case "set_config":
 		s.previous = wordSetConfig
-	case "pg_advisory_lock", "pg_advisory_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared":
-		s.previous, s.calling = wordFunction, LocksAdvisory
-	case "pg_advisory_unlock", "pg_advisory_unlock_shared", "pg_advisory_unlock_all":
-		s.previous, s.calling = wordFunction, UnlocksAdvisory
-	case "dblink_connect", "dblink_connect_u", "pg_replication_origin_session_setup":
-		s.previous, s.calling = wordFunction, HoldsOther
-	case "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat", "ts_rewrite":
-		s.previous, s.calling = wordFunction, Opaque // of a query that is their argument
 	case "execute":
 		if s.verb == verbCreated {
 			s.effects |= Executes // CREATE TABLE ... AS EXECUTE
 		}
 	case "pg_settings":
-		if previous == wordUpdate {
+		if s.updates {
 			s.effects |= Unreadable // a rule makes it a set_config of whatever rows there are
 		}
+	case "uescape":
+		s.effects |= Unreadable // a comment stands before it: its identifier has been read without it
 	default:
-		if string(w[:7]) == "pg_temp" && (len(w) == 7 || w[7] == '_') {
+		if e := functionEffects(w); e != 0 {
+			s.previous, s.calling = wordFunction, e
+		} else if len(w) >= 7 && string(w[:7]) == "pg_temp" && (len(w) == 7 || w[7] == '_') {
 			s.effects |= MakesTemp
 		}
 	}
@@ -348,13 +378,15 @@ func (s *statement) wordOfCall(w []byte) {
 // quoted takes an identifier in double quotes.
 func (s *statement) quoted(w []byte) {
 	s.tokensSeen++
+	if s.watching {
+		s.watchWord(w, true)
+	}
 	if s.recording != recordNothing {
 		s.keep(tokenQuoted, w)
 		if s.recording == recordStatement {
 			return
 		}
 	}
-	previous := s.previous
 	s.previous = wordNone
 	switch s.verb {
 	case verbNone, verbExplain:
@@ -366,9 +398,7 @@ func (s *statement) quoted(w []byte) {
 	if s.setConfig != callNone {
 		s.wordOfCall(w)
 	}
-	if previous == wordUpdate || len(w) >= 7 {
-		s.name(w, previous)
-	}
+	s.name(w)
 }
 
 // punct takes one of the signs of the grammar.
@@ -378,6 +408,9 @@ func (s *statement) punct(c byte) {
 		return
 	}
 	s.tokensSeen++
+	if s.watching {
+		s.watchSign(c)
+	}
 	previous := s.previous
 	s.previous = wordNone
 	switch c {
@@ -402,6 +435,9 @@ func (s *statement) punct(c byte) {
 // other takes a sign that means nothing here but that it is there.
 func (s *statement) other(c byte) {
 	s.tokensSeen++
+	if s.watching {
+		s.watchSign(c)
+	}
 	s.previous = wordNone
 	s.sign(c)
 }
@@ -454,6 +490,9 @@ func (s *statement) param() {
 // value notes a number, string or parameter.
 func (s *statement) value() {
 	s.tokensSeen++
+	if s.watching {
+		s.watchSign(0)
+	}
 	s.previous = wordNone
 	if s.recording == recordNothing {
 		s.impure()

@@ -33,6 +33,10 @@ func (l *Lexer) inside(b []byte, i int) int {
 		return l.insideParam(c, i)
 	case lexDollarBody:
 		return l.insideDollar(b, i)
+	case lexEscapes, lexEscapesQuote:
+		return l.insideEscapes(b, i)
+	case lexAfterEscapes, lexUescape, lexUescapeValue, lexUescapeSign, lexUescapeEnd:
+		return l.afterEscapes(b, i)
 	case lexPlain, lexEnded:
 	}
 	return len(b)
@@ -83,7 +87,7 @@ func (l *Lexer) insideNumber(b []byte, i int) int {
 	return i
 }
 
-// unicode looks behind u&: a quote makes it a prefix. What escapes stand in it is not looked into.
+// unicode looks behind u&: a quote makes it a prefix. What escapes stand in a string is not looked into.
 func (l *Lexer) unicode(c byte, i int) int {
 	l.state = lexPlain
 	switch c {
@@ -94,8 +98,7 @@ func (l *Lexer) unicode(c byte, i int) int {
 		return i + 1
 	case '"':
 		l.release()
-		l.effects |= Unreadable
-		l.state = lexQuoted
+		l.state, l.raw = lexEscapes, len(l.text)
 		return i + 1
 	}
 	l.word(l.release())
@@ -367,10 +370,18 @@ func (l *Lexer) finishToken() {
 		l.other('-')
 	case lexQuotedQuote:
 		l.quoted(l.release())
-	case lexDash, lexSlash, lexDollar:
+	case lexDash, lexSlash:
 		l.other('-')
+	case lexDollar:
+		l.other('$')
+		if l.heldLen > 0 {
+			l.word(l.release())
+		}
 	case lexParam:
 		l.param()
+	case lexEscapesQuote, lexAfterEscapes, lexUescape, lexUescapeEnd:
+		l.finishEscapes(state)
+	case lexEscapes, lexUescapeValue, lexUescapeSign:
 	case lexPlain, lexString, lexEscape, lexStringQuote, lexAfterString, lexAfterLine, lexQuoted, lexLine, lexBlock, lexDollarBody, lexEnded:
 	}
 }

@@ -28,6 +28,7 @@ var edges = map[string][]string{
 	"config/load":       {"config"},
 	"config/pgbouncer":  {"config"},
 	"config/reference":  {"config", "config/load"}, // load: the names of PgBouncer images
+	"catalog":           {"sqltext"},
 	"protocol":          {},
 	"eventloop":         {},
 	"bench":             {"*"},

@@ -1,0 +1,40 @@
+package sqltext
+
+import (
+	_ "embed"
+	"strings"
+	"sync"
+)
+
+// builtinNames are the functions in pg_catalog of PostgreSQL 14 to 18, one a line; make test-pgs keeps it whole (TestBuiltins -rewrite).
+//
+//go:embed builtins.txt
+var builtinNames string
+
+// Builtins is the set of the functions that PostgreSQL itself has, for Lexer.Trust. What those of them do to a session that do anything, the
+// Lexer knows.
+var Builtins = sync.OnceValue(func() *Names { return NewNames(strings.FieldsSeq(builtinNames)) })
+
+// notCalled are words behind which a parenthesis may stand although they are no functions: keywords that no function can have for its name, or
+// only one in quotes, and those of the grammar's clauses.
+var notCalled = func() map[string]bool {
+	words := map[string]bool{}
+	for word := range strings.FieldsSeq(`
+		all analyse analyze and any array as asc asymmetric authorization between bigint binary bit boolean both case cast char character
+		check coalesce collate collation column concurrently constraint create cross current_catalog current_date current_role
+		current_schema current_time current_timestamp current_user dec decimal default deferrable desc distinct do else end except exists
+		extract false fetch float for foreign freeze from full grant greatest group grouping having ilike in initially inner inout int
+		integer intersect interval into is isnull join json json_array json_arrayagg json_exists json_object json_objectagg json_query
+		json_scalar json_serialize json_table json_value lateral leading least left like limit localtime localtimestamp
+		merge_action national natural nchar none normalize not notnull null nullif numeric offset on only or order out outer overlaps
+		overlay placing position precision primary real references returning right row select session_user setof similar smallint some
+		substring symmetric system_user table tablesample then time timestamp to trailing treat trim true union unique user using values
+		varchar variadic verbose when where window with xmlattributes xmlconcat xmlelement xmlexists xmlforest xmlnamespaces xmlparse
+		xmlpi xmlroot xmlserialize xmltable
+
+		add by columns conflict copy cube exclude filter hash include key list materialized names options over partition path range rollup set
+		sets storing within`) {
+		words[word] = true
+	}
+	return words
+}()
