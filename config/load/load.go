@@ -72,8 +72,7 @@ func complete(c *config.Config, environ []string, faults config.Problems) error 
 // readFile puts the file over the defaults. readable is false when the text is not TOML: then no other fault makes sense.
 func readFile(c *config.Config, text []byte) (faults config.Problems, readable bool) {
 	if line := iniLine(text); line > 0 {
-		return config.Problems{{File: c.File, Line: line, Text: "this is an ini file of PgBouncer, not TOML; translate it: hybridbouncer import " +
-			c.File + " > config.toml"}}, false
+		return config.Problems{{File: c.File, Line: line, Text: "this is an ini file of PgBouncer, not TOML; translate it: hybridbouncer import -o config.toml " + c.File}}, false
 	}
 	var tree map[string]any
 	if err := toml.Unmarshal(text, &tree); err != nil {
