@@ -9,7 +9,7 @@ import (
 )
 
 // cipherSuites are the suites of TLS 1.2 that a listener can offer, by OpenSSL's names. All of them have forward secrecy: a key that is
-// stolen later does not reveal what was sent before. The suites that Go counts as insecure are left out.
+// stolen later does not reveal earlier traffic. The suites that Go counts as insecure are left out.
 var cipherSuites = map[string]uint16{
 	"ECDHE-ECDSA-AES128-GCM-SHA256": tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
 	"ECDHE-ECDSA-AES256-GCM-SHA384": tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,

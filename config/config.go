@@ -1,6 +1,6 @@
 // Package config owns the settings: their names, meanings, defaults and rules, and what a change of each one needs to take effect.
-// It must not know who uses them: it imports nothing of ours, opens no socket and starts nothing. The only files it touches are
-// those that a setting names.
+// It must not know its users: it imports nothing of ours, opens no socket and starts nothing. It touches only the files that a
+// setting names.
 //
 // Default returns the values of a program without a file. Validate finds every fault. Diff compares two configurations. Resolve
 // returns the settings of one client. Any goroutine may call them; nobody changes a Config once it is in use.

@@ -10,8 +10,8 @@ import (
 // readableByOthers is the permission bit of a file that every user of the machine may read.
 const readableByOthers = 0o004
 
-// ExposureWarnings returns a warning for each file with secrets that every user of the machine can read, and for each address where
-// auth type trust lets other machines in. Load calls it once the paths are absolute.
+// ExposureWarnings returns a warning for each file with secrets that every user of the machine can read. It also warns of each address
+// where auth type trust lets other machines in. Call it once the paths are absolute.
 func (c *Config) ExposureWarnings() []string {
 	return append(c.readableSecrets(), c.trustedNetworks()...)
 }

@@ -193,7 +193,7 @@ var listenerKeys = []Key{
 	{
 		Name: "promotion", When: Live,
 		Allowed: []string{"on", "off", "error"},
-		Doc:     "on: move the server of a long transaction, or of a client that creates session state such as a temporary table, to a pool of a session listener. Then quick queries do not wait for it, and session state works. off: never. error: refuse statements that create such state (0A000). Only in transaction mode. With isolation = \"off\", on moves long transactions only.",
+		Doc:     "on: move the server of a long transaction to a pool of a session listener, and that of a client that creates session state, such as a temporary table. Then quick queries do not wait for it, and session state works. off: never. error: refuse statements that create such state (0A000). Only in transaction mode. With isolation = \"off\", on moves long transactions only.",
 		field:   of(func(l *Listener) any { return &l.Promotion }),
 	},
 	{

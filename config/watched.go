@@ -14,7 +14,7 @@ func Watch(path string) Watched {
 	return Watched{path, info}
 }
 
-// Changed reports whether the file differs from what it was.
+// Changed reports whether the file has changed since.
 func (w Watched) Changed() bool { return !w.Same(Watch(w.Path)) }
 
 // Same reports whether two looks found the same unchanged file.

@@ -9,10 +9,10 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy"
 )
 
-// runCheck tells every fault of the configuration as run would find it, the environment included, and opens no socket.
+// runCheck lists every fault that run would find, including faults of the environment. It opens no socket.
 func runCheck(p *process, args []string) error {
 	named := p.configFlag()
-	list := p.flags.Bool("print", false, "print every setting in force and where it comes from; secrets are masked")
+	list := p.flags.Bool("print", false, "print every setting in force with its origin; secrets are masked")
 	if err := p.parse(args); err != nil {
 		return err
 	}

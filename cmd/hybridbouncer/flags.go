@@ -33,7 +33,7 @@ func (p *process) with(c command) *process {
 	return &copied
 }
 
-// parse reads the flags; there are no arguments behind them.
+// parse reads the flags. It refuses arguments behind them.
 func (p *process) parse(args []string) error {
 	if err := p.flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return err
@@ -41,7 +41,7 @@ func (p *process) parse(args []string) error {
 		return errUsage
 	}
 	if p.flags.NArg() > 0 {
-		fmt.Fprintf(p.stderr, "%s: %q is too much; name a configuration file with -config\n", p.flags.Name(), p.flags.Arg(0))
+		fmt.Fprintf(p.stderr, "%s: %q is no flag; name a configuration file with -config\n", p.flags.Name(), p.flags.Arg(0))
 		return errUsage
 	}
 	return nil
@@ -67,10 +67,10 @@ func (p *process) configFlag() *string {
 	return p.flags.String("config", "", "configuration `FILE` (default: $"+load.EnvFile+", else "+strings.Join(configPaths, ", else ")+", else none)")
 }
 
-// configPaths are looked for when no file is named.
+// configPaths lists the files to look for when no file is named.
 var configPaths = []string{"config.toml", "/etc/hybridbouncer/config.toml"}
 
-// configPath gives the file to read: the one that is named, or the first there is; "" for none.
+// configPath returns the file to read: the named one, else the first of configPaths that exists; "" for none.
 func (p *process) configPath(named string) string {
 	if named != "" {
 		return named
@@ -88,7 +88,7 @@ func (p *process) configPath(named string) string {
 	return ""
 }
 
-// load reads the configuration and words its faults for people.
+// load reads the configuration and counts its faults.
 func (p *process) load(path string) (*config.Config, error) {
 	read := func() (*config.Config, error) { return load.Config(path, p.environ) }
 	if p.ini {

@@ -41,7 +41,7 @@ type process struct {
 // commands in the order of the usage text; the first one is the default.
 var commands = []command{
 	{"run", "[-config FILE]", "run the pooler (also without a subcommand)", runPooler},
-	{"check", "[-config FILE] [-print]", "tell every fault of the configuration, with line and key", runCheck},
+	{"check", "[-config FILE] [-print]", "list every fault of the configuration, with line and key", runCheck},
 	{"import", "[-o FILE] INI...", "translate PgBouncer's ini files, one for each port, to a configuration", runImport},
 	{"demo", "[-config FILE]", "start a throwaway PostgreSQL and both pools, and print how to connect", runDemo},
 	{"top", "[-config FILE] [-url URL] [-once]", "show a running pooler in the terminal: what its page shows", runTop},

@@ -47,7 +47,7 @@ func Config(path string, environ []string) (*config.Config, error) {
 // Complete puts the environment over a configuration that was made otherwise, and validates the result. The error is as that of Config.
 func Complete(c *config.Config, environ []string) error { return complete(c, environ, nil) }
 
-// complete adds faults to those that are known already.
+// complete is Complete with faults that are known already.
 func complete(c *config.Config, environ []string, faults config.Problems) error {
 	faults = append(faults, readEnviron(c, environ)...)
 	if err := absolutePaths(c); err != nil {
@@ -72,8 +72,7 @@ func complete(c *config.Config, environ []string, faults config.Problems) error 
 // readFile puts the file over the defaults. readable is false when the text is not TOML: then no other fault makes sense.
 func readFile(c *config.Config, text []byte) (faults config.Problems, readable bool) {
 	if line := iniLine(text); line > 0 {
-		return config.Problems{{File: c.File, Line: line, Text: "this is an ini file of PgBouncer, not TOML; translate it: hybridbouncer import " +
-			c.File + " > config.toml"}}, false
+		return config.Problems{{File: c.File, Line: line, Text: "this is an ini file of PgBouncer, not TOML; translate it: hybridbouncer import -o config.toml " + c.File}}, false
 	}
 	var tree map[string]any
 	if err := toml.Unmarshal(text, &tree); err != nil {
@@ -99,7 +98,7 @@ func iniLine(text []byte) int {
 // codePoint matches the number that the library writes before each character it quotes.
 var codePoint = regexp.MustCompile(`U\+[0-9A-F]{4,6} ('.')`)
 
-// syntaxProblem says where a file is not TOML. The library's text may quote what it found. So the text is left out for a line that may
+// syntaxProblem says where a file is not TOML. The library's text may quote a part of the line. So the text is left out for a line that may
 // contain a password.
 func syntaxProblem(file, text string, err error) config.Problem {
 	message := codePoint.ReplaceAllString(strings.TrimPrefix(err.Error(), "toml: "), "$1")

@@ -247,8 +247,18 @@ func sourceList(all []connection) string {
 
 // onlyInSome tells about a database that only some of the files name: here every listener serves it.
 func (i *importer) onlyInSome(section, name string, all []connection) {
-	if len(all) < len(i.files) {
-		i.note(all[0].at, section+" "+name, "not all files name it; here every listener serves it as this line says")
+	if len(all) == len(i.files) || name == "*" {
+		return
+	}
+	for n, f := range i.files {
+		if slices.ContainsFunc(all, func(c connection) bool { return c.file == n }) {
+			continue
+		}
+		text := f.path + " refuses this name; here every listener serves it"
+		if slices.ContainsFunc(f.databases, func(e entry) bool { return e.key == "*" }) {
+			text = f.path + " serves this name by its *; here every listener serves it as this line says"
+		}
+		i.note(all[0].at, section+" "+name, "%s", text)
 	}
 }
 

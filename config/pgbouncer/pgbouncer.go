@@ -1,8 +1,8 @@
-// Package pgbouncer owns the translation of PgBouncer's ini files: how PgBouncer reads them, which of our settings stands for each of its
-// settings, and what has no equal. It must not know how a setting works here: package config's key table says which values are right.
+// Package pgbouncer owns the translation of PgBouncer's ini files: how PgBouncer reads them, our setting for each of its settings, and the
+// reasons where there is none. It must not know how a setting works here: package config's key table says which values are right.
 //
 // One ini file becomes one listener, because one PgBouncer has one port. Any goroutine may call Import; it reads the named files and
-// those that they include, and nothing else.
+// their includes, and nothing else.
 //
 // Read ini.go for the file format, settings_table.go for the keys of [pgbouncer], then import.go for the way from there to a Config.
 package pgbouncer

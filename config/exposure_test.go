@@ -1,4 +1,4 @@
-package load
+package config_test
 
 import (
 	"slices"
@@ -25,7 +25,7 @@ func TestTrustIsWarnedOf(t *testing.T) {
 	}
 }
 
-// TestCipherSuites: OpenSSL's names, PgBouncer's words, and what is not spoken here.
+// OpenSSL's names and PgBouncer's words are accepted; suites that Go counts as insecure, and lists, are not.
 func TestCipherSuites(t *testing.T) {
 	for text, want := range map[string]int{"default": 0, "fast": 0, "ECDHE-RSA-AES256-GCM-SHA384": 1, "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA": 2} {
 		if suites, err := config.CipherSuites(text); err != nil || len(suites) != want {

@@ -1,4 +1,4 @@
-package load
+package config_test
 
 import (
 	"os"
