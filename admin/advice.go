@@ -19,6 +19,23 @@ type attention struct {
 	Runbook string `json:"runbook"` // the section of docs/MONITORING.md
 }
 
+// Sections of docs/MONITORING.md.
+const (
+	bookUtilization           = "utilization"
+	bookOverflow              = "overflow"
+	bookClients               = "clients"
+	bookConnectFailures       = "connect-failures"
+	bookPostgreSQLUnreachable = "postgresql-unreachable"
+	bookDraining              = "draining"
+	bookPanics                = "panics"
+	bookLongTransactions      = "long-transactions"
+	bookLoopBusy              = "loop-busy"
+	bookWrongPort             = "wrong-port"
+)
+
+// books is all of them.
+var books = []string{bookUtilization, bookOverflow, bookClients, bookConnectFailures, bookPostgreSQLUnreachable, bookDraining, bookPanics, bookLongTransactions, bookLoopBusy, bookWrongPort}
+
 // Bounds of the advice.
 const (
 	adviseWindow      = 10 * time.Minute // that it looks back
@@ -39,30 +56,30 @@ func attentionOf(snap *stats.Snapshot, h *history.History) []attention {
 		all = append(all, attention{l.String(), subject, fmt.Sprintf(format, args...), runbook})
 	}
 	if !snap.ServerReachable {
-		add(levelEmergency, "PostgreSQL", "postgresql-unreachable", "PostgreSQL cannot be reached: %s. Clients wait in the queue until query_wait_timeout.",
+		add(levelEmergency, "PostgreSQL", bookPostgreSQLUnreachable, "PostgreSQL cannot be reached: %s. Clients wait in the queue until query_wait_timeout.",
 			cmp.Or(snap.ServerError, "no attempt has succeeded"))
 	}
 	if snap.Draining {
-		add(levelWarning, "process", "draining", "The process is about to end: it accepts no new clients, and open transactions may finish.")
+		add(levelWarning, "process", bookDraining, "The process is about to end: it accepts no new clients, and open transactions may finish.")
 	}
 	if snap.Panics > 0 {
-		add(levelWarning, "process", "panics", "%s contained since the start. Each is a bug: please report the lines of the log.", counted(snap.Panics, "panic"))
+		add(levelWarning, "process", bookPanics, "%s contained since the start. Each is a bug: please report the lines of the log.", counted(snap.Panics, "panic"))
 	}
 	for _, l := range healthOf(snap) {
 		all = append(all, listenerAttention(snap, h, &l)...)
 	}
 	for i := range snap.Pools {
 		if p := &snap.Pools[i]; p.OldestTransaction > adviseTransaction && p.PoolMode == "transaction" {
-			add(levelWarning, poolName(p), "long-transactions", "A transaction of pool %s has been open for %s and keeps one of %s. Look for it in pg_stat_activity; transaction time-outs are idle_transaction_timeout and transaction_timeout.",
+			add(levelWarning, poolName(p), bookLongTransactions, "A transaction of pool %s has been open for %s and keeps one of %s. Look for it in pg_stat_activity; transaction time-outs are idle_transaction_timeout and transaction_timeout.",
 				poolName(p), brief(p.OldestTransaction), counted(uint64(p.Size), "server"))
 		}
 	}
 	if busy, ok := meanOf(h, history.Key{Kind: history.KindProcess}, "loop_busy", time.Minute); ok && busy > adviseLoopBusy {
-		add(levelWarning, "process", "loop-busy", "The busiest event loop used %.0f %% of a CPU core in the last minute. Raise loops, or give the process more CPU.", 100*busy)
+		add(levelWarning, "process", bookLoopBusy, "The busiest event loop used %.0f %% of a CPU core in the last minute. Raise loops, or give the process more CPU.", 100*busy)
 	}
 	for _, row := range portsOf(snap) {
 		if row.Advice != "" {
-			all = append(all, attention{"advice", row.Application, sentence(row.Advice), "wrong-port"})
+			all = append(all, attention{"advice", row.Application, sentence(row.Advice), bookWrongPort})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b attention) int { return cmp.Compare(severity(b.Level), severity(a.Level)) })
@@ -91,19 +108,19 @@ func listenerAttention(snap *stats.Snapshot, h *history.History, l *listenerHeal
 		w, _ = h.Window(l.Name, adviseWindow)
 	}
 	if text := capacityAdvice(l, w); text != "" {
-		add(max(l.Level, levelWarning).String(), "utilization", "%s", text)
+		add(max(l.Level, levelWarning).String(), bookUtilization, "%s", text)
 	} else if l.Level > levelOK {
-		add(l.Level.String(), "utilization", "%s has %d of %d servers lent%s.", l.Name, l.checkedOut, l.size, waiters(l.usage))
+		add(l.Level.String(), bookUtilization, "%s has %d of %d servers lent%s.", l.Name, l.checkedOut, l.size, waiters(l.usage))
 	}
 	if l.overflow > 0 {
-		add(levelWarning.String(), "overflow", "%s uses its reserve: %s open above the size of the pool.", l.Name, counted(uint64(l.overflow), "server"))
+		add(levelWarning.String(), bookOverflow, "%s uses its reserve: %s open above the size of the pool.", l.Name, counted(uint64(l.overflow), "server"))
 	}
 	if l.MaxClientConn > 0 && float64(l.Clients) >= adviseClientsPart*float64(l.MaxClientConn) {
-		add(levelWarning.String(), "clients", "%s has %d of at most %d clients (max_client_conn); beyond that logins are refused with 53300.", l.Name, l.Clients, l.MaxClientConn)
+		add(levelWarning.String(), bookClients, "%s has %d of at most %d clients (max_client_conn); beyond that logins are refused with 53300.", l.Name, l.Clients, l.MaxClientConn)
 	}
 	key := history.Key{Kind: history.KindListener, Listener: l.Name}
 	if failures, ok := meanOf(h, key, "server_connect_failures", time.Minute); ok && failures > 0 && snap.ServerReachable {
-		add(levelWarning.String(), "connect-failures", "PostgreSQL did not let %s open servers: %.0f attempts failed in the last minute. The log has its words.", l.Name, max(1, failures*60))
+		add(levelWarning.String(), bookConnectFailures, "PostgreSQL did not let %s open servers: %.0f attempts failed in the last minute. The log has its words.", l.Name, max(1, failures*60))
 	}
 	return all
 }
