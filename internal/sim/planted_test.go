@@ -30,7 +30,7 @@ var planted = []struct {
 	edits []edit
 }{
 	{"a server is released one reply too early", []edit{
-		{"proxy/relay/relay.go", "return s.owed.n == 0 &&", "return s.owed.n <= 1 &&"},
+		{"proxy/relay/relay.go", "return s.ledger.len() == 0 &&", "return s.ledger.len() <= 1 &&"},
 		{"pool/checkin.go", "case f.RepliesOwed != 0:", "case f.RepliesOwed > 1:"},
 	}},
 	{"a waiter is forgotten", []edit{
@@ -52,7 +52,7 @@ var planted = []struct {
 		{"proxy/relay/prepare.go", "own.statement = own.statement.Origin()\n\t\treturn own, in", "return own, in"},
 	}},
 	{"CopyDone ahead of CopyInResponse is not noted", []edit{
-		{"proxy/relay/client.go", "s.owed.markEnded()", ""},
+		{"proxy/relay/client.go", "s.copyEnded() // the server has", ""},
 	}},
 	{"a cancel request goes to another server", []edit{
 		{"proxy/cancel.go", "s := c.server\n", "s := w.servers.first\n"},
@@ -64,7 +64,7 @@ var planted = []struct {
 		{"proxy/relay/client.go", "case s.skipping: // the server", "case false: // the server"},
 	}},
 	{"Flush is taken for the end of a batch", []edit{
-		{"proxy/relay/client.go", "case protocol.ClientFlush:\n\t\t\ts.unflushed = 0", "case protocol.ClientFlush:\n\t\t\ts.unflushed, s.batchOpen = 0, false"},
+		{"proxy/relay/client.go", "case protocol.ClientFlush:\n\t\t\ts.ledger.flushed = s.ledger.tail", "case protocol.ClientFlush:\n\t\t\ts.ledger.flushed, s.batchOpen = s.ledger.tail, false"},
 	}},
 	{"a server's place is free before PostgreSQL has closed it", []edit{
 		{"proxy/link.go", "\ts.deadline = now + goodbyeMax\n\tw.watch()\n", "\ts.gone(nil)\n"},

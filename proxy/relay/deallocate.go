@@ -8,8 +8,8 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// mayDrop notes a Query or Execute that may drop statements, the unnamed or all.
-func (c *Client) mayDrop(f protocol.Frame, kind owedKind, s *Server) owedKind {
+// mayDrop looks at a Query or Execute that may drop statements, the unnamed or all. It returns what its request has to undo.
+func (c *Client) mayDrop(f protocol.Frame, s *Server) undoEntry {
 	reset := false
 	switch f.Type {
 	case protocol.ClientQuery:
@@ -19,18 +19,23 @@ func (c *Client) mayDrop(f protocol.Frame, kind owedKind, s *Server) owedKind {
 			c.own.dropUnnamed()
 		}
 	case protocol.ClientExecute:
-		if kind, ok := c.executesDeallocate(f, kind, s); ok {
-			return kind
+		if e := c.executesDeallocate(f, s); e.undo != undoNothing {
+			return e
 		}
 		reset = s.dropBound
 	}
 	if !reset {
-		return kind
+		return undoEntry{}
 	}
-	s.notes.push(note{kind: noteReset})
-	s.changes++
-	s.resets++
-	return kind | owedNoted
+	return undoEntry{undo: undoReset}
+}
+
+// sentQuery notes that a Query of the client's is on its way, and what its request has to undo.
+func (s *Server) sentQuery(dropped undoEntry) {
+	s.sent(protocol.ClientQuery, queryDue)
+	if dropped.undo != undoNothing {
+		s.note(dropped)
+	}
 }
 
 // begunMin is how much of a Query must be there for drops to tell; more blanks before the first word hide it.
@@ -64,7 +69,7 @@ func (c *Client) deallocate(w *weave, at int, s *Server) (step Step, passes, dea
 	switch {
 	case !ok, s.batchOpen:
 		return Step{}, false, false
-	case s.changesOld > 0, known && s.owed.n > 0:
+	case s.ledger.changedBefore > s.ledger.head, known && s.ledger.len() > 0:
 		return Step{Verdict: Hold}, false, true // it is not certain that there is such a name, or it may be in a failed transaction
 	case !known && !strings.HasPrefix(name, prepared.Prefix):
 		return Step{}, false, false
@@ -79,7 +84,7 @@ func (c *Client) deallocate(w *weave, at int, s *Server) (step Step, passes, dea
 	if !known { // one of ours must not go
 		text := `deallocate "` + notOurs([]byte(name)) + `"`
 		s.desk.ToServer = append(append(appendHeader(s.desk.ToServer, protocol.ClientQuery, len(text)+1), text...), 0)
-		s.sent(f.Type, c.mayDrop(f, owedQuery, s))
+		s.sentQuery(c.mayDrop(f, s))
 		return Step{Verdict: Forward, N: len(f.Data)}, true, true
 	}
 	s.desk.Table.Release(c.own.remove(name, s.desk.Table).statement)
@@ -87,8 +92,8 @@ func (c *Client) deallocate(w *weave, at int, s *Server) (step Step, passes, dea
 	delete(c.Session.prepared, name)
 	if s.TxStatus == StatusActive { // where there may be an unnamed portal, which a Query ends
 		s.desk.ToServer = append(append(s.desk.ToServer, closePortal...), syncMessage...)
-		s.owe(owedClose | owedInjected)
-		s.oweReady(owedSync | owedInjected)
+		s.expect(closeDue, poolerOrigin)
+		s.expectReady(syncDue, poolerOrigin)
 	}
 	s.desk.ToClient = append(s.desk.ToClient, deallocateComplete...)
 	s.desk.ToClient = append(s.desk.ToClient, s.TxStatus)

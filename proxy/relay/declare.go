@@ -34,18 +34,18 @@ func declarable(f protocol.Frame) (types []byte) {
 
 // toldTypes notes that the client has been told of the types of a statement's parameters.
 func (s *Server) toldTypes(f protocol.Frame) {
-	own, x := s.own(), s.notes.at(0)
-	if own == nil || s.owed.front()&owedInjected != 0 {
+	own, x := s.own(), s.ledger.front()
+	if own == nil || s.ledger.front().origin == poolerOrigin {
 		return
 	}
 	types := declarable(f)
 	switch {
 	case len(types) == 0:
-	case x.kind == noteDescribe:
+	case x.undo == undoDescribe:
 		if own.unnamed.serial == x.serial {
 			own.unnamed.declare(types)
 		}
-	case x.kind == noteUse && x.serial != 0 && x.statement.Infers():
+	case x.undo == undoUse && x.serial != 0 && x.statement.Infers():
 		if e := s.cache.Find(x.statement); e != nil && e.Serial == x.serial {
 			own.declare(x, e, types, s.desk.Table)
 		}
@@ -53,7 +53,7 @@ func (s *Server) toldTypes(f protocol.Frame) {
 }
 
 // declare makes a client's name that of the statement with these types. Where there is no room for that in the table, it stays what it is.
-func (own *statements) declare(x *note, e *prepared.Entry, types []byte, table *prepared.Table) {
+func (own *statements) declare(x *request, e *prepared.Entry, types []byte, table *prepared.Table) {
 	n := own.names[x.name]
 	if !n.isOf(x.statement) {
 		return
@@ -112,8 +112,8 @@ func (own *statements) parsedBy(name string, e *prepared.Entry) {
 	own.names[name] = n
 }
 
-// relied is the statement with the types that the client behind a note goes by; nil when those of x.statement are inferred still.
-func (s *Server) relied(x *note) *prepared.Statement {
+// relied is the statement with the types that the client behind a request goes by; nil when those of x.statement are inferred still.
+func (s *Server) relied(x *request) *prepared.Statement {
 	if own := s.own(); own != nil {
 		if n := own.names[x.name]; n.isOf(x.statement) && n.statement != x.statement {
 			return n.statement

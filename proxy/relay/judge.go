@@ -59,5 +59,5 @@ func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
 
 // refusesAll reports that the server is in a failed transaction which a text with these effects does not end: it makes nothing.
 func (s *Server) refusesAll(e sqltext.Effects) bool {
-	return s.TxStatus == StatusFailed && s.owed.n == 0 && e&ends == 0
+	return s.TxStatus == StatusFailed && s.ledger.len() == 0 && e&ends == 0
 }

@@ -268,23 +268,14 @@ func (n *SessionState) serial(messageType byte, s *Server) bool {
 		return false
 	}
 	kind, _ := kindOf(messageType)
-	return kind != owedNothing && (n.Withheld || s.owesReady())
+	return kind != nothingDue && (n.Withheld || s.owesReady())
 }
 
 // owesReady reports that a ReadyForQuery is owed to the client.
-func (s *Server) owesReady() bool { return s.owesReadyBefore(s.owed.n) }
+func (s *Server) owesReady() bool { return s.ledger.readyDue(0, s.ledger.len()) }
 
 // owesEarlier reports that one is owed for what was sent before the message just sent.
-func (s *Server) owesEarlier() bool { return s.owesReadyBefore(s.owed.n - 1) }
-
-func (s *Server) owesReadyBefore(end int) bool {
-	for i := range end {
-		if k := s.owed.at(i); k.endsWithReady() && k&owedInjected == 0 {
-			return true
-		}
-	}
-	return false
-}
+func (s *Server) owesEarlier() bool { return s.ledger.readyDue(0, s.ledger.len()-1) }
 
 // withholds reports that the ReadyForQuery at the start of rest has to wait for what its client has to hear. It is the last that its client is
 // owed: who begins to listen by a statement that was not seen ahead, or on a server of its own, may have sent that behind others (serial).
@@ -293,17 +284,7 @@ func (s *Server) withholds(rest []byte) bool {
 }
 
 // owesMore reports that something is owed to the client behind the oldest reply, or is going to be: its server is not settled then.
-func (s *Server) owesMore() bool {
-	if s.batchOpen {
-		return true
-	}
-	for i := 1; i < s.owed.n; i++ {
-		if s.owed.at(i)&owedInjected == 0 {
-			return true
-		}
-	}
-	return false
-}
+func (s *Server) owesMore() bool { return s.batchOpen || s.ledger.clientsFrom(1, s.ledger.len()) }
 
 // readyAlone judges a ReadyForQuery that is kept back.
 func (s *Server) readyAlone(rest []byte) Step {

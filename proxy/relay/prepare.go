@@ -35,7 +35,7 @@ func (c *Client) statement(w *weave, at int, s *Server) (step Step, passes bool)
 		return c.asIs(b, s) // a portal, or malformed
 	}
 	if b[0] == protocol.ClientDescribe {
-		return c.use(w, at, s, usage{kind: owedDescribe, name: name, nameAt: headerBytes + 1})
+		return c.use(w, at, s, usage{kind: describeDue, name: name, nameAt: headerBytes + 1})
 	}
 	return c.closeStatement(w, at, s, name)
 }
@@ -67,7 +67,7 @@ func (c *Client) bind(w *weave, at int, s *Server) (step Step, passes bool) {
 	if ok {
 		nameAt := len(head) - len(rest)
 		if name, _, ok = cutName(rest); ok {
-			return c.use(w, at, s, usage{kind: owedBind, portal: head[headerBytes : nameAt-1], name: name, nameAt: nameAt})
+			return c.use(w, at, s, usage{kind: bindDue, portal: head[headerBytes : nameAt-1], name: name, nameAt: nameAt})
 		}
 	}
 	switch {
@@ -82,10 +82,10 @@ func (c *Client) bind(w *weave, at int, s *Server) (step Step, passes bool) {
 // mustHold reports that what comes next, a message with a statement's name, rests on replies that are on their way: on those to earlier
 // batches that changed what there is, and on one that may drop all there is. For the latter the server is asked not to sit on it.
 func (s *Server) mustHold(w *weave, at int) bool {
-	if s.changesOld > 0 {
+	if s.ledger.changedBefore > s.ledger.head {
 		return true
 	}
-	if s.resets == 0 {
+	if s.ledger.resets <= s.ledger.head {
 		return false
 	}
 	s.flush(w, at)
@@ -95,7 +95,7 @@ func (s *Server) mustHold(w *weave, at int) bool {
 // batchAnswered reports that all of the open batch has been answered, and has the server answer it otherwise. A Query in a batch waits for
 // that: if the batch fails it is skipped, with all that follows up to the Sync, and what it drops is not dropped.
 func (s *Server) batchAnswered(w *weave, at int) bool {
-	if s.owed.n == 0 {
+	if s.ledger.len() == 0 {
 		return true
 	}
 	s.flush(w, at)
@@ -103,15 +103,29 @@ func (s *Server) batchAnswered(w *weave, at int) bool {
 		w.cut(at, 0, s.desk)
 		s.giveOurs()
 	}
-	return s.owed.n == 0
+	return s.ledger.len() == 0
+}
+
+// full reports that no more requests may be outstanding before the server has answered some, and has it answer them. The answers that
+// the proxy can give itself make room at once.
+func (s *Server) full(w *weave, at int) bool {
+	if s.ledger.len() < OwedMax {
+		return false
+	}
+	s.flush(w, at)
+	if s.oursDue() {
+		w.cut(at, 0, s.desk)
+		s.giveOurs()
+	}
+	return s.ledger.len() >= OwedMax
 }
 
 // flush asks the server not to sit on what it has to say.
 func (s *Server) flush(w *weave, at int) {
-	if s.unflushed > 0 {
+	if s.ledger.unflushed() > 0 {
 		w.cut(at, 0, s.desk)
 		s.desk.ToServer = append(s.desk.ToServer, flushMessage...)
-		s.unflushed = 0
+		s.ledger.flushed = s.ledger.tail
 	}
 }
 
@@ -119,7 +133,7 @@ var flushMessage = []byte{protocol.ClientFlush, 0, 0, 0, 4}
 
 // usage is a message that uses a statement: where in it the name is.
 type usage struct {
-	kind   owedKind
+	kind   requestKind
 	portal []byte // of a Bind
 	name   []byte
 	nameAt int
@@ -137,7 +151,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	if refused != nil {
 		return c.refuseUse(w, at, s, refused)
 	}
-	if u.kind == owedBind && own.told != (prepared.Shape{}) {
+	if u.kind == bindDue && own.told != (prepared.Shape{}) {
 		if fit := s.fit(w, at, own, e); fit != fits {
 			return c.unfit(w, at, s, fit)
 		}
@@ -148,7 +162,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	statement, name := own.statement, ""
-	if u.kind == owedBind {
+	if u.kind == bindDue {
 		s.bound.of = boundNothing
 	}
 	switch {
@@ -164,7 +178,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 		if own.mentions {
 			c.lendToUsed(s, u, []byte(statement.Body()))
 		}
-		if u.kind == owedDescribe && !standsIn && s.outdated(own, e) {
+		if u.kind == describeDue && !standsIn && s.outdated(own, e) {
 			e = s.renew(statement, e)
 			c.own.parsedBy(own.name, e)
 		} else {
@@ -178,7 +192,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	if statement != nil {
 		s.used(u, own, e)
 	} else {
-		s.owe(u.kind)
+		s.expect(u.kind, clientOrigin)
 	}
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
@@ -215,7 +229,7 @@ func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, pa
 	if !certain || c.own != nil && c.own.unnamed.mentions && s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
-	if u.kind == owedBind && c.own != nil && c.own.unnamed.told != (prepared.Shape{}) {
+	if u.kind == bindDue && c.own != nil && c.own.unnamed.told != (prepared.Shape{}) {
 		if fit := s.fitUnnamed(w, at, c.own, has); fit != fits {
 			return c.unfit(w, at, s, fit)
 		}
@@ -232,7 +246,7 @@ func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, pa
 		w.cut(at, 0, s.desk)
 		s.provideUnnamed(c.own)
 	}
-	if u.kind == owedBind {
+	if u.kind == bindDue {
 		s.bound.of = boundNothing
 	}
 	if c.own == nil || !c.own.unnamed.there {
@@ -297,7 +311,7 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 	key := string(significant(name))
 	if !isParseBody(body) {
 		s.desk.ToServer = append(s.desk.ToServer, f.Data...)
-		s.owe(owedParse)
+		s.expect(parseDue, clientOrigin)
 		return
 	}
 	if own.names[key].statement != nil {
@@ -308,12 +322,12 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 		// SQL's PREPARE may have taken the name: PostgreSQL says so if an empty statement cannot have it.
 		s.desk.ToServer = appendHeader(s.desk.ToServer, protocol.ClientParse, len(name)+1+3)
 		s.desk.ToServer = append(append(s.desk.ToServer, name...), 0, 0, 0, 0)
-		s.owe(owedParse | owedInjected)
+		s.expect(parseDue, poolerOrigin)
 	}
 	if !isASCII(name) || s.Kept && !s.hasStray(string(name)) {
 		// Whether the bytes are characters is for PostgreSQL to say: it hears the name in a Close of nothing.
 		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, string(name))
-		s.owe(owedClose | owedInjected)
+		s.expect(closeDue, poolerOrigin)
 	}
 	scope := c.scope(s.desk.Table)
 	if mayMention(body) {
@@ -334,11 +348,11 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 	own.read(key, escapes)
 	state := s.cache.Use(statement).State()
 	if state == prepared.Held && s.sound() {
-		s.noted(owedParse|owedOurs, note{kind: noteName, name: key, statement: statement, escapes: escapes})
+		s.record(parseDue, synthesized, undoEntry{undo: undoName, name: key, statement: statement, escapes: escapes})
 		s.Tally.ParsesSaved++
 	} else {
 		own.parsedBy(key, s.replace(statement, state))
-		s.noted(owedParse, note{kind: noteParse, name: key, statement: statement, escapes: escapes})
+		s.record(parseDue, clientOrigin, undoEntry{undo: undoParse, name: key, statement: statement, escapes: escapes})
 	}
 	c.watch(f, s)
 }
@@ -368,12 +382,7 @@ func (s *Server) sound() bool {
 	if s.TxStatus == StatusFailed {
 		return false
 	}
-	for i := range s.owed.n - s.current {
-		if s.owed.at(i)&owedInjected == 0 {
-			return false
-		}
-	}
-	return true
+	return !s.ledger.clientsFrom(0, s.ledger.len()-s.ledger.inBatch())
 }
 
 // duplicate makes the server say, in its own words and in the right place, that the client has such a statement already. The one that it
@@ -387,13 +396,13 @@ func (s *Server) duplicate(name, body []byte) {
 	if !s.hasStray(own) {
 		out = appendHeader(out, protocol.ClientParse, len(own)+1+3)
 		out = append(append(out, own...), 0, 0, 0, 0) // an empty text, no types
-		s.owe(owedParse | owedInjected)
+		s.expect(parseDue, poolerOrigin)
 		s.strays = append(s.strays, own)
 	}
 	out = appendHeader(out, protocol.ClientParse, len(own)+1+len(body))
 	out = append(append(out, own...), 0)
 	s.desk.ToServer = append(out, body...)
-	s.owe(owedParse)
+	s.expect(parseDue, clientOrigin)
 }
 
 // reject makes the server fail in the place of a message that it does not get; the client is told err, unless the server has something else
@@ -405,7 +414,7 @@ func (s *Server) reject(err *protocol.Error) {
 	out = append(out, text...)
 	s.desk.ToServer = append(out, 0, 0, 0)
 	s.unnamed.of = nil
-	s.noted(owedParse, note{kind: noteReject, undo: &undo{err: err}})
+	s.record(parseDue, clientOrigin, undoEntry{undo: undoReject, rest: &undoRest{err: err}})
 }
 
 const rejectedCode = "42703"
@@ -430,7 +439,7 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 		c.lendTo(s, f.Data[headerBytes+1:])
 	}
 	own.serial++
-	s.changeUnnamed(owedParse, own.serial, &own.unnamed)
+	s.changeUnnamed(parseDue, clientOrigin, own.serial, &own.unnamed)
 	kept := own.unnamed.message[:0]
 	if size <= unnamedMax {
 		kept = appendKept(kept, f.Data)
@@ -464,7 +473,7 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 			return Step{Verdict: Violate, Err: violationOf(err)}, false
 		}
 		own = c.statements()
-		s.changeUnnamed(owedClose, own.serial+1, &own.unnamed)
+		s.changeUnnamed(closeDue, clientOrigin, own.serial+1, &own.unnamed)
 		own.dropUnnamed()
 		s.unnamed.of = nil
 		c.watch(f, s)
@@ -486,9 +495,9 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 	}
 	w.cut(at, len(f.Data), s.desk)
 	if statement == nil {
-		s.owe(owedClose | owedOurs) // to close what is not there is no error
+		s.expect(closeDue, synthesized) // to close what is not there is no error
 	} else {
-		s.noted(owedClose|owedOurs, note{kind: noteForget, name: key, statement: statement, told: was.told, escapes: was.escapes})
+		s.record(closeDue, synthesized, undoEntry{undo: undoForget, name: key, statement: statement, told: was.told, escapes: was.escapes})
 	}
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
@@ -524,11 +533,9 @@ func (c *Client) gather(b []byte, s *Server) Step {
 		return Step{Verdict: Drop, N: len(b)}
 	case s == nil:
 		return Step{Verdict: Checkout}
-	case s.owed.n >= OwedMax:
-		return Step{Verdict: Hold}
 	}
 	w := weave{b: b}
-	if s.mustHold(&w, 0) {
+	if s.full(&w, 0) || s.mustHold(&w, 0) {
 		if w.desk != nil {
 			return w.step(0)
 		}
@@ -540,7 +547,7 @@ func (c *Client) gather(b []byte, s *Server) Step {
 	w.cut(0, left, s.desk)
 	if s.passive() {
 		s.desk.ToServer = append(s.desk.ToServer, message...)
-		s.sent(protocol.ClientParse, owedParse)
+		s.sent(protocol.ClientParse, parseDue)
 	} else {
 		name, body, _ := cutName(message[headerBytes:])
 		whole := protocol.NewScanner(protocol.FromClient)

@@ -28,10 +28,10 @@ func (c *Client) reject(w *weave, at int, s *Server) (step Step, passes bool) {
 		s.loseUnnamed(c.statements()) // as a Parse without a name that fails does
 	}
 	s.reject(err)
-	s.notes.at(s.notes.n - 1).undo.insists = c.Session.endsTransaction(f.Data, s)
+	s.ledger.newest().rest.insists = c.Session.endsTransaction(f.Data, s)
 	if query {
 		s.desk.ToServer = append(s.desk.ToServer, syncMessage...)
-		s.oweReady(owedSync)
+		s.expectReady(syncDue, clientOrigin)
 		if len(s.strays) > 0 {
 			s.closeStrays()
 		}
@@ -42,7 +42,7 @@ func (c *Client) reject(w *weave, at int, s *Server) (step Step, passes bool) {
 // loseUnnamed ends the client's unnamed statement, by a message that the server skips when it skips what comes next.
 func (s *Server) loseUnnamed(own *statements) {
 	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, "")
-	s.changeUnnamed(owedClose|owedInjected, own.serial+1, &own.unnamed)
+	s.changeUnnamed(closeDue, poolerOrigin, own.serial+1, &own.unnamed)
 	own.dropUnnamed()
 	s.unnamed.of = nil
 }

@@ -6,11 +6,11 @@
 // A Client is the half that lives as long as the client; a Server the half that lives as long as the server. Linked, the two are
 // called by one event loop only, and FromClient is given the Server it writes to. Nothing here allocates on the way of a query.
 //
-// Prepared statements: statements.go (who has what), prepare.go (a client's messages), notes.go (what is not certain yet), answers.go
+// Prepared statements: statements.go (who has what), prepare.go (a client's messages), undolog.go (what is not certain yet), answers.go
 // (replies that no server gave), weave.go (bytes that change on their way), shape.go (columns that have changed), declare.go (parameters' types), scope.go (what a text means),
 // sqlnames.go (names in SQL).
 //
-// Read verdict.go, then client.go (bytes from the client) and server.go (bytes from the server); owed.go is the queue between them.
+// Read verdict.go, then client.go (bytes from the client) and server.go (bytes from the server); ledger.go is the queue between them.
 package relay
 
 import (
@@ -103,7 +103,7 @@ const (
 // Server is the relay's view of one server: what it owes, and whether what it says can be trusted.
 type Server struct {
 	scanner protocol.Scanner
-	owed    Owed
+	ledger  ledger
 
 	// TxStatus is the status byte of the last ReadyForQuery.
 	TxStatus byte
@@ -121,10 +121,6 @@ type Server struct {
 	leaving    bool // see Leaving
 	confused   bool // see Confused
 	abandoned  bool // the client is gone: replies are dropped until nothing is owed
-	// unflushed counts the replies owed to messages that neither Sync, Flush nor Query followed: the server may sit on them.
-	unflushed int
-	// current counts the newest replies owed that belong to a batch whose Sync was not sent yet.
-	current int
 	batch   uint32 // counts batches and queries
 
 	client  *Client        // linked; nil otherwise
@@ -133,12 +129,8 @@ type Server struct {
 	strays  []string // statements to be closed behind the next Sync
 	// deallocates is the client's statement that an Execute of the portal deallocating will drop.
 	deallocates, deallocating string
-	notes                     notes
-	changes                   int  // notes that later batches rest on
-	changesOld                int  // of those, the ones in earlier batches
-	resets                    int  // notes that all statements may be dropped
 	dropBound                 bool // a statement that would do that has been bound since the server was lent
-	savedBytes                int  // in notes, of unnamed statements
+	savedBytes                int  // in the ledger, of unnamed statements
 	desk                      *Desk
 	retry                     retry
 	bound                     bound  // what the client bound last
@@ -228,7 +220,7 @@ func (s *Server) Forget() {
 		return // it was never lent
 	}
 	s.client = nil
-	s.cameToNothing(s.notes.n)
+	s.takeBack(s.ledger.len())
 	s.cache.Each(s.desk.Table.Release)
 	s.cache.Clear()
 }
@@ -252,14 +244,14 @@ func (s *Server) Settled() bool {
 
 // quiet reports that nothing is outstanding, whatever the transaction status.
 func (s *Server) quiet() bool {
-	return s.owed.n == 0 && !s.batchOpen && s.copying == copyNone && !s.scanner.MidMessage()
+	return s.ledger.len() == 0 && !s.batchOpen && s.copying == copyNone && !s.scanner.MidMessage()
 }
 
 // Quiet reports that nothing is outstanding on the server, whatever its transaction status.
 func (s *Server) Quiet() bool { return s.quiet() }
 
 // Owed is the number of replies outstanding.
-func (s *Server) Owed() int { return s.owed.Len() }
+func (s *Server) Owed() int { return s.ledger.len() }
 
 // InCopy reports whether a COPY is in progress.
 func (s *Server) InCopy() bool { return s.copying != copyNone }
@@ -294,7 +286,7 @@ func (s *Server) BatchOpen() bool { return s.batchOpen }
 
 // Answering reports whether the server has been asked for something it must answer now: a Query, a FunctionCall, or extended
 // messages followed by Sync or Flush. It is false while a client sits in the middle of a batch (invariant 9).
-func (s *Server) Answering() bool { return s.owed.Len() > s.unflushed && s.copying != copyIn }
+func (s *Server) Answering() bool { return s.ledger.len() > s.ledger.unflushed() && s.copying != copyIn }
 
 // Abandoned reports that the server's client is gone and replies are being dropped.
 func (s *Server) Abandoned() bool { return s.abandoned }

@@ -89,10 +89,10 @@ func (l *local) assign(c Change) {
 
 // transactionEnded is called when the server has said that no transaction is open.
 func (n *SessionState) transactionEnded(s *Server) {
-	n.rereads = n.rereads && s.owed.n > 0
+	n.rereads = n.rereads && s.ledger.len() > 0
 	switch {
 	case n.local == nil:
-	case s.owed.n == 0:
+	case s.ledger.len() == 0:
 		n.local = nil
 	default: // is it that of the next transaction, which is on its way?
 		n.local.doubt()
@@ -155,7 +155,7 @@ func (l *local) scope(session prepared.Scope, table *prepared.Table) prepared.Sc
 
 // readsOtherwise reports that the server may read texts in another way than it has told: what changes that is on its way.
 func (s *Server) readsOtherwise() bool {
-	return s.client != nil && s.client.Session.rereads && (s.owed.n > 0 || s.batchOpen)
+	return s.client != nil && s.client.Session.rereads && (s.ledger.len() > 0 || s.batchOpen)
 }
 
 // rereads reports that a text would be another one if it were sent again: its strings may end elsewhere than they did, behind which there may be

@@ -63,7 +63,7 @@ func (s *Server) FromServer(b []byte) Step {
 				s.finished(&step)
 			}
 		}
-		if f.Last && s.owed.front()&(owedInjected|owedOurs) != 0 {
+		if f.Last && s.ledger.front().origin != clientOrigin {
 			break // what follows answers the proxy itself, or is the proxy's to give
 		}
 	}
@@ -121,7 +121,7 @@ func cut(b []byte, most int) bool {
 
 // passed notes the effect of a message on what is owed. It returns what is wrong with the message, if anything is.
 func (s *Server) passed(f protocol.Frame) (wrong string) {
-	front := s.owed.front() &^ owedMarks
+	front := s.ledger.front().kind
 	switch f.Type {
 	case protocol.ServerDataRow, protocol.ServerCopyData, protocol.ServerNoticeResponse, protocol.ServerNotificationResponse,
 		protocol.ServerCopyDone, protocol.ServerFunctionCallResponse,
@@ -130,17 +130,17 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 		s.copying, s.syncInCopy = copyNone, false
 		if p := s.pending(); p != nil {
 			p.completed(f.Data)
-		} else if s.watched != nil && s.watched.Restores && s.owed.front()&owedInjected == 0 {
+		} else if s.watched != nil && s.watched.Restores && s.ledger.front().origin != poolerOrigin {
 			s.watched.unseen(f.Data)
 		}
 		if s.watched != nil && s.watched.local != nil {
 			s.watched.local.completed(f.Data)
 		}
 		s.tagged(f.Data)
-		return s.answered(front, owedExecute, f.Type)
+		return s.answered(front, executeDue, f.Type)
 	case protocol.ServerEmptyQueryResponse, protocol.ServerPortalSuspended:
 		s.copying, s.syncInCopy = copyNone, false
-		return s.answered(front, owedExecute, f.Type)
+		return s.answered(front, executeDue, f.Type)
 	case protocol.ServerParameterDescription:
 		if s.describing() {
 			s.parameters = parametersDigest(f)
@@ -150,16 +150,16 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 		if s.describing() {
 			s.described(f)
 		}
-		if front == owedQuery || front == owedAsked {
+		if front == queryDue || front == questionDue {
 			return ""
 		}
-		return s.answered(front, owedDescribe, f.Type)
+		return s.answered(front, describeDue, f.Type)
 	case protocol.ServerParseComplete:
-		return s.answered(front, owedParse, f.Type)
+		return s.answered(front, parseDue, f.Type)
 	case protocol.ServerBindComplete:
-		return s.answered(front, owedBind, f.Type)
+		return s.answered(front, bindDue, f.Type)
 	case protocol.ServerCloseComplete:
-		return s.answered(front, owedClose, f.Type)
+		return s.answered(front, closeDue, f.Type)
 	case protocol.ServerReadyForQuery:
 		return s.ready(f, front)
 	case protocol.ServerErrorResponse:
@@ -179,45 +179,30 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 
 // enterCopy notes that the server reads COPY data now. A Sync sent ahead of it was swallowed: the batch ends with the one after CopyDone,
 // which may have been sent ahead too.
-func (s *Server) enterCopy(front owedKind) {
-	swallowed, ended := s.owed.enterCopy()
+func (s *Server) enterCopy(front requestKind) {
+	swallowed, ended := s.ledger.enterCopy()
 	s.syncInCopy = swallowed > 0
-	extended := front == owedExecute
+	extended := front == executeDue
 	if ended { // what was sent behind its end has been noted as it went
 		s.copying = copyInDone
-		s.batchOpen = s.batchOpen || extended && !s.owed.endsBehindFront()
+		s.batchOpen = s.batchOpen || extended && !s.ledger.endsBehindFront()
 	} else {
 		s.copying = copyIn
 		s.batchOpen = extended
 	}
-	s.clamp()
 }
 
 // answered takes the reply that is due from the queue. A Query has any number of them.
-func (s *Server) answered(front, due owedKind, messageType byte) (wrong string) {
+func (s *Server) answered(front, due requestKind, messageType byte) (wrong string) {
 	switch {
 	case front == due:
 		s.popped()
-	case (front == owedQuery || front == owedAsked || front == owedFailing) && due == owedExecute:
+	case (front == queryDue || front == questionDue || front == failureDue) && due == executeDue:
 	case s.doubt:
 	default:
 		return "message type " + itoa(int(messageType)) + " that no request of the client calls for"
 	}
 	return ""
-}
-
-func (s *Server) popped() {
-	noted := s.owed.front()&owedNoted != 0
-	s.owed.pop()
-	s.clamp()
-	if noted {
-		s.cameTrue()
-	}
-}
-
-// clamp is called when the queue has become shorter.
-func (s *Server) clamp() {
-	s.unflushed, s.current = min(s.unflushed, s.owed.n), min(s.current, s.owed.n)
 }
 
 // finished counts a ReadyForQuery that goes to the client.
@@ -230,11 +215,11 @@ func (s *Server) finished(step *Step) {
 }
 
 // ready notes a ReadyForQuery.
-func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
+func (s *Server) ready(f protocol.Frame, front requestKind) (wrong string) {
 	if len(f.Data) != headerBytes+1 {
 		return "ReadyForQuery of a wrong length"
 	}
-	pending, injected := s.pending(), s.owed.front()&owedInjected != 0
+	pending, injected := s.pending(), s.ledger.front().origin == poolerOrigin
 	switch {
 	case front.endsWithReady():
 		if !injected {
@@ -255,9 +240,9 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 		s.watched.transactionEnded(s)
 	}
 	if pending != nil {
-		pending.ready(s.TxStatus, s.owed.n > 0)
+		pending.ready(s.TxStatus, s.ledger.len() > 0)
 	}
-	if s.watched != nil && s.owed.n == 0 {
+	if s.watched != nil && s.ledger.len() == 0 {
 		s.watched.settleNames()
 	}
 	s.copying, s.syncInCopy = copyNone, false
@@ -265,7 +250,7 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 }
 
 // failed notes an ErrorResponse. In an extended-protocol message the server now skips to the next Sync, a Query included.
-func (s *Server) failed(front owedKind, frame []byte) {
+func (s *Server) failed(front requestKind, frame []byte) {
 	if s.syncInCopy {
 		// Did the Sync reach the server before the COPY failed (then it was ignored) or after (then it is answered)? Nobody can tell.
 		s.doubt = true
@@ -274,17 +259,16 @@ func (s *Server) failed(front owedKind, frame []byte) {
 	if s.watched != nil {
 		s.watched.erred = true
 	}
-	if ours := s.owed.front()&owedInjected != 0 && front.endsWithReady(); s.watched != nil && s.watched.pending != nil && !ours {
+	if ours := s.ledger.front().origin == poolerOrigin && front.endsWithReady(); s.watched != nil && s.watched.pending != nil && !ours {
 		s.watched.pending.failed()
 	}
 	switch front {
-	case owedParse, owedBind, owedDescribe, owedExecute, owedClose:
+	case parseDue, bindDue, describeDue, executeDue, closeDue:
 		s.learn(frame)
-		found, noted := s.owed.dropToSync()
+		before, found := s.ledger.toSync()
 		s.skipping = !found
 		s.batchOpen = s.batchOpen || s.skipping // a Query that is skipped has not ended it
-		s.clamp()
-		s.cameToNothing(noted)
+		s.takeBack(before)
 	}
 }
 

@@ -345,10 +345,8 @@ func (n *SessionState) note(e effect, s *Server) *pending {
 
 // outstanding reports that more is owed than what belongs to the message just sent: the outcome of that may decide about this one.
 func (s *Server) outstanding() bool {
-	for i := range s.owed.n - 1 {
-		switch k := s.owed.at(i); {
-		case k&owedInjected != 0:
-		case k.endsWithReady(), k&^owedMarks == owedExecute:
+	for i := range s.ledger.len() - 1 {
+		if r := s.ledger.at(i); r.origin != poolerOrigin && (r.kind.endsWithReady() || r.kind == executeDue) {
 			return true
 		}
 	}
@@ -357,17 +355,13 @@ func (s *Server) outstanding() bool {
 
 // startsBatch reports that the message just sent is the first of its batch: PostgreSQL cannot skip it.
 func (s *Server) startsBatch() bool {
-	for i := s.owed.n - s.current; i < s.owed.n-1; i++ {
-		if s.owed.at(i)&owedInjected == 0 {
-			return false
-		}
-	}
-	return !s.skipping
+	n := s.ledger.len()
+	return !s.ledger.clientsFrom(n-s.ledger.inBatch(), n-1) && !s.skipping
 }
 
 // rests reports that what comes next may rest on what a RESET gives back: see Begun.
 func (n *SessionState) rests(s *Server) bool {
-	if !n.Begun || n.pending == nil || s.owed.n == 0 || s.batchOpen || s.passive() {
+	if !n.Begun || n.pending == nil || s.ledger.len() == 0 || s.batchOpen || s.passive() {
 		return false
 	}
 	for i := range n.pending.changes {
@@ -380,7 +374,7 @@ func (n *SessionState) rests(s *Server) bool {
 
 // pending is what its client has noted and the reply due now may be about; nil: nothing.
 func (s *Server) pending() *pending {
-	if s.watched == nil || s.owed.front()&owedInjected != 0 {
+	if s.watched == nil || s.ledger.front().origin == poolerOrigin {
 		return nil
 	}
 	return s.watched.pending

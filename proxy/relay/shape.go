@@ -46,7 +46,7 @@ func (s *Server) fit(w *weave, at int, own named, e *prepared.Entry) fit {
 	w.cut(at, 0, s.desk)
 	e = s.renew(own.statement, e)
 	e.Asked, s.renewed = true, e.Serial
-	s.ask(own.statement.Name(), note{kind: noteUse, statement: own.statement, name: own.name, serial: e.Serial})
+	s.ask(own.statement.Name(), undoEntry{undo: undoUse, statement: own.statement, name: own.name, serial: e.Serial})
 	return fitAsked
 }
 
@@ -72,16 +72,16 @@ func (s *Server) fitUnnamed(w *weave, at int, own *statements, has bool) fit {
 	w.cut(at, 0, s.desk)
 	s.provideUnnamed(own)
 	h.asked = true
-	s.ask("", note{kind: noteDescribe, serial: h.serial})
+	s.ask("", undoEntry{undo: undoDescribe, serial: h.serial})
 	return fitAsked
 }
 
 // ask sends a Describe of the proxy's own.
-func (s *Server) ask(name string, x note) {
+func (s *Server) ask(name string, x undoEntry) {
 	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientDescribe, name)
-	s.noted(owedDescribe|owedInjected, x)
+	s.record(describeDue, poolerOrigin, x)
 	s.desk.ToServer = append(s.desk.ToServer, flushMessage...)
-	s.unflushed = 0
+	s.ledger.flushed = s.ledger.tail
 	s.Tally.StatementsCompared++
 }
 
@@ -176,31 +176,31 @@ const (
 // used notes a Bind or Describe of a named statement that is on its way.
 func (s *Server) used(u usage, own named, e *prepared.Entry) {
 	s.renewed = 0
-	x := note{kind: noteUse, statement: own.statement, name: own.name}
+	x := undoEntry{undo: undoUse, statement: own.statement, name: own.name}
 	if own.mentions {
 		s.bound.of = boundNothing // what it looks like depends on another
-	} else if u.kind == owedDescribe {
+	} else if u.kind == describeDue {
 		x.serial = e.Serial
 	} else if s.bound.of = boundNothing; own.told.Result == 0 || own.told.Result != e.Shape.Result {
 		s.bound.of, s.bound.statement, s.bound.name, s.bound.serial = boundNamed, own.statement, own.name, e.Serial
 		s.bound.portal = append(s.bound.portal[:0], u.portal...)
 	}
-	s.noted(u.kind, x)
+	s.record(u.kind, clientOrigin, x)
 }
 
 // usedUnnamed is used for the unnamed statement.
 func (s *Server) usedUnnamed(u usage, own *statements) {
 	if own.unnamed.mentions {
-		s.owe(u.kind)
+		s.expect(u.kind, clientOrigin)
 		return
 	}
-	if u.kind == owedDescribe {
-		s.noted(u.kind, note{kind: noteDescribe, serial: own.unnamed.serial})
+	if u.kind == describeDue {
+		s.record(u.kind, clientOrigin, undoEntry{undo: undoDescribe, serial: own.unnamed.serial})
 		return
 	}
 	s.bound.of, s.bound.serial = boundUnnamed, own.unnamed.serial
 	s.bound.portal = append(s.bound.portal[:0], u.portal...)
-	s.owe(u.kind)
+	s.expect(u.kind, clientOrigin)
 }
 
 // describePortal passes a Describe on. If it is of what was bound last, the answer tells what the statement looks like.
@@ -214,17 +214,17 @@ func (c *Client) describePortal(b []byte, s *Server, portal []byte) (step Step, 
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	if d.of == boundNamed {
-		s.noted(owedDescribe, note{kind: noteUse, statement: d.statement, name: d.name, serial: d.serial})
+		s.record(describeDue, clientOrigin, undoEntry{undo: undoUse, statement: d.statement, name: d.name, serial: d.serial})
 	} else {
-		s.noted(owedDescribe, note{kind: noteDescribe, serial: d.serial})
+		s.record(describeDue, clientOrigin, undoEntry{undo: undoDescribe, serial: d.serial})
 	}
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }
 
 // describing reports that the oldest reply owed tells what a statement looks like.
 func (s *Server) describing() bool {
-	const described = owedDescribe | owedNoted
-	return s.owed.front()&described == described && s.owed.front()&^owedMarks == owedDescribe
+	r := s.ledger.front()
+	return r.kind == describeDue && r.undo != undoNothing
 }
 
 // described notes what a RowDescription or NoData tells about the statement.
@@ -232,11 +232,11 @@ func (s *Server) described(f protocol.Frame) {
 	shape := prepared.Shape{Parameters: s.parameters, Result: resultDigest(f)}
 	s.parameters = 0
 	own := s.own()
-	if s.owed.front()&owedInjected != 0 {
+	if s.ledger.front().origin == poolerOrigin {
 		own = nil // the client does not hear it
 	}
-	switch x := s.notes.at(0); x.kind {
-	case noteUse:
+	switch x := s.ledger.front(); x.undo {
+	case undoUse:
 		if x.serial == 0 {
 			return
 		}
@@ -244,7 +244,7 @@ func (s *Server) described(f protocol.Frame) {
 			e.Learn(shape)
 		}
 		own.tell(x.name, x.statement, shape)
-	case noteDescribe:
+	case undoDescribe:
 		if s.unnamed.serial == x.serial {
 			s.unnamed.shape, s.unnamed.asked = s.unnamed.shape.With(shape), false
 		}

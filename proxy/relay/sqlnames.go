@@ -128,7 +128,7 @@ func (c *Client) lendQuery(w *weave, at int, s *Server) (step Step, passes, deal
 	switch {
 	case !ok, s.batchOpen:
 		return Step{}, false, false
-	case s.owed.n > 0:
+	case s.ledger.len() > 0:
 		return Step{Verdict: Hold}, false, true // it is not certain that there is such a name, or it may be in a failed transaction
 	case s.TxStatus == StatusFailed:
 		return Step{}, false, false
@@ -140,8 +140,8 @@ func (c *Client) lendQuery(w *weave, at int, s *Server) (step Step, passes, deal
 	w.cut(at, 0, s.desk)
 	s.lend(own)
 	s.desk.ToServer = append(s.desk.ToServer, syncMessage...)
-	s.oweReady(owedSync | owedInjected) // an error of that Parse is nobody's: the Query will meet one
-	s.sent(f.Type, c.mayDrop(f, owedQuery, s))
+	s.expectReady(syncDue, poolerOrigin) // an error of that Parse is nobody's: the Query will meet one
+	s.sentQuery(c.mayDrop(f, s))
 	c.watch(f, s)
 	if word, _ := cutWord(f.Data[headerBytes:]); equalFold(word, "execute") && c.Session.Tracked {
 		c.Session.executes(own.name, s)
@@ -155,7 +155,7 @@ func (c *Client) lendQuery(w *weave, at int, s *Server) (step Step, passes, deal
 func (s *Server) lend(own named) {
 	if s.hasStray(own.name) { // of another text, perhaps
 		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, own.name)
-		s.owe(owedClose | owedInjected)
+		s.expect(closeDue, poolerOrigin)
 	} else {
 		s.strays = append(s.strays, own.name)
 	}
@@ -163,7 +163,7 @@ func (s *Server) lend(own named) {
 	s.desk.ToServer = appendHeader(s.desk.ToServer, protocol.ClientParse, len(own.name)+1+len(body))
 	s.desk.ToServer = append(append(s.desk.ToServer, own.name...), 0)
 	s.desk.ToServer = append(s.desk.ToServer, body...)
-	s.owe(owedParse | owedInjected)
+	s.expect(parseDue, poolerOrigin)
 }
 
 // hasStray reports that the server has a statement under a client's own name until the batch ends.
@@ -183,7 +183,7 @@ func (c *Client) lendTo(s *Server, text []byte) (lent named, ok bool) {
 func (c *Client) lendToUsed(s *Server, u usage, text []byte) {
 	lent, ok := c.lendTo(s, text)
 	switch word, _ := cutWord(text); {
-	case !ok || u.kind != owedBind:
+	case !ok || u.kind != bindDue:
 	case drops(text):
 		s.deallocates, s.deallocating = lent.name, string(u.portal)
 	case equalFold(word, "execute") && c.Session.Tracked:
@@ -191,18 +191,16 @@ func (c *Client) lendToUsed(s *Server, u usage, text []byte) {
 	}
 }
 
-// executesDeallocate notes an Execute that drops the statement that was lent to it.
-func (c *Client) executesDeallocate(f protocol.Frame, kind owedKind, s *Server) (owedKind, bool) {
+// executesDeallocate looks at an Execute that drops the statement that was lent to it. It returns what its request has to undo.
+func (c *Client) executesDeallocate(f protocol.Frame, s *Server) undoEntry {
 	portal, _, ok := cutName(f.Data[headerBytes:])
 	if s.deallocates == "" || !ok || string(portal) != s.deallocating {
-		return kind, false
+		return undoEntry{}
 	}
 	was := c.own.remove(s.deallocates, s.desk.Table)
 	s.deallocates = ""
 	if was.statement == nil {
-		return kind, false
+		return undoEntry{}
 	}
-	s.notes.push(note{kind: noteForget, name: was.name, statement: was.statement, told: was.told, escapes: was.escapes})
-	s.changes++
-	return kind | owedNoted, true
+	return undoEntry{undo: undoForget, name: was.name, statement: was.statement, told: was.told, escapes: was.escapes}
 }

@@ -50,8 +50,6 @@ type held struct {
 	serial uint64
 	shape  prepared.Shape // as the server has said; zero: not known
 	asked  bool           // the proxy has asked for the shape, and the answer is on its way
-	// unsure counts the unnamed Parse messages on their way that the server may yet skip; unsureOld those of them in earlier batches.
-	unsure, unsureOld int
 }
 
 const (
@@ -147,7 +145,7 @@ func (s *Server) provide(statement *prepared.Statement, e *prepared.Entry) *prep
 // renew has a statement prepared anew, whatever the server has of it.
 func (s *Server) renew(statement *prepared.Statement, e *prepared.Entry) *prepared.Entry {
 	e = s.replace(statement, e.State())
-	s.noted(owedParse|owedInjected, note{kind: noteAdd, statement: statement})
+	s.record(parseDue, poolerOrigin, undoEntry{undo: undoAdd, statement: statement})
 	s.Tally.ParsesInjected++
 	return e
 }
@@ -173,7 +171,7 @@ func (s *Server) makeRoom(statement *prepared.Statement, state prepared.State) {
 func (s *Server) evict(statement *prepared.Statement) {
 	s.cache.Remove(statement)
 	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, statement.Name())
-	s.noted(owedClose|owedInjected, note{kind: noteEvict, statement: statement})
+	s.record(closeDue, poolerOrigin, undoEntry{undo: undoEvict, statement: statement})
 }
 
 // lost reports that the unnamed statement cannot be sent again: its text is not there, or would be another one now.
@@ -200,13 +198,13 @@ func (s *Server) provideUnnamed(own *statements) {
 	if own != nil && own.unnamed.there && !s.lost(&own.unnamed) {
 		s.desk.ToServer = append(s.desk.ToServer, own.unnamed.message...)
 		own.unnamed.batch = s.batch
-		s.changeUnnamed(owedParse|owedInjected, own.unnamed.serial, nil)
+		s.changeUnnamed(parseDue, poolerOrigin, own.unnamed.serial, nil)
 		s.unnamed.becomes(own)
 		s.Tally.ParsesInjected++
 		return
 	}
 	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, "")
-	s.owe(owedClose | owedInjected)
+	s.expect(closeDue, poolerOrigin)
 	s.unnamed.of = nil
 }
 
@@ -218,35 +216,37 @@ func (h *held) becomes(own *statements) {
 // changeUnnamed notes a message after which the server's unnamed statement is the client's of this serial. before is what the client had;
 // nil when it has that one already. A message of the client's that comes first in its batch cannot be skipped: nothing is kept to
 // undo it, and what is sent next may rest on it, as PostgreSQL will tell the client itself if it fails.
-func (s *Server) changeUnnamed(kind owedKind, serial uint64, before *unnamed) {
-	x := note{kind: noteUnnamed, serial: serial}
+func (s *Server) changeUnnamed(kind requestKind, from origin, serial uint64, before *unnamed) {
+	e := undoEntry{undo: undoUnnamed, serial: serial}
 	if before == nil {
-		x.kind = noteUnnamedAdd
+		e.undo = undoUnnamedAdd
 	}
-	if s.current > 0 || before == nil {
-		x.undo = nothingToUndo
+	if s.ledger.inBatch() > 0 || before == nil {
+		e.rest = nothingToUndo
 		if before != nil {
-			x.undo = &undo{restore: true, unnamed: *before}
+			e.rest = &undoRest{restore: true, unnamed: *before}
 			if s.savedBytes += len(before.message); s.savedBytes > savedMax {
 				s.savedBytes -= len(before.message)
-				x.undo.unnamed.message = nil
+				e.rest.unnamed.message = nil
 			}
-			before.message = nil // the note has it now
+			before.message = nil // the undoEntry has it now
 		}
-		s.unnamed.unsure++
 	}
-	s.noted(kind, x)
+	s.record(kind, from, e)
+	if e.rest != nil {
+		s.ledger.unsure = s.ledger.tail
+	}
 }
 
-// nothingToUndo is that of a noteUnnamedAdd. Nobody writes to it.
-var nothingToUndo = &undo{}
+// nothingToUndo is that of a undoUnnamedAdd. Nobody writes to it.
+var nothingToUndo = &undoRest{}
 
 // hasUnnamed reports whether the server has the client's unnamed statement, and whether that is certain.
 func (s *Server) hasUnnamed(own *statements) (has, certain bool) {
 	if own == nil || !own.unnamed.there || s.unnamed.of != own || s.unnamed.serial != own.unnamed.serial {
-		return false, s.unnamed.unsureOld == 0
+		return false, s.ledger.unsureBefore <= s.ledger.head
 	}
-	return true, s.unnamed.unsureOld == 0 || own.unnamed.batch == s.batch
+	return true, s.ledger.unsureBefore <= s.ledger.head || own.unnamed.batch == s.batch
 }
 
 // appendNamed builds a Close or Describe of a statement.

@@ -364,8 +364,8 @@ func (p *player) state() string {
 		b.WriteString(" linked")
 	}
 	fmt.Fprintf(&b, " %c owed", p.server.TxStatus)
-	for i := range p.server.owed.Len() {
-		fmt.Fprintf(&b, " %s", kindName(p.server.owed.at(i)))
+	for i := range p.server.ledger.len() {
+		fmt.Fprintf(&b, " %s", kindName(p.server.ledger.at(i)))
 	}
 	for _, f := range []struct {
 		name string
@@ -385,15 +385,15 @@ func (p *player) state() string {
 	return b.String()
 }
 
-func kindName(k owedKind) string {
-	name := [...]string{"nothing", "query", "function", "sync", "parse", "bind", "describe", "execute", "close", "asked", "failing"}[k&^owedMarks]
-	if k&owedInjected != 0 {
+func kindName(r *request) string {
+	name := [...]string{"nothing", "query", "function", "sync", "parse", "bind", "describe", "execute", "close", "asked", "failing"}[r.kind]
+	if r.origin == poolerOrigin {
 		name += "(injected)"
 	}
-	if k&owedEnded != 0 {
+	if r.copyEnded {
 		name += "(copy ended)"
 	}
-	if k&owedOurs != 0 {
+	if r.origin == synthesized {
 		name += "(ours)"
 	}
 	return name
