@@ -116,12 +116,12 @@ type Server struct {
 	midHidden bool
 	// syncInCopy: the server is taken to have ignored a Sync, because it reads COPY data.
 	syncInCopy bool
-	doubt      bool // see Doubtful
-	saidFatal  bool // see SaidFatal
-	leaving    bool // see Leaving
-	confused   bool // see Confused
-	abandoned  bool // the client is gone: replies are dropped until nothing is owed
-	batch   uint32 // counts batches and queries
+	doubt      bool   // see Doubtful
+	saidFatal  bool   // see SaidFatal
+	leaving    bool   // see Leaving
+	confused   bool   // see Confused
+	abandoned  bool   // the client is gone: replies are dropped until nothing is owed
+	batch      uint32 // counts batches and queries
 
 	client  *Client        // linked; nil otherwise
 	cache   prepared.Cache // the statements it holds
@@ -286,7 +286,9 @@ func (s *Server) BatchOpen() bool { return s.batchOpen }
 
 // Answering reports whether the server has been asked for something it must answer now: a Query, a FunctionCall, or extended
 // messages followed by Sync or Flush. It is false while a client sits in the middle of a batch (invariant 9).
-func (s *Server) Answering() bool { return s.ledger.len() > s.ledger.unflushed() && s.copying != copyIn }
+func (s *Server) Answering() bool {
+	return s.ledger.len() > s.ledger.unflushed() && s.copying != copyIn
+}
 
 // Abandoned reports that the server's client is gone and replies are being dropped.
 func (s *Server) Abandoned() bool { return s.abandoned }
