@@ -82,7 +82,7 @@ var planted = []struct {
 		{"proxy/link.go", "if c.settings != s.settings || c.relay.Own != s.own || reset {", "if reset {"},
 	}},
 	{"a SET is taken back with a transaction that was pipelined behind it", []edit{
-		{"proxy/relay/pending.go", "\tif p.ends == 0 {\n\t\tp.ends = 1\n\t}\n", ""},
+		{"proxy/relay/transaction.go", "case status == StatusIdle:\n\t\tp.commit()\n", "case status == StatusIdle:\n"},
 	}},
 	{"a client goes on before its server has answered the pooler's question", []edit{
 		{"proxy/server.go", "case c.held && s.relay.Asking():", "case c.held && s.relay.Asking() && c.torn:"},
@@ -91,7 +91,7 @@ var planted = []struct {
 		{"proxy/restore.go", "if taken == (sqltext.Settings{}) {", "if taken == (sqltext.Settings{}) || c.relay.Session.Restores {"},
 	}},
 	{"what is pipelined behind RESET does not wait", []edit{
-		{"proxy/relay/session.go", "if !n.Begun || n.pending == nil ||", "if n.Restores || !n.Begun || n.pending == nil ||"},
+		{"proxy/relay/session.go", "return n.Begun && n.pending != nil &&", "return !n.Restores && n.Begun && n.pending != nil &&"},
 	}},
 	{"an evicted statement is taken to be there", []edit{
 		{"proxy/relay/answers.go", "if !s.lose(x.statement) { // it was", "if true { // it was"},

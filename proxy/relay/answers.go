@@ -40,17 +40,6 @@ func (s *Server) giveOurs() {
 	}
 }
 
-// closeStrays closes, behind the Sync that ends the batch, the statements that the server got only so that it refuses another.
-func (s *Server) closeStrays() {
-	for _, name := range s.strays {
-		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, name)
-		s.expect(closeDue, poolerOrigin)
-	}
-	s.strays = nil
-	s.desk.ToServer = append(s.desk.ToServer, syncMessage...)
-	s.expectReady(syncDue, poolerOrigin)
-}
-
 // tagged looks for the commands that drop statements behind the proxy's back.
 func (s *Server) tagged(frame []byte) {
 	if len(frame) <= headerBytes || frame[headerBytes] != 'D' {

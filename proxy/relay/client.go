@@ -150,8 +150,8 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		}
 		c.rejection = nil // the server skips it by itself
 	}
-	if (c.Session.Promotes && !s.Kept || c.Session.Shares) && !s.passive() {
-		if step, judged := c.Session.judge(b, s); judged {
+	if !s.passive() {
+		if step, judged := c.check(b, s); judged {
 			return step, false
 		}
 	}
@@ -165,16 +165,9 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 			return Step{Verdict: Hold}, false
 		}
 		if c.own != nil && b[0] == protocol.ClientQuery && !s.passive() {
-			if step, passes, deals := c.deallocate(w, at, s); deals {
+			if step, passes, deals := c.mentions(w, at, s); deals {
 				return step, passes
 			}
-			if step, passes, deals := c.lendQuery(w, at, s); deals {
-				return step, passes
-			}
-		}
-	case protocol.ClientExecute:
-		if s.deallocates != "" && cut(b, headMax) {
-			return Step{Verdict: More}, false // its portal tells
 		}
 	case protocol.ClientTerminate:
 		return Step{Verdict: Leave, N: len(b)}, false
@@ -190,35 +183,25 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
-	var dropped undoEntry
+	dropped := false
 	if c.tracked && !s.passive() {
 		s.confused = s.confused || s.batchOpen && kind != syncDue && kind.endsWithReady()
 		dropped = c.mayDrop(f, s)
 	}
 	s.sent(f.Type, kind)
-	if dropped.undo != undoNothing {
-		s.note(dropped)
+	if dropped {
+		s.note(undoEntry{undo: undoReset})
 	}
 	c.watch(f, s)
 	switch {
 	case f.Type == protocol.ClientFlush && s.oursDue():
 		w.cut(at+len(f.Data), 0, s.desk)
 		s.giveOurs()
-	case f.Type == protocol.ClientSync && len(s.strays) > 0 && f.Last:
+	case f.Type == protocol.ClientSync && len(s.aliases) > 0 && f.Last:
 		w.cut(at+len(f.Data), 0, s.desk)
-		s.closeStrays()
+		s.closeAliases()
 	}
 	return Step{Verdict: Forward, N: len(f.Data)}, true
-}
-
-// watch lets the session hear of a message that has been passed over.
-func (c *Client) watch(f protocol.Frame, s *Server) {
-	switch {
-	case c.Session.Tracked, c.Session.Restores && c.Session.reads(f):
-		c.Session.watch(f, s)
-	case c.Session.Observed:
-		c.Session.observe(f, s)
-	}
 }
 
 // kindOf is what a message is owed.

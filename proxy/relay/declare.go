@@ -75,7 +75,7 @@ func (n named) isOf(statement *prepared.Statement) bool {
 
 // declare puts the types into the Parse that is kept of the unnamed statement.
 func (u *unnamed) declare(types []byte) {
-	if !u.there || u.mentions || len(u.message) <= headerBytes {
+	if !u.there || u.mentions() || len(u.message) <= headerBytes {
 		return
 	}
 	const name = headerBytes + 1 // the empty one
@@ -102,7 +102,7 @@ func (s *Server) standIn(own named) *prepared.Entry {
 // for the first time.
 func (s *Server) outdated(own named, e *prepared.Entry) bool {
 	mine := e != nil && e.Serial == own.parsed && e.Serial > s.lent
-	return own.statement.Infers() && own.told.Parameters == 0 && !own.mentions && !mine && s.TxStatus != StatusFailed && e.State() == prepared.Held
+	return own.statement.Infers() && own.told.Parameters == 0 && !own.mentions() && !mine && s.TxStatus != StatusFailed && e.State() == prepared.Held
 }
 
 // parsedBy notes that an Entry is what the client's own Parse has made, or would have made.

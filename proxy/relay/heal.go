@@ -218,5 +218,8 @@ func (s *Server) again(all []request, e *prepared.Entry) {
 			}
 			s.record(r.kind, r.origin, r.undoEntry)
 		}
+		if r.deed != nil {
+			s.does(*r.deed)
+		}
 	}
 }

@@ -162,7 +162,7 @@ func (s *Server) Abandon(c *Client) (send []byte, ok bool) {
 	case s.copying == copyIn && s.ledger.front().kind == executeDue:
 		s.copying = copyInDone
 		s.sent(protocol.ClientSync, syncDue)
-		return s.withStrays(copyFailAndSync), true
+		return s.withAliases(copyFailAndSync), true
 	case s.copying == copyIn:
 		s.copying = copyInDone
 		return copyFailMessage, true
@@ -170,18 +170,18 @@ func (s *Server) Abandon(c *Client) (send []byte, ok bool) {
 		s.sent(protocol.ClientQuery, queryDue)
 		s.sent(protocol.ClientSync, syncDue)
 		s.unnamed.of = nil
-		return s.withStrays(rollbackAndSync), true
+		return s.withAliases(rollbackAndSync), true
 	}
 	return nil, true
 }
 
-// withStrays is what ends a batch, and what closes the strays behind it.
-func (s *Server) withStrays(end []byte) []byte {
-	if len(s.strays) == 0 {
+// withAliases is what ends a batch, and what closes the aliases behind it.
+func (s *Server) withAliases(end []byte) []byte {
+	if len(s.aliases) == 0 {
 		return end
 	}
 	s.desk.clear()
-	s.closeStrays()
+	s.closeAliases()
 	return append(bytes.Clone(end), s.desk.ToServer...)
 }
 

@@ -18,6 +18,7 @@ type ledger struct {
 	unsure        uint64 // of the changes to the unnamed statement that the server may yet skip
 	unsureBefore  uint64 // of those, the ones in earlier batches
 	resets        uint64 // of the requests that may drop all statements
+	deeds         uint64 // of the requests with deeds
 }
 
 // request is one message that a server will answer, or skip.
@@ -27,6 +28,7 @@ type request struct {
 	// copyEnded: behind it the client has sent CopyDone or CopyFail already. Should it turn out to be a COPY, nothing that follows is read
 	// as its data.
 	copyEnded bool
+	deed      *deed // nil: it does nothing that matters to the session
 	undoEntry
 }
 
@@ -125,8 +127,8 @@ func (l *ledger) grow() {
 // drop forgets the k oldest.
 func (l *ledger) drop(k int) {
 	for range k {
-		if r := l.front(); r.undo != undoNothing {
-			r.undoEntry = undoEntry{}
+		if r := l.front(); r.undo != undoNothing || r.deed != nil {
+			*r = request{}
 		}
 		l.head++
 	}

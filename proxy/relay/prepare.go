@@ -175,16 +175,14 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	}
 	w.cut(at, u.nameAt+len(u.name), s.desk)
 	if statement != nil {
-		if own.mentions {
-			c.lendToUsed(s, u, []byte(statement.Body()))
-		}
+		c.installAliases(statement.Words(), s)
 		if u.kind == describeDue && !standsIn && s.outdated(own, e) {
 			e = s.renew(statement, e)
 			c.own.parsedBy(own.name, e)
 		} else {
 			e = s.provide(statement, e)
 		}
-		s.dropBound = s.dropBound || own.drops
+		s.dropBound = s.dropBound || statement.Words().Drops
 	}
 	out := appendHeader(s.desk.ToServer, f.Type, int(f.Size)-headerBytes-len(u.name)+len(name))
 	out = append(out, b[headerBytes:u.nameAt]...)
@@ -226,7 +224,7 @@ func (c *Client) find(s *Server, name []byte) (own named, e *prepared.Entry, sta
 // useUnnamed is use for the unnamed statement.
 func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, passes bool) {
 	has, certain := s.hasUnnamed(c.own)
-	if !certain || c.own != nil && c.own.unnamed.mentions && s.mustHold(w, at) {
+	if !certain || c.own != nil && c.own.unnamed.mentions() && s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
 	if u.kind == bindDue && c.own != nil && c.own.unnamed.told != (prepared.Shape{}) {
@@ -238,9 +236,9 @@ func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, pa
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
-	if c.own != nil && c.own.unnamed.mentions && len(c.own.unnamed.message) > headerBytes {
+	if c.own != nil && c.own.unnamed.mentions() {
 		w.cut(at, 0, s.desk)
-		c.lendToUsed(s, u, c.own.unnamed.message[headerBytes+1:])
+		c.installAliases(&c.own.unnamed.words, s)
 	}
 	if !has {
 		w.cut(at, 0, s.desk)
@@ -252,7 +250,7 @@ func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, pa
 	if c.own == nil || !c.own.unnamed.there {
 		return c.passOn(f, s), true
 	}
-	s.dropBound = s.dropBound || c.own.unnamed.drops
+	s.dropBound = s.dropBound || c.own.unnamed.words.Drops
 	s.usedUnnamed(u, c.own)
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
@@ -318,23 +316,24 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 		s.duplicate(name, body)
 		return
 	}
-	if s.Kept && !bytes.HasPrefix(name, []byte(prepared.Prefix)) && !s.hasStray(string(name)) {
+	if s.Kept && !bytes.HasPrefix(name, []byte(prepared.Prefix)) && !s.hasAlias(string(name)) {
 		// SQL's PREPARE may have taken the name: PostgreSQL says so if an empty statement cannot have it.
 		s.desk.ToServer = appendHeader(s.desk.ToServer, protocol.ClientParse, len(name)+1+3)
 		s.desk.ToServer = append(append(s.desk.ToServer, name...), 0, 0, 0, 0)
 		s.expect(parseDue, poolerOrigin)
 	}
-	if !isASCII(name) || s.Kept && !s.hasStray(string(name)) {
+	if !isASCII(name) || s.Kept && !s.hasAlias(string(name)) {
 		// Whether the bytes are characters is for PostgreSQL to say: it hears the name in a Close of nothing.
 		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, string(name))
 		s.expect(closeDue, poolerOrigin)
 	}
 	scope := c.scope(s.desk.Table)
-	if mayMention(body) {
-		c.lendTo(s, body)
+	words := c.words(body, s)
+	if len(words.Mentions) > 0 {
+		c.installAliases(&words, s)
 		scope += s.desk.Table.Private() // its meaning is the client's alone
 	}
-	statement, ok := s.desk.Table.Intern(scope, body)
+	statement, ok := s.desk.Table.Intern(scope, body, words)
 	if !ok {
 		s.reject(protocol.ErrStatementMemory())
 		return
@@ -393,11 +392,11 @@ func (s *Server) duplicate(name, body []byte) {
 		own = notOurs(name)
 	}
 	out := s.desk.ToServer
-	if !s.hasStray(own) {
+	if !s.hasAlias(own) {
 		out = appendHeader(out, protocol.ClientParse, len(own)+1+3)
 		out = append(append(out, own...), 0, 0, 0, 0) // an empty text, no types
 		s.expect(parseDue, poolerOrigin)
-		s.strays = append(s.strays, own)
+		s.aliases = append(s.aliases, own)
 	}
 	out = appendHeader(out, protocol.ClientParse, len(own)+1+len(body))
 	out = append(append(out, own...), 0)
@@ -425,8 +424,11 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 	if !complete && size <= unnamedMax {
 		return Step{Verdict: More}, false
 	}
-	mentions := mayMention(b[headerBytes+1:])
-	if mentions && s.mustHold(w, at) {
+	var words prepared.Words
+	if complete {
+		words = c.words(b[headerBytes+1:size], s)
+	}
+	if len(words.Mentions) > 0 && s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
 	f, err := c.scanner.Next(b)
@@ -434,9 +436,9 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	own := c.statements()
-	if mentions {
+	if len(words.Mentions) > 0 {
 		w.cut(at, 0, s.desk)
-		c.lendTo(s, f.Data[headerBytes+1:])
+		c.installAliases(&words, s)
 	}
 	own.serial++
 	s.changeUnnamed(parseDue, clientOrigin, own.serial, &own.unnamed)
@@ -444,7 +446,7 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 	if size <= unnamedMax {
 		kept = appendKept(kept, f.Data)
 	}
-	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, drops: drops(f.Data[headerBytes+1:]), mentions: mentions}
+	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, words: words}
 	own.unnamed.escapes, own.unnamed.settings = c.Session.Dialect.BackslashEscapes, c.Settings
 	s.unnamed.becomes(own)
 	c.watch(f, s)
@@ -542,6 +544,7 @@ func (c *Client) gather(b []byte, s *Server) Step {
 		return Step{Verdict: Hold}
 	}
 	_, _ = c.scanner.Next(b)
+	c.Session.read = false
 	message := append(own.gathered, b[:left]...)
 	own.gathered = nil
 	w.cut(0, left, s.desk)

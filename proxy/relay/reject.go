@@ -32,8 +32,8 @@ func (c *Client) reject(w *weave, at int, s *Server) (step Step, passes bool) {
 	if query {
 		s.desk.ToServer = append(s.desk.ToServer, syncMessage...)
 		s.expectReady(syncDue, clientOrigin)
-		if len(s.strays) > 0 {
-			s.closeStrays()
+		if len(s.aliases) > 0 {
+			s.closeAliases()
 		}
 	}
 	return Step{Verdict: Forward, N: len(f.Data)}, true

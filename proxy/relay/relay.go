@@ -123,20 +123,19 @@ type Server struct {
 	abandoned  bool   // the client is gone: replies are dropped until nothing is owed
 	batch      uint32 // counts batches and queries
 
-	client  *Client        // linked; nil otherwise
-	cache   prepared.Cache // the statements it holds
-	unnamed held
-	strays  []string // statements to be closed behind the next Sync
-	// deallocates is the client's statement that an Execute of the portal deallocating will drop.
-	deallocates, deallocating string
-	dropBound                 bool // a statement that would do that has been bound since the server was lent
-	savedBytes                int  // in the ledger, of unnamed statements
-	desk                      *Desk
-	retry                     retry
-	bound                     bound  // what the client bound last
-	parameters                uint32 // digest of the ParameterDescription that was the last message
-	lent                      uint64 // the newest Entry.Serial when the server was lent to its client
-	renewed                   uint64 // the Entry.Serial of what was prepared anew to see its shape, while its Bind is held
+	client     *Client        // linked; nil otherwise
+	cache      prepared.Cache // the statements it holds
+	unnamed    held
+	aliases    []string // statements under clients' own names, to be closed behind the next Sync
+	dropBound  bool     // a statement that would do that has been bound since the server was lent
+	savedBytes int      // in the ledger, of unnamed statements
+	desk       *Desk
+	portals    []portal // with effects, of those that have been bound
+	retry      retry
+	bound      bound  // what the client bound last
+	parameters uint32 // digest of the ParameterDescription that was the last message
+	lent       uint64 // the newest Entry.Serial when the server was lent to its client
+	renewed    uint64 // the Entry.Serial of what was prepared anew to see its shape, while its Bind is held
 
 	// StatementsMax is how many statements it may hold.
 	StatementsMax int
@@ -195,17 +194,13 @@ func (s *Server) Watch(c *Client, l *sqltext.Lexer) {
 }
 
 // Unwatch is called when the two are parted.
-func (s *Server) Unwatch() {
-	if s.watched != nil {
-		s.watched.unsettle() // there may never be an answer
-	}
-	s.watched = nil
-}
+func (s *Server) Unwatch() { s.watched = nil }
 
 // Link is called when the server is lent to a client.
 func (s *Server) Link(c *Client, tally *Tally, desk *Desk, statementsMax int) {
 	s.client, s.Tally, s.desk, s.StatementsMax = c, tally, desk, statementsMax
-	s.dropBound, s.deallocates, s.renewed, s.bound.of, s.lent = false, "", 0, boundNothing, s.cache.Latest()
+	s.dropBound, s.renewed, s.bound.of, s.lent = false, 0, boundNothing, s.cache.Latest()
+	s.portals = s.portals[:0]
 	if !c.tracked {
 		s.unnamed.of = nil
 	}

@@ -83,8 +83,8 @@ func (s *Server) single(rest []byte) (step Step, alone bool) {
 	case protocol.ServerNotificationResponse:
 		return s.overheard(rest)
 	case protocol.ServerCommandComplete:
-		if len(rest) > headerBytes && rest[headerBytes] != 'D' && !(s.watched != nil && s.watched.readsTag(rest[headerBytes])) {
-			return Step{}, false // see tagged, pending.completed and unseen
+		if len(rest) > headerBytes && rest[headerBytes] != 'D' && !s.readsTag(rest[headerBytes]) {
+			return Step{}, false // see tagged and completed
 		}
 	case protocol.ServerParameterDescription, protocol.ServerRowDescription:
 		return Step{Verdict: More}, s.describing() && cut(rest, toldMax)
@@ -128,18 +128,16 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 		protocol.ServerParameterStatus, protocol.ServerNegotiateProtocolVersion:
 	case protocol.ServerCommandComplete:
 		s.copying, s.syncInCopy = copyNone, false
-		if p := s.pending(); p != nil {
-			p.completed(f.Data)
-		} else if s.watched != nil && s.watched.Restores && s.ledger.front().origin != poolerOrigin {
-			s.watched.unseen(f.Data)
-		}
-		if s.watched != nil && s.watched.local != nil {
-			s.watched.local.completed(f.Data)
+		if len(f.Data) > headerBytes && s.readsTag(f.Data[headerBytes]) {
+			s.completed(string(protocol.CommandTag(f.Data)))
 		}
 		s.tagged(f.Data)
 		return s.answered(front, executeDue, f.Type)
 	case protocol.ServerEmptyQueryResponse, protocol.ServerPortalSuspended:
 		s.copying, s.syncInCopy = copyNone, false
+		if f.Type == protocol.ServerPortalSuspended && s.ledger.front().deed != nil {
+			s.completed("")
+		}
 		return s.answered(front, executeDue, f.Type)
 	case protocol.ServerParameterDescription:
 		if s.describing() {
@@ -219,7 +217,7 @@ func (s *Server) ready(f protocol.Frame, front requestKind) (wrong string) {
 	if len(f.Data) != headerBytes+1 {
 		return "ReadyForQuery of a wrong length"
 	}
-	pending, injected := s.pending(), s.ledger.front().origin == poolerOrigin
+	injected := s.ledger.front().origin == poolerOrigin
 	switch {
 	case front.endsWithReady():
 		if !injected {
@@ -236,14 +234,8 @@ func (s *Server) ready(f protocol.Frame, front requestKind) (wrong string) {
 	default:
 		return "ReadyForQuery of an unknown status"
 	}
-	if s.watched != nil && s.TxStatus == StatusIdle && !injected {
-		s.watched.transactionEnded(s)
-	}
-	if pending != nil {
-		pending.ready(s.TxStatus, s.ledger.len() > 0)
-	}
-	if s.watched != nil && s.ledger.len() == 0 {
-		s.watched.settleNames()
+	if !injected && s.client != nil {
+		s.client.Session.ready(s.TxStatus, s)
 	}
 	s.copying, s.syncInCopy = copyNone, false
 	return ""
@@ -256,11 +248,8 @@ func (s *Server) failed(front requestKind, frame []byte) {
 		s.doubt = true
 	}
 	s.copying, s.syncInCopy, s.parameters = copyNone, false, 0
-	if s.watched != nil {
-		s.watched.erred = true
-	}
-	if ours := s.ledger.front().origin == poolerOrigin && front.endsWithReady(); s.watched != nil && s.watched.pending != nil && !ours {
-		s.watched.pending.failed()
+	if r := s.ledger.front(); r.origin != poolerOrigin || !front.endsWithReady() {
+		s.failedIn(r.deed)
 	}
 	switch front {
 	case parseDue, bindDue, describeDue, executeDue, closeDue:

@@ -177,7 +177,7 @@ const (
 func (s *Server) used(u usage, own named, e *prepared.Entry) {
 	s.renewed = 0
 	x := undoEntry{undo: undoUse, statement: own.statement, name: own.name}
-	if own.mentions {
+	if own.mentions() {
 		s.bound.of = boundNothing // what it looks like depends on another
 	} else if u.kind == describeDue {
 		x.serial = e.Serial
@@ -190,7 +190,7 @@ func (s *Server) used(u usage, own named, e *prepared.Entry) {
 
 // usedUnnamed is used for the unnamed statement.
 func (s *Server) usedUnnamed(u usage, own *statements) {
-	if own.unnamed.mentions {
+	if own.unnamed.mentions() {
 		s.expect(u.kind, clientOrigin)
 		return
 	}

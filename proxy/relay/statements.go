@@ -23,8 +23,6 @@ type statements struct {
 type named struct {
 	statement *prepared.Statement
 	name      string
-	drops     bool // it is a DEALLOCATE or DISCARD
-	mentions  bool // its text may have the name of another
 	escapes   bool // a backslash in it is an escape
 	told      prepared.Shape
 	parsed    uint64 // Entry.Serial of what the client's Parse has made; that server may be another by now
@@ -33,11 +31,10 @@ type named struct {
 // unnamed is the unnamed statement, which outlives the transaction it was prepared in.
 type unnamed struct {
 	there    bool
-	serial   uint64           // of the change that made it what it is
-	message  []byte           // the Parse as it came; empty: longer than unnamedMax
-	batch    uint32           // Server.batch at its Parse
-	drops    bool             // it is a DEALLOCATE or DISCARD
-	mentions bool             // its text may have the name of another
+	serial   uint64 // of the change that made it what it is
+	message  []byte // the Parse as it came; empty: longer than unnamedMax
+	batch    uint32 // Server.batch at its Parse
+	words    prepared.Words
 	escapes  bool             // a backslash in it is an escape
 	settings sqltext.Settings // client_encoding is that in which it came
 	declared bool             // message declares the types that the client was told
@@ -78,8 +75,7 @@ func (own *statements) remember(name string, statement *prepared.Statement, tabl
 		own.names = make(map[string]named)
 	}
 	own.bytes += bytes
-	begins := []byte(statement.Body()[:min(begunMin, len(statement.Body()))])
-	own.names[name] = named{statement: statement, name: name, drops: drops(begins), mentions: mayMention(begins)}
+	own.names[name] = named{statement: statement, name: name}
 	return true
 }
 
@@ -107,6 +103,11 @@ func (own *statements) remove(name string, table *prepared.Table) named {
 	}
 	return was
 }
+
+// mentions reports that the text has the name of another statement: what it means is the client's alone.
+func (n named) mentions() bool { return n.statement != nil && len(n.statement.Words().Mentions) > 0 }
+
+func (u *unnamed) mentions() bool { return len(u.words.Mentions) > 0 }
 
 // dropUnnamed ends the unnamed statement.
 func (own *statements) dropUnnamed() {

@@ -83,7 +83,7 @@ type player struct {
 
 // play runs a transcript and returns it with the outcomes as they are now.
 func play(t *testing.T, text string, cut func([]byte) int) string {
-	p := &player{t: t, mode: Transaction, client: NewClient(true), server: NewServer()}
+	p := &player{t: t, mode: Transaction, client: NewClient(true), server: NewServer(), lexer: &sqltext.Lexer{}}
 	p.desk.Table = prepared.NewTable(1 << 20)
 	p.server.Tally, p.server.StatementsMax = &p.tally, 200
 	var out strings.Builder
@@ -277,9 +277,7 @@ func (p *player) link() {
 	p.linked = true
 	p.server.Parts = p.mode != Session
 	p.server.Link(&p.client, &p.tally, &p.desk, p.server.StatementsMax)
-	if p.lexer != nil {
-		p.server.Watch(&p.client, p.lexer)
-	}
+	p.server.Watch(&p.client, p.lexer)
 	if p.client.Deferred() {
 		sql := p.server.Begin(&p.client)
 		p.event("begins by " + sql)

@@ -73,6 +73,9 @@ func (s *Server) note(e undoEntry) {
 // popped takes the oldest request out of the ledger: it has been answered.
 func (s *Server) popped() {
 	r := s.ledger.front()
+	if r.deed != nil {
+		s.carryOut(r.deed)
+	}
 	switch r.undo {
 	case undoEvict, undoForget:
 		s.desk.Table.Release(r.statement)
