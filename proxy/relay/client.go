@@ -140,7 +140,7 @@ func violation(messageType byte) Step {
 // passes is false when the message is not passed over: step then stands alone.
 func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
-	if s.full(w, at) || c.Session.rests(s) || c.Session.serial(b[0], s) {
+	if s.ledger.len() >= OwedMax && s.full(w, at) || c.Session.rests(s) || c.Session.serial(b[0], s) {
 		return Step{Verdict: Hold}, false
 	}
 	c.Session.read = false
@@ -150,7 +150,7 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		}
 		c.rejection = nil // the server skips it by itself
 	}
-	if !s.passive() {
+	if (c.Session.Promotes && !s.Kept || c.Session.Shares || c.own != nil && b[0] == protocol.ClientQuery) && !s.passive() {
 		if step, judged := c.check(b, s); judged {
 			return step, false
 		}

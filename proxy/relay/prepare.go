@@ -106,12 +106,9 @@ func (s *Server) batchAnswered(w *weave, at int) bool {
 	return s.ledger.len() == 0
 }
 
-// full reports that no more requests may be outstanding before the server has answered some, and has it answer them. The answers that
+// full is called when OwedMax is reached. It reports that no more may be outstanding before the server has answered some, and has it answer them. The answers that
 // the proxy can give itself make room at once.
 func (s *Server) full(w *weave, at int) bool {
-	if s.ledger.len() < OwedMax {
-		return false
-	}
 	s.flush(w, at)
 	if s.oursDue() {
 		w.cut(at, 0, s.desk)
@@ -537,7 +534,7 @@ func (c *Client) gather(b []byte, s *Server) Step {
 		return Step{Verdict: Checkout}
 	}
 	w := weave{b: b}
-	if s.full(&w, 0) || s.mustHold(&w, 0) {
+	if s.ledger.len() >= OwedMax && s.full(&w, 0) || s.mustHold(&w, 0) {
 		if w.desk != nil {
 			return w.step(0)
 		}

@@ -23,17 +23,50 @@ const partialBindMax = 8 << 10
 // watch looks at a message that has been sent to the server.
 func (c *Client) watch(f protocol.Frame, s *Server) {
 	n := &c.Session
-	if f.Type == protocol.ClientSync {
-		clear(n.here)
+	switch f.Type {
+	case protocol.ClientQuery, protocol.ClientParse:
+		if !n.Tracked && !c.wantsText(f) {
+			return
+		}
+	case protocol.ClientBind, protocol.ClientExecute, protocol.ClientClose:
+		if len(n.prepared) == 0 && !s.deedsOutstanding() && len(s.portals) == 0 && !c.wantsNames(f.Type, s) {
+			return
+		}
+	case protocol.ClientSync:
+		if n.here != nil {
+			clear(n.here)
+		}
+		return
+	case protocol.ClientFunctionCall:
+		if f.First && (n.Tracked || n.Observed) && !s.passive() {
+			n.called(f.Data)
+		}
+		return
+	default:
 		return
 	}
-	if s.passive() || !c.reads(f, s) {
-		return // the server will not carry it out, or nobody wants to know
-	}
-	if !f.Last && f.Type != protocol.ClientFunctionCall {
+	switch {
+	case s.passive(): // the server will not carry it out
+	case f.Last:
+		n.watchWhole(f, s)
+	case f.Type != protocol.ClientClose:
 		n.watchPart(f, s)
-		return
 	}
+}
+
+// wantsText reports that a text is looked at for something else than what Tracked is for.
+func (c *Client) wantsText(f protocol.Frame) bool {
+	n := &c.Session
+	return n.Observed || n.Restores && n.readsResets(f) || c.own != nil && mayName(f.Data)
+}
+
+// wantsNames reports that a message with a statement's name is looked at although no name has an effect.
+func (c *Client) wantsNames(messageType byte, s *Server) bool {
+	n := &c.Session
+	return messageType == protocol.ClientBind && (n.forgotten || n.leavesStatements(s) || n.Restores && n.pending != nil)
+}
+
+func (n *SessionState) watchWhole(f protocol.Frame, s *Server) {
 	switch f.Type {
 	case protocol.ClientQuery:
 		n.readText(f.Data[headerBytes:], s)
@@ -49,29 +82,7 @@ func (c *Client) watch(f protocol.Frame, s *Server) {
 		n.executed(f.Data, s)
 	case protocol.ClientClose:
 		n.closed(f.Data, s)
-	case protocol.ClientFunctionCall:
-		if f.First {
-			n.called(f.Data)
-		}
 	}
-}
-
-// reads reports that a message is to be looked at.
-func (c *Client) reads(f protocol.Frame, s *Server) bool {
-	n := &c.Session
-	switch f.Type {
-	case protocol.ClientQuery, protocol.ClientParse:
-		return n.Tracked || n.Observed || n.Restores && n.readsResets(f) || c.own != nil && mayName(f.Data)
-	case protocol.ClientBind:
-		return len(n.prepared) > 0 || n.forgotten || s.deedsOutstanding() || len(s.portals) > 0 || n.leavesStatements(s) || n.Restores && n.pending != nil
-	case protocol.ClientExecute:
-		return len(s.portals) > 0 || s.deedsOutstanding()
-	case protocol.ClientClose:
-		return f.Last && (len(n.prepared) > 0 || s.deedsOutstanding())
-	case protocol.ClientFunctionCall:
-		return n.Tracked || n.Observed
-	}
-	return false
 }
 
 // readText has the lexer read a text, unless it has done so already.
