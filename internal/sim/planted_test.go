@@ -76,7 +76,7 @@ var planted = []struct {
 		{"pool/waiter.go", "chosen := head\n", "chosen := q.last\n"},
 	}},
 	{"a waiter is not told that its time is over", []edit{
-		{"proxy/waiting.go", "w.failWaiter(a, closeQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))", ""},
+		{"proxy/waiting.go", "w.failWaiter(a, stats.ClientQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))", ""},
 	}},
 	{"settings are not brought along", []edit{
 		{"proxy/link.go", "if c.settings != s.settings || c.relay.Own != s.own || reset {", "if reset {"},

@@ -90,7 +90,7 @@ func aliasOf(name string) string {
 
 // mentions deals with a Query that mentions a statement of the client's: the server gets an alias before it, which is closed behind it. deals is
 // false for any other Query.
-func (c *Client) mentions(w *weave, at int, s *Server) (step Step, passes, deals bool) {
+func (c *Client) mentions(w *rewriter, at int, s *Server) (step Step, passes, deals bool) {
 	if !c.Session.read {
 		return Step{}, false, false // it is too long
 	}

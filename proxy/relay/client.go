@@ -19,15 +19,15 @@ func (c *Client) FromClient(b []byte, s *Server) Step {
 	}
 	fresh, saved := s.fresh(), s.Tally.ParsesSaved
 	step := c.run(b, s)
-	if step.Verdict == Rewrite || s.retry.valid {
-		s.retry.keep(step, b[:step.N], s, fresh, s.Tally.ParsesSaved != saved)
+	if step.Verdict == Rewrite || s.replay.valid {
+		s.replay.keep(step, b[:step.N], s, fresh, s.Tally.ParsesSaved != saved)
 	}
 	return step
 }
 
 // run judges the first bytes of b, which begin with a message or go on with one.
 func (c *Client) run(b []byte, s *Server) Step {
-	w := weave{b: b}
+	w := rewriter{b: b}
 	run := 0 // bytes of neighbours that leave together
 	for run < len(b) {
 		if c.scanner.MidMessage() {
@@ -138,7 +138,7 @@ func violation(messageType byte) Step {
 
 // linked judges a message of a client that has a server, and notes what the server will owe for it. at is where in w.b it begins.
 // passes is false when the message is not passed over: step then stands alone.
-func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) linked(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
 	if s.ledger.len() >= OwedMax && s.full(w, at) || c.Session.rests(s) || c.Session.serial(b[0], s) {
 		return Step{Verdict: Hold}, false

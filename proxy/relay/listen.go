@@ -170,7 +170,7 @@ func (s *Server) owesReady() bool { return s.ledger.readyDue(0, s.ledger.len()) 
 // withholds reports that the ReadyForQuery at the start of rest has to wait for what its client has to hear. It is the last that its client is
 // owed: who begins to listen by a statement that was not seen ahead, or on a server of its own, may have sent that behind others (serial).
 func (s *Server) withholds(rest []byte) bool {
-	return s.watched != nil && s.watched.hears() && len(rest) > headerBytes && rest[headerBytes] == StatusIdle && !s.hidden() && !s.owesMore()
+	return s.watched != nil && s.watched.hears() && len(rest) > headerBytes && rest[headerBytes] == StatusIdle && !s.internalReply() && !s.owesMore()
 }
 
 // owesMore reports that something is owed to the client behind the oldest reply, or is going to be: its server is not settled then.
@@ -182,7 +182,7 @@ func (s *Server) readyAlone(rest []byte) Step {
 	if err != nil {
 		return s.distrust(err.Error())
 	}
-	s.midHidden = false
+	s.midInternal = false
 	if wrong := s.passed(f); wrong != "" {
 		return s.distrust(wrong)
 	}
@@ -196,7 +196,7 @@ func (s *Server) readyAlone(rest []byte) Step {
 // there is one; or it has the server to itself, and this one has come in front of what answers the proxy.
 func (s *Server) overheard(rest []byte) (step Step, alone bool) {
 	shares := s.watched != nil && s.watched.Shares
-	if !shares && !(s.hidden() && s.listensAlone()) {
+	if !shares && !(s.internalReply() && s.listensAlone()) {
 		return Step{}, false
 	}
 	size, complete := protocol.Whole(rest)

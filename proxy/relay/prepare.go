@@ -10,7 +10,7 @@ import (
 
 // statement judges a Parse, Bind, Describe or Close of a linked client whose statements are tracked. at is where in w.b it begins. Like
 // linked it reports the bytes to pass over; what is sent in their place is woven into w.
-func (c *Client) statement(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) statement(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
 	if b[0] == protocol.ClientParse {
 		return c.parse(w, at, s)
@@ -58,7 +58,7 @@ func (c *Client) passOn(f protocol.Frame, s *Server) Step {
 }
 
 // bind finds the name in a Bind. Only its head must be there; the parameters stream.
-func (c *Client) bind(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) bind(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
 	size, complete := protocol.Whole(b)
 	head := b[:min(size, len(b), headMax)]
@@ -81,7 +81,7 @@ func (c *Client) bind(w *weave, at int, s *Server) (step Step, passes bool) {
 
 // mustHold reports that what comes next, a message with a statement's name, rests on replies that are on their way: on those to earlier
 // batches that changed what there is, and on one that may drop all there is. For the latter the server is asked not to sit on it.
-func (s *Server) mustHold(w *weave, at int) bool {
+func (s *Server) mustHold(w *rewriter, at int) bool {
 	if s.ledger.changedBefore > s.ledger.head {
 		return true
 	}
@@ -94,7 +94,7 @@ func (s *Server) mustHold(w *weave, at int) bool {
 
 // batchAnswered reports that all of the open batch has been answered, and has the server answer it otherwise. A Query in a batch waits for
 // that: if the batch fails it is skipped, with all that follows up to the Sync, and what it drops is not dropped.
-func (s *Server) batchAnswered(w *weave, at int) bool {
+func (s *Server) batchAnswered(w *rewriter, at int) bool {
 	if s.ledger.len() == 0 {
 		return true
 	}
@@ -108,7 +108,7 @@ func (s *Server) batchAnswered(w *weave, at int) bool {
 
 // full is called when OwedMax is reached. It reports that no more may be outstanding before the server has answered some, and has it answer them. The answers that
 // the proxy can give itself make room at once.
-func (s *Server) full(w *weave, at int) bool {
+func (s *Server) full(w *rewriter, at int) bool {
 	s.flush(w, at)
 	if s.oursDue() {
 		w.cut(at, 0, s.desk)
@@ -118,7 +118,7 @@ func (s *Server) full(w *weave, at int) bool {
 }
 
 // flush asks the server not to sit on what it has to say.
-func (s *Server) flush(w *weave, at int) {
+func (s *Server) flush(w *rewriter, at int) {
 	if s.ledger.unflushed() > 0 {
 		w.cut(at, 0, s.desk)
 		s.desk.ToServer = append(s.desk.ToServer, flushMessage...)
@@ -137,7 +137,7 @@ type usage struct {
 }
 
 // use judges a Bind or Describe.
-func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bool) {
+func (c *Client) use(w *rewriter, at int, s *Server, u usage) (step Step, passes bool) {
 	if len(u.name) == 0 {
 		return c.useUnnamed(w, at, s, u)
 	}
@@ -148,7 +148,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	if refused != nil {
 		return c.refuseUse(w, at, s, refused)
 	}
-	if u.kind == bindDue && own.told != (prepared.Shape{}) {
+	if u.kind == bindDue && own.clientSignature != (prepared.Signature{}) {
 		if fit := s.fit(w, at, own, e); fit != fits {
 			return c.unfit(w, at, s, fit)
 		}
@@ -160,7 +160,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	}
 	statement, name := own.statement, ""
 	if u.kind == bindDue {
-		s.bound.of = boundNothing
+		s.lastBound.of = boundNothing
 	}
 	switch {
 	case statement != nil:
@@ -219,12 +219,12 @@ func (c *Client) find(s *Server, name []byte) (own named, e *prepared.Entry, sta
 }
 
 // useUnnamed is use for the unnamed statement.
-func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, passes bool) {
+func (c *Client) useUnnamed(w *rewriter, at int, s *Server, u usage) (step Step, passes bool) {
 	has, certain := s.hasUnnamed(c.own)
 	if !certain || c.own != nil && c.own.unnamed.mentions() && s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
-	if u.kind == bindDue && c.own != nil && c.own.unnamed.told != (prepared.Shape{}) {
+	if u.kind == bindDue && c.own != nil && c.own.unnamed.clientSignature != (prepared.Signature{}) {
 		if fit := s.fitUnnamed(w, at, c.own, has); fit != fits {
 			return c.unfit(w, at, s, fit)
 		}
@@ -242,7 +242,7 @@ func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, pa
 		s.provideUnnamed(c.own)
 	}
 	if u.kind == bindDue {
-		s.bound.of = boundNothing
+		s.lastBound.of = boundNothing
 	}
 	if c.own == nil || !c.own.unnamed.there {
 		return c.passOn(f, s), true
@@ -260,7 +260,7 @@ func significant(name []byte) []byte { return name[:min(len(name), 63)] }
 func notOurs(name []byte) string { return string(name) + " " }
 
 // parse finds the name in a Parse. A named one must be there as a whole: it becomes a statement that others may use.
-func (c *Client) parse(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) parse(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
 	size, complete := protocol.Whole(b)
 	name, body, ok := cutName(b[headerBytes:min(size, len(b))])
@@ -416,7 +416,7 @@ func (s *Server) reject(err *protocol.Error) {
 const rejectedCode = "42703"
 
 // parseUnnamed lets a Parse without a name pass, and remembers it for the transactions to come.
-func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bool) (step Step, passes bool) {
+func (c *Client) parseUnnamed(w *rewriter, at int, s *Server, size int, complete bool) (step Step, passes bool) {
 	b := w.b[at:]
 	if !complete && size <= unnamedMax {
 		return Step{Verdict: More}, false
@@ -463,7 +463,7 @@ func appendKept(kept, b []byte) []byte {
 }
 
 // closeStatement judges a Close of a statement: the server keeps it, for others or for the next time.
-func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step Step, passes bool) {
+func (c *Client) closeStatement(w *rewriter, at int, s *Server, name []byte) (step Step, passes bool) {
 	b := w.b[at:]
 	own := c.own
 	if len(name) == 0 {
@@ -496,7 +496,7 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 	if statement == nil {
 		s.expect(closeDue, synthesized) // to close what is not there is no error
 	} else {
-		s.record(closeDue, synthesized, undoEntry{undo: undoForget, name: key, statement: statement, told: was.told, escapes: was.escapes})
+		s.record(closeDue, synthesized, undoEntry{undo: undoForget, name: key, statement: statement, clientSignature: was.clientSignature, escapes: was.escapes})
 	}
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
@@ -533,7 +533,7 @@ func (c *Client) gather(b []byte, s *Server) Step {
 	case s == nil:
 		return Step{Verdict: Checkout}
 	}
-	w := weave{b: b}
+	w := rewriter{b: b}
 	if s.ledger.len() >= OwedMax && s.full(&w, 0) || s.mustHold(&w, 0) {
 		if w.desk != nil {
 			return w.step(0)

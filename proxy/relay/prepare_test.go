@@ -177,7 +177,7 @@ func TestNoRoomForTypes(t *testing.T) {
 	}
 	p.send(t, pgtest.Encode(t, &pgproto3.Describe{ObjectType: 'S', Name: "s"}, &pgproto3.Sync{}))
 	p.receive(t, replies(t, &pgproto3.ParameterDescription{ParameterOIDs: []uint32{23}}, &pgproto3.NoData{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}))
-	if own := p.client.own.names["s"]; own.statement.Name() != "hb_1" || own.told.Parameters == 0 {
+	if own := p.client.own.names["s"]; own.statement.Name() != "hb_1" || own.clientSignature.Parameters == 0 {
 		t.Errorf("%+v", own)
 	}
 }

@@ -8,7 +8,7 @@ import "github.com/hybridbouncer/hybridbouncer/protocol"
 func (c *Client) Reject(err *protocol.Error) { c.rejection = err }
 
 // reject puts what the server refuses in the place of a Query, Parse or Bind. Like linked it reports the bytes to pass over.
-func (c *Client) reject(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) reject(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	query := w.b[at] == protocol.ClientQuery
 	if query && s.batchOpen && !s.batchAnswered(w, at) {
 		return Step{Verdict: Hold}, false // if the batch fails the Query is skipped, which a Sync would not be

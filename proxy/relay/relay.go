@@ -6,11 +6,20 @@
 // A Client is the half that lives as long as the client; a Server the half that lives as long as the server. Linked, the two are
 // called by one event loop only, and FromClient is given the Server it writes to. Nothing here allocates on the way of a query.
 //
-// Prepared statements: statements.go (who has what), prepare.go (a client's messages), undolog.go (what is not certain yet), answers.go
-// (replies that no server gave), weave.go (bytes that change on their way), shape.go (columns that have changed), declare.go (parameters' types), scope.go (what a text means),
-// sqlnames.go (names in SQL).
+// One ledger (ledger.go) holds the requests that a server has not answered: what each is, who sent it (client, pooler; or the pooler
+// answers it itself), what it has changed here that a failure takes back (undolog.go), and what it does to the session when it has run
+// (its deed). A request is sent, and then it is answered, it fails, or it is skipped up to the next Sync. Three parties listen to
+// that, by plain calls:
+//
+//   - prepared statements: popped and takeBack (undolog.go) keep or undo names, and what the server holds;
+//   - the session's parameters and LISTEN: carryOut, completed and failedIn (prepared_effects.go) put what has run on a stack of
+//     transactions and savepoints (transaction.go), from which Resolve tells what was committed;
+//   - the meaning of texts: ready (prepared_effects.go, scope.go) ends what a transaction has set for itself.
 //
 // Read verdict.go, then client.go (bytes from the client) and server.go (bytes from the server); ledger.go is the queue between them.
+// Prepared statements: statements.go (names, and what a server holds), prepare.go (a client's messages), answers.go (replies that no
+// server gave), rewriter.go (bytes that change on their way), signature.go (columns that have changed), pinned_types.go (parameters'
+// types), replay.go (a batch that is sent again), scope.go (what a text means), aliases.go (names in SQL).
 package relay
 
 import (
@@ -112,8 +121,8 @@ type Server struct {
 	batchOpen bool
 	// skipping: the server discards everything up to the next Sync, after an error in an extended-protocol message.
 	skipping bool
-	// midHidden: the message that is half said is not for the client. The queue may be past it already.
-	midHidden bool
+	// midInternal: the message that is half said is not for the client. The queue may be past it already.
+	midInternal bool
 	// syncInCopy: the server is taken to have ignored a Sync, because it reads COPY data.
 	syncInCopy bool
 	doubt      bool   // see Doubtful
@@ -131,11 +140,11 @@ type Server struct {
 	savedBytes int      // in the ledger, of unnamed statements
 	desk       *Desk
 	portals    []portal // with effects, of those that have been bound
-	retry      retry
-	bound      bound  // what the client bound last
-	parameters uint32 // digest of the ParameterDescription that was the last message
-	lent       uint64 // the newest Entry.Serial when the server was lent to its client
-	renewed    uint64 // the Entry.Serial of what was prepared anew to see its shape, while its Bind is held
+	replay     replayBuffer
+	lastBound  lastBound // what the client bound last
+	parameters uint32    // digest of the ParameterDescription that was the last message
+	lent       uint64    // the newest Entry.Serial when the server was lent to its client
+	renewed    uint64    // the Entry.Serial of what was prepared anew to see its signature, while its Bind is held
 
 	// StatementsMax is how many statements it may hold.
 	StatementsMax int
@@ -199,7 +208,7 @@ func (s *Server) Unwatch() { s.watched = nil }
 // Link is called when the server is lent to a client.
 func (s *Server) Link(c *Client, tally *Tally, desk *Desk, statementsMax int) {
 	s.client, s.Tally, s.desk, s.StatementsMax = c, tally, desk, statementsMax
-	s.dropBound, s.renewed, s.bound.of, s.lent = false, 0, boundNothing, s.cache.Latest()
+	s.dropBound, s.renewed, s.lastBound.of, s.lent = false, 0, boundNothing, s.cache.Latest()
 	s.portals = s.portals[:0]
 	if !c.tracked {
 		s.unnamed.of = nil
@@ -261,7 +270,7 @@ func (s *Server) StreamPauses() bool { return s.Streaming() && !s.Torn() }
 func (s *Server) MidMessage() bool { return s.scanner.MidMessage() }
 
 // Torn reports that part of a message of the server's has gone to the client: nothing else may be said to it before the rest.
-func (s *Server) Torn() bool { return s.scanner.MidMessage() && !s.hidden() }
+func (s *Server) Torn() bool { return s.scanner.MidMessage() && !s.internalReply() }
 
 // Doubtful reports that the relay can no longer tell whose replies come next. Such a server is closed, never lent again.
 func (s *Server) Doubtful() bool { return s.doubt }

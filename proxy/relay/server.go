@@ -11,8 +11,8 @@ func (s *Server) FromServer(b []byte) Step {
 	if s.oursDue() {
 		return s.answer(Step{}, nil)
 	}
-	if s.hidden() && !s.errorForClient(b) {
-		return s.fromServerHidden(b)
+	if s.internalReply() && !s.errorForClient(b) {
+		return s.fromServerInternal(b)
 	}
 	step := Step{Verdict: Forward}
 	for step.N < len(b) {
@@ -46,7 +46,7 @@ func (s *Server) FromServer(b []byte) Step {
 				return s.reworded(rest, words)
 			}
 		}
-		s.midHidden = false
+		s.midInternal = false
 		f, err := s.scanner.Next(rest)
 		if err != nil {
 			return s.distrust(err.Error())
@@ -110,7 +110,7 @@ func (s *Server) single(rest []byte) (step Step, alone bool) {
 		s.leaving = true
 		return Step{Verdict: Drop, N: size}, true
 	}
-	return Step{Verdict: Report, N: size, Injected: s.hidden()}, true
+	return Step{Verdict: Report, N: size, Injected: s.internalReply()}, true
 }
 
 // cut reports that the rest of the message at the start of b has to be waited for. One that is longer than most passes in pieces.
@@ -221,7 +221,7 @@ func (s *Server) ready(f protocol.Frame, front requestKind) (wrong string) {
 	switch {
 	case front.endsWithReady():
 		if !injected {
-			s.retry.valid = false
+			s.replay.valid = false
 		}
 		s.popped()
 	case s.doubt:

@@ -182,6 +182,36 @@ var sessions = []struct {
 	{"replaced by one without effects", []exchange{{join(
 		[]pgproto3.FrontendMessage{&pgproto3.Parse{Query: "set app.x = 'a'"}}, once("select 1")), "1 1 2 C:SELECT_1 Z:I"}}, "nothing"},
 	{"a batch of its own transactions", []exchange{{join(once("rollback")[:3], once("set app.x = 'a'")), "1 2 C:ROLLBACK 1 2 C:SET Z:I"}}, "app.x = a; "},
+	{"saved by a savepoint of a text", []exchange{{
+		query("begin; set app.x = 'a'; savepoint s; set app.x = 'b'; release s; savepoint t; set app.y = 'c'; rollback to t; commit"),
+		"C:BEGIN C:SET C:SAVEPOINT C:SET C:RELEASE C:SAVEPOINT C:SET C:ROLLBACK C:COMMIT Z:I",
+	}}, "app.x = a; app.x = b; "},
+	{"rolled back to a savepoint that was made before anything", []exchange{
+		{query("begin; savepoint s"), "C:BEGIN C:SAVEPOINT Z:T"},
+		{query("set app.x = 'a'; savepoint t; set app.x = 'b'; rollback to s; commit"), "C:SET C:SAVEPOINT C:SET C:ROLLBACK C:COMMIT Z:I"},
+	}, ""},
+	{"a name twice", []exchange{{
+		query("begin; savepoint s; set app.x = 'a'; savepoint s; set app.x = 'b'; rollback to s; release s; rollback to s; commit"),
+		"C:BEGIN C:SAVEPOINT C:SET C:SAVEPOINT C:SET C:ROLLBACK C:RELEASE C:ROLLBACK C:COMMIT Z:I",
+	}}, ""},
+	{"a savepoint whose name is not known", []exchange{
+		{[]pgproto3.FrontendMessage{&pgproto3.Parse{Name: "s", Query: "savepoint s"}, &pgproto3.Sync{}}, "1 Z:I"},
+		{query("begin; set app.x = 'a'"), "C:BEGIN C:SET Z:T"},
+		{[]pgproto3.FrontendMessage{&pgproto3.Bind{PreparedStatement: "s"}, &pgproto3.Execute{}, &pgproto3.Sync{}}, "2 C:SAVEPOINT Z:T"},
+		{query("set app.x = 'b'; rollback to s; commit"), "C:SET C:ROLLBACK C:COMMIT Z:I"},
+	}, "app.x = a; app.x = b; ask; "},
+	{"skipped behind an error", []exchange{{join(once("select 1/0")[:3], once("set app.x = 'a'")), "1 2 E Z:I"}}, ""},
+	{"prepared anew in a batch that is skipped", []exchange{
+		{[]pgproto3.FrontendMessage{&pgproto3.Parse{Query: "set app.x = 'a'"}, &pgproto3.Sync{}}, "1 Z:I"},
+		{[]pgproto3.FrontendMessage{&pgproto3.Bind{PreparedStatement: "nosuch"}, &pgproto3.Parse{Query: "set app.x = 'b'"}, &pgproto3.Sync{}}, "E Z:I"},
+		{[]pgproto3.FrontendMessage{&pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}}, "1 2 C:SET Z:I"},
+	}, "app.x = a; "},
+	{"executed in two portals", []exchange{{[]pgproto3.FrontendMessage{
+		&pgproto3.Parse{Query: "set app.x = 'a'"}, &pgproto3.Bind{DestinationPortal: "p"}, &pgproto3.Parse{Query: "set app.x = 'b'"}, &pgproto3.Bind{},
+		&pgproto3.Execute{}, &pgproto3.Execute{Portal: "p"}, &pgproto3.Sync{},
+	}, "1 2 1 2 C:SET C:SET Z:I"}}, "app.x = b; app.x = a; "},
+	{"a procedure between", []exchange{{join(query("begin; set app.x = 'a'; call p(); commit")), "C:BEGIN C:SET C:CALL C:COMMIT Z:I"}}, "app.x = a; ask all; leftovers; "},
+	{"discarded", []exchange{{query("create temp table x ()"), "C:CREATE_TABLE Z:I"}, {query("discard all"), "C:DISCARD_ALL Z:I"}}, " reset; "},
 	{"leftovers", []exchange{{query("create temp table x ()"), "C:CREATE_TABLE Z:I"}}, "leftovers; "},
 	{"opaque", []exchange{{query("do $$begin end$$"), "C:DO Z:I"}}, "ask all; leftovers; "},
 	{"identity", []exchange{{query("set session authorization x"), "C:SET Z:I"}}, "role ?; session_authorization ?; "},

@@ -21,32 +21,32 @@ type statements struct {
 
 // named is a statement under a client's name for it.
 type named struct {
-	statement *prepared.Statement
-	name      string
-	escapes   bool // a backslash in it is an escape
-	told      prepared.Shape
-	parsed    uint64 // Entry.Serial of what the client's Parse has made; that server may be another by now
+	statement       *prepared.Statement
+	name            string
+	escapes         bool // a backslash in it is an escape
+	clientSignature prepared.Signature
+	parsed          uint64 // Entry.Serial of what the client's Parse has made; that server may be another by now
 }
 
 // unnamed is the unnamed statement, which outlives the transaction it was prepared in.
 type unnamed struct {
-	there    bool
-	serial   uint64 // of the change that made it what it is
-	message  []byte // the Parse as it came; empty: longer than unnamedMax
-	batch    uint32 // Server.batch at its Parse
-	words    prepared.Words
-	escapes  bool             // a backslash in it is an escape
-	settings sqltext.Settings // client_encoding is that in which it came
-	declared bool             // message declares the types that the client was told
-	told     prepared.Shape
+	there           bool
+	serial          uint64 // of the change that made it what it is
+	message         []byte // the Parse as it came; empty: longer than unnamedMax
+	batch           uint32 // Server.batch at its Parse
+	words           prepared.Words
+	escapes         bool             // a backslash in it is an escape
+	settings        sqltext.Settings // client_encoding is that in which it came
+	declared        bool             // message declares the types that the client was told
+	clientSignature prepared.Signature
 }
 
 // held says whose unnamed statement a server has.
 type held struct {
-	of     *statements // nil: nobody's, or not known
-	serial uint64
-	shape  prepared.Shape // as the server has said; zero: not known
-	asked  bool           // the proxy has asked for the shape, and the answer is on its way
+	of        *statements // nil: nobody's, or not known
+	serial    uint64
+	signature prepared.Signature // as the server has said; zero: not known
+	asked     bool               // the proxy has asked for the signature, and the answer is on its way
 }
 
 const (
@@ -112,7 +112,7 @@ func (u *unnamed) mentions() bool { return len(u.words.Mentions) > 0 }
 // dropUnnamed ends the unnamed statement.
 func (own *statements) dropUnnamed() {
 	own.serial++
-	own.unnamed.there, own.unnamed.serial, own.unnamed.told = false, own.serial, prepared.Shape{}
+	own.unnamed.there, own.unnamed.serial, own.unnamed.clientSignature = false, own.serial, prepared.Signature{}
 }
 
 // forgetNames takes all names away.
@@ -211,7 +211,7 @@ func (s *Server) provideUnnamed(own *statements) {
 
 // becomes notes that the server will have the client's unnamed statement.
 func (h *held) becomes(own *statements) {
-	h.of, h.serial, h.shape, h.asked = own, own.unnamed.serial, prepared.Shape{}, false
+	h.of, h.serial, h.signature, h.asked = own, own.unnamed.serial, prepared.Signature{}, false
 }
 
 // changeUnnamed notes a message after which the server's unnamed statement is the client's of this serial. before is what the client had;

@@ -10,13 +10,13 @@ import (
 
 // undoEntry is what one request has changed.
 type undoEntry struct {
-	undo      undoKind
-	escapes   bool // undoForget, undoName, undoParse: named.escapes
-	statement *prepared.Statement
-	name      string         // the client's
-	serial    uint64         // of the client's unnamed statement; undoUse, of a Describe: of the Entry
-	told      prepared.Shape // undoForget
-	rest      *undoRest      // undoUnnamed, undoReject
+	undo            undoKind
+	escapes         bool // undoForget, undoName, undoParse: named.escapes
+	statement       *prepared.Statement
+	name            string             // the client's
+	serial          uint64             // of the client's unnamed statement; undoUse, of a Describe: of the Entry
+	clientSignature prepared.Signature // undoForget
+	rest            *undoRest          // undoUnnamed, undoReject
 }
 
 // undoRest is the part of an undoEntry that is seldom needed.
@@ -124,7 +124,7 @@ func (s *Server) undo(r *request) {
 		if own == nil || !own.remember(r.name, r.statement, s.desk.Table) {
 			s.desk.Table.Release(r.statement)
 		}
-		own.tell(r.name, r.statement, r.told)
+		own.tell(r.name, r.statement, r.clientSignature)
 		own.read(r.name, r.escapes)
 	case undoUnnamed, undoUnnamedAdd:
 		s.lacksUnnamed(r.serial)

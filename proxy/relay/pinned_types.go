@@ -16,7 +16,7 @@ import (
 // A client that asks is told what a direct connection would tell it: where the server has had the text from before the client's Parse, it is
 // prepared anew ahead of the Describe. Clients that never ask share the text as it came.
 
-// declaredMax is the most parameters whose types are declared for a client. A statement with more is compared by digest (shape.go): the client
+// declaredMax is the most parameters whose types are declared for a client. A statement with more is compared by digest (signature.go): the client
 // meets 0A000 where a server has inferred others.
 const declaredMax = 256
 
@@ -64,7 +64,7 @@ func (own *statements) declare(x *request, e *prepared.Entry, types []byte, tabl
 	}
 	e.Declared = declared.ID()
 	table.Release(n.statement)
-	n.statement, n.told.Parameters = declared, 0
+	n.statement, n.clientSignature.Parameters = declared, 0
 	own.names[x.name] = n
 }
 
@@ -92,7 +92,7 @@ func (s *Server) standIn(own named) *prepared.Entry {
 		return nil
 	}
 	e := s.cache.Find(origin)
-	if e.State() != prepared.Held || e.Declared != own.statement.ID() || !e.Shape.Fits(own.told) {
+	if e.State() != prepared.Held || e.Declared != own.statement.ID() || !e.Signature.Compatible(own.clientSignature) {
 		return nil
 	}
 	return s.cache.Use(origin)
@@ -102,7 +102,7 @@ func (s *Server) standIn(own named) *prepared.Entry {
 // for the first time.
 func (s *Server) outdated(own named, e *prepared.Entry) bool {
 	mine := e != nil && e.Serial == own.parsed && e.Serial > s.lent
-	return own.statement.Infers() && own.told.Parameters == 0 && !own.mentions() && !mine && s.TxStatus != StatusFailed && e.State() == prepared.Held
+	return own.statement.Infers() && own.clientSignature.Parameters == 0 && !own.mentions() && !mine && s.TxStatus != StatusFailed && e.State() == prepared.Held
 }
 
 // parsedBy notes that an Entry is what the client's own Parse has made, or would have made.

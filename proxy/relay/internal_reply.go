@@ -7,9 +7,9 @@ import (
 )
 
 // hidden reports that what the server says next is not for a client: it answers the proxy itself, or its client is gone.
-func (s *Server) hidden() bool {
+func (s *Server) internalReply() bool {
 	if s.scanner.MidMessage() {
-		return s.abandoned || s.midHidden
+		return s.abandoned || s.midInternal
 	}
 	return s.abandoned || s.ledger.front().origin == poolerOrigin
 }
@@ -53,7 +53,7 @@ func (s *Server) Injecting() bool {
 }
 
 // Hidden reports that what the server says next answers the proxy itself.
-func (s *Server) Hidden() bool { return s.hidden() }
+func (s *Server) Hidden() bool { return s.internalReply() }
 
 // RunsOwn reports that the server carries out a statement of the proxy's own, and whether something of the client's is to follow.
 func (s *Server) RunsOwn() (own, behind bool) {
@@ -80,10 +80,10 @@ func (s *Server) told(rest []byte) Step {
 	return Step{Verdict: Told, N: size}
 }
 
-// fromServerHidden judges what no client is to see.
-func (s *Server) fromServerHidden(b []byte) Step {
+// fromServerInternal judges what no client is to see.
+func (s *Server) fromServerInternal(b []byte) Step {
 	step := Step{Verdict: Drop}
-	for step.N < len(b) && s.hidden() && !s.oursDue() && (step.N == 0 || !s.errorForClient(b[step.N:])) {
+	for step.N < len(b) && s.internalReply() && !s.oursDue() && (step.N == 0 || !s.errorForClient(b[step.N:])) {
 		rest := b[step.N:]
 		if !s.scanner.MidMessage() {
 			if len(rest) < headerBytes {
@@ -106,7 +106,7 @@ func (s *Server) fromServerHidden(b []byte) Step {
 		if rest[0] == protocol.ServerErrorResponse && injected && step.N > 0 && !s.scanner.MidMessage() {
 			break // comes out alone, as Refused
 		}
-		s.midHidden = true
+		s.midInternal = true
 		f, err := s.scanner.Next(rest)
 		if err != nil {
 			return s.distrust(err.Error())
