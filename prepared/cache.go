@@ -1,6 +1,7 @@
 package prepared
 
-// Cache is the statements that one server holds, least recently used last. It retains nothing in the Table: who adds and removes does.
+// Cache is the statements that one server holds, least recently used last. It does not count references. The caller retains a statement in the
+// Table when it adds it, and releases it when it removes it.
 // The zero value is empty.
 type Cache struct {
 	entries        map[*Statement]*Entry
@@ -17,12 +18,12 @@ type Entry struct {
 
 	// Serial tells it from what the server had under that name before and will have after it.
 	Serial uint64
-	// Shape is what the server has said of it. It is the same for as long as the server has it: PostgreSQL refuses to run a statement
+	// Signature is what the server has said of it. It is the same for as long as the server has it: PostgreSQL refuses to run a statement
 	// whose result has changed.
-	Shape Shape
+	Signature Signature
 	// Declared is the ID of the statement that declares the types which PostgreSQL has inferred here; 0: not known, or none inferred.
 	Declared uint64
-	// Asked: the proxy has asked for the Shape, and the answer is on its way.
+	// Asked: the proxy has asked for the Signature, and the answer is on its way.
 	Asked bool
 }
 
@@ -48,8 +49,8 @@ func (e *Entry) State() State {
 }
 
 // Learn notes what the server has said of the statement.
-func (e *Entry) Learn(shape Shape) {
-	e.Shape, e.Asked = e.Shape.With(shape), false
+func (e *Entry) Learn(said Signature) {
+	e.Signature, e.Asked = e.Signature.With(said), false
 }
 
 // Find looks a statement up; nil when it is Absent. The Entry is good until it is removed.

@@ -12,21 +12,21 @@ func body(text string) []byte { return append([]byte(text), 0, 0, 0) }
 // Equal texts are one statement as long as anybody uses it; afterwards nothing is left of it, and its name is never used again.
 func TestTable(t *testing.T) {
 	table := NewTable(1 << 20)
-	a, _ := table.Intern("", body("select 1"))
-	b, _ := table.Intern("", body("select 1"))
+	a, _ := table.Intern("", body("select 1"), Words{})
+	b, _ := table.Intern("", body("select 1"), Words{})
 	if a != b || a.Name() != "hb_1" || a.ParseMessage() != "P\x00\x00\x00\x14hb_1\x00select 1\x00\x00\x00" {
 		t.Fatalf("%q %q", a.ParseMessage(), b.ParseMessage())
 	}
-	if other, _ := table.Intern("latin1", body("select 1")); other == a {
+	if other, _ := table.Intern("latin1", body("select 1"), Words{}); other == a {
 		t.Fatal("the same text means something else in another scope")
 	}
 	table.Release(a)
-	if again, _ := table.Intern("", body("select 1")); again != a {
+	if again, _ := table.Intern("", body("select 1"), Words{}); again != a {
 		t.Fatal("forgotten too early")
 	}
 	table.Release(a)
 	table.Release(a)
-	if again, _ := table.Intern("", body("select 1")); again == a || again.Name() == "hb_1" {
+	if again, _ := table.Intern("", body("select 1"), Words{}); again == a || again.Name() == "hb_1" {
 		t.Fatal("not forgotten")
 	}
 }
@@ -35,7 +35,7 @@ func TestTableIsBounded(t *testing.T) {
 	table := NewTable(3 * (statementBytes + 30))
 	var all []*Statement
 	for i := range 100 {
-		s, ok := table.Intern("", body("select "+string(rune('a'+i%26))+string(rune('a'+i/26))))
+		s, ok := table.Intern("", body("select "+string(rune('a'+i%26))+string(rune('a'+i/26))), Words{})
 		if ok {
 			all = append(all, s)
 		}
@@ -56,7 +56,7 @@ func TestCache(t *testing.T) {
 	table := NewTable(1 << 20)
 	var all []*Statement
 	for i := range 20 {
-		s, _ := table.Intern("", body(string(rune('a'+i))))
+		s, _ := table.Intern("", body(string(rune('a'+i))), Words{})
 		all = append(all, s)
 	}
 	var c Cache
@@ -89,7 +89,7 @@ func TestCache(t *testing.T) {
 
 func TestStale(t *testing.T) {
 	table := NewTable(1 << 20)
-	s, _ := table.Intern("", body("select 1"))
+	s, _ := table.Intern("", body("select 1"), Words{})
 	var c Cache
 	c.MarkStale(s)
 	c.Add(s)
@@ -110,7 +110,7 @@ func TestUseAllocatesNothing(t *testing.T) {
 	var c Cache
 	var all [3]*Statement
 	for i := range all {
-		all[i], _ = table.Intern("", body(string(rune('a'+i))))
+		all[i], _ = table.Intern("", body(string(rune('a'+i))), Words{})
 		c.Add(all[i])
 	}
 	i := 0

@@ -23,7 +23,8 @@ type Statement struct {
 	scope  Scope
 	infers bool
 	origin *Statement // retained
-	refs   int        // names of clients, servers that hold it, notes about it, statements it is the origin of. Guarded by Table.mu
+	words  Words
+	refs   int // names of clients, servers that hold it, notes about it, statements it is the origin of. Guarded by Table.mu
 }
 
 // Scope is what changes the meaning of a text while it is parsed: where its names are looked up, how its constants and strings are read. Equal

@@ -24,15 +24,15 @@ func NewTable(bytesMax int) *Table {
 	return &Table{max: bytesMax, came: make(texts), declared: make(texts)}
 }
 
-// Intern finds or makes the statement and retains it. body is not kept. ok is false when the table is full.
-func (t *Table) Intern(scope Scope, body []byte) (s *Statement, ok bool) {
+// Intern finds or makes the statement and retains it. body is not kept, words is. ok is false when the table is full.
+func (t *Table) Intern(scope Scope, body []byte, words Words) (s *Statement, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s = t.came[scope][string(body)]; s != nil {
 		s.refs++
 		return s, true
 	}
-	return t.add(scope, body, nil)
+	return t.add(scope, body, words, nil)
 }
 
 // Declare is Intern for a statement's text with the types of all its parameters, four bytes each, as a server has told them. What clients
@@ -47,17 +47,17 @@ func (t *Table) Declare(origin *Statement, types []byte) (s *Statement, ok bool)
 	} else if s != nil {
 		return nil, false
 	}
-	return t.add(origin.scope, body, origin)
+	return t.add(origin.scope, body, origin.words, origin)
 }
 
 // add makes a statement that is not there; t.mu is held.
-func (t *Table) add(scope Scope, body []byte, origin *Statement) (s *Statement, ok bool) {
+func (t *Table) add(scope Scope, body []byte, words Words, origin *Statement) (s *Statement, ok bool) {
 	if t.bytes+len(body) > t.max {
 		return nil, false
 	}
 	t.last++
 	s = newStatement(t.last, scope, body)
-	s.refs, s.origin = 1, origin
+	s.refs, s.origin, s.words = 1, origin, words
 	if origin != nil {
 		origin.refs++
 	}

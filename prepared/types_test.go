@@ -44,25 +44,25 @@ func TestInfers(t *testing.T) {
 // A text with the types that a server has inferred is a statement of its own, as long as anybody uses it; its origin lives as long.
 func TestDeclare(t *testing.T) {
 	table := NewTable(1 << 20)
-	as, _ := table.Intern("here", typed("select $1"))
+	as, _ := table.Intern("here", typed("select $1"), Words{})
 	four, _ := table.Declare(as, oids(23))
 	again, _ := table.Declare(as, oids(23))
 	eight, _ := table.Declare(as, oids(20))
-	own, _ := table.Intern("here", typed("select $1", 23))
+	own, _ := table.Intern("here", typed("select $1", 23), Words{})
 	if four != again || four == eight || four == own || four.Body() != own.Body() || four.Origin() != as || own.Origin() != nil || four.Scope() != "here" || four.Infers() {
 		t.Fatal("another statement")
 	}
 	if n, _ := table.Numbers(); n != 4 {
 		t.Fatalf("%d statements", n)
 	}
-	unknown, _ := table.Intern("here", typed("select $1", 705))
+	unknown, _ := table.Intern("here", typed("select $1", 705), Words{})
 	if _, ok := table.Declare(unknown, oids(23)); ok {
 		t.Error("it has two origins")
 	}
 	for _, s := range []*Statement{as, unknown, own, four, eight} {
 		table.Release(s)
 	}
-	if same, _ := table.Intern("here", typed("select $1")); same != as {
+	if same, _ := table.Intern("here", typed("select $1"), Words{}); same != as {
 		t.Error("its origin is forgotten")
 	}
 	table.Release(as)
@@ -71,7 +71,7 @@ func TestDeclare(t *testing.T) {
 		t.Error(n, bytes)
 	}
 	full := NewTable(30)
-	as, _ = full.Intern("", typed("select $1"))
+	as, _ = full.Intern("", typed("select $1"), Words{})
 	if _, ok := full.Declare(as, oids(23)); ok {
 		t.Error("more than there is room for")
 	}

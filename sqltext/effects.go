@@ -57,6 +57,10 @@ const (
 	Opaque
 	// Unreadable: nobody can tell from the text alone: see Dialect, and the bounds of Lexer. Other effects are then a guess.
 	Unreadable
+	// Saves: SAVEPOINT. Lexer.Name tells which; likewise for Releases, RollsBackTo, Prepares, Deallocates and Executes.
+	Saves
+	// Releases: RELEASE of a savepoint.
+	Releases
 	// AssignsLocally: a parameter that decides what a text means (DecidesMeaning) is set for the transaction. It is among the assignments.
 	AssignsLocally
 	// LeadsToTemp: search_path is set, for the session or the transaction, to a list under which new objects may be temporary: see
@@ -86,8 +90,8 @@ const (
 var effectNames = [...]string{
 	"assigns", "resets_all", "discards_all", "discards_temp", "prepares", "deallocates", "executes", "listens", "unlistens", "notifies",
 	"holds_cursor", "makes_temp", "locks_advisory", "unlocks_advisory", "holds_other", "loads", "begins", "commits", "rolls_back",
-	"prepares_transaction", "chains", "rolls_back_to", "opaque", "unreadable", "assigns_locally", "leads_to_temp", "creates", "seeds", "assigns_unnamed",
-	"writes", "defines", "reads_sequence", "draws_sequence", "mentions", "calls_unknown",
+	"prepares_transaction", "chains", "rolls_back_to", "opaque", "unreadable", "saves", "releases", "assigns_locally", "leads_to_temp", "creates",
+	"seeds", "assigns_unnamed", "writes", "defines", "reads_sequence", "draws_sequence", "mentions", "calls_unknown",
 }
 
 // String is the set as words, for tests and logs.
@@ -119,6 +123,8 @@ type Assignment struct {
 	Exact bool
 	// Maybe: even when the statement succeeds it may have been left alone.
 	Maybe bool
+	// Statement is the number of its statement in the text, from 0.
+	Statement int
 }
 
 // Dialect is how a server reads the text of a client: what changes the rules by which strings end.

@@ -25,9 +25,10 @@ func (s *statement) judge() {
 			s.effects |= PreparesTransaction
 		} else {
 			s.effects |= Prepares
+			s.nameToken(NamePrepared, 1)
 		}
 	case "deallocate":
-		s.effects |= Deallocates
+		s.judgeDeallocate()
 	case "discard":
 		switch {
 		case s.is(1, "all"):
@@ -50,6 +51,13 @@ func (s *statement) judge() {
 		s.effects |= Opaque
 	case "execute":
 		s.effects |= Executes
+		s.nameToken(NameExecuted, 1)
+	case "savepoint":
+		s.effects |= Saves
+		s.nameToken(NameSavepoint, 1)
+	case "release":
+		s.effects |= Releases
+		s.nameToken(NameReleased, s.behind("savepoint", 1))
 	}
 }
 
@@ -62,6 +70,7 @@ func (s *statement) judgeRollback() {
 	switch {
 	case s.is(at, "to"):
 		s.effects |= RollsBackTo
+		s.nameToken(NameRolledBack, s.behind("savepoint", at+1))
 	case s.is(at, "prepared"):
 	default:
 		s.effects |= RollsBack | s.chain()
@@ -252,7 +261,7 @@ func (s *statement) listAt(at int) (from, to int32, exact bool) {
 
 // add notes an assignment, unless it is none at all, or lasts for a transaction and decides no meaning.
 func (s *statement) add(a assignment) {
-	a.local = s.local
+	a.local, a.statement = s.local, int32(s.statements)
 	switch string(s.text[a.nameFrom:a.nameTo]) {
 	case "transaction_isolation", "transaction_read_only", "transaction_deferrable":
 		return
@@ -415,6 +424,7 @@ func (s *statement) Assignment(i int) Assignment {
 	a := s.assignments[i]
 	out := Assignment{
 		NameParam: int(a.nameParam), ValueParam: int(a.valueParam), Reset: a.reset, Exact: a.exact, Maybe: a.maybe, Local: a.local,
+		Statement: int(a.statement),
 	}
 	if a.named {
 		out.Name = s.text[a.nameFrom:a.nameTo]

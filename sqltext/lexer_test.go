@@ -186,7 +186,7 @@ var nasties = []struct{ sql, want string }{
 	{"commit and chain", "1 commits chains"},
 	{"commit work and no chain", "1 commits"},
 	{"rollback transaction and chain", "1 rolls_back chains"},
-	{"savepoint a; rollback to a; rollback work to savepoint a; release a", "4 rolls_back_to"},
+	{"savepoint a; rollback to a; rollback work to savepoint a; release a", "4 rolls_back_to saves releases"},
 	{"commit prepared 'x'; rollback prepared 'x'", "2 "},
 	// Where strings and comments end
 	{"select '/*'; set x = 1 --*/", "2 assigns; x = 1"},

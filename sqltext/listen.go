@@ -16,11 +16,13 @@ type Listening struct {
 	Exact bool
 	// ASCII: there is nothing in the name that an encoding could change.
 	ASCII bool
+	// Statement is the number of its statement in the text, from 0.
+	Statement int
 }
 
 // listening is a Listening whose channel is in the text.
 type listening struct {
-	from, to            int32
+	from, to, statement int32
 	stops, exact, ascii bool
 }
 
@@ -46,6 +48,7 @@ func (s *statement) listens(l listening) {
 		s.effects |= Unreadable
 		return
 	}
+	l.statement = int32(s.statements)
 	s.listenings = append(s.listenings, l)
 }
 
@@ -55,7 +58,7 @@ func (s *statement) Listenings() int { return len(s.listenings) }
 // Listening is the i-th of them.
 func (s *statement) Listening(i int) Listening {
 	l := s.listenings[i]
-	return Listening{Channel: wholeRunes(s.text[l.from:l.to]), Stops: l.stops, Exact: l.exact, ASCII: l.ascii}
+	return Listening{Channel: wholeRunes(s.text[l.from:l.to]), Stops: l.stops, Exact: l.exact, ASCII: l.ascii, Statement: int(l.statement)}
 }
 
 // wholeRunes takes off what is left of a character at the end of a name that has been cut: PostgreSQL cuts between characters.

@@ -7,6 +7,7 @@ type statement struct {
 	statements  int
 	assignments []assignment
 	listenings  []listening
+	names       []name // of prepared statements and savepoints
 	text        []byte // what tokens and assignments point into
 
 	// of the statement
@@ -89,18 +90,20 @@ const (
 	wordWith
 	wordFunction  // its effects are in calling
 	wordSetConfig // likewise
+	wordExecute   // a prepared statement is named
 )
 
 // assignment is an Assignment whose name and value are in the text.
 type assignment struct {
 	nameFrom, nameTo, valueFrom, valueTo int32
 	nameParam, valueParam                int32
+	statement                            int32
 	named, reset, exact, maybe, local    bool
 }
 
 func (s *statement) beginText() {
 	s.effects, s.statements = 0, 0
-	s.assignments, s.listenings, s.text = s.assignments[:0], s.listenings[:0], s.text[:0]
+	s.assignments, s.listenings, s.names, s.text = s.assignments[:0], s.listenings[:0], s.names[:0], s.text[:0]
 	s.watcher.begin()
 	s.beginStatement()
 }
@@ -117,9 +120,7 @@ func (s *statement) endStatement() {
 	if s.tokensSeen == 0 {
 		return
 	}
-	s.statements++
-	switch {
-	case s.recording == recordStatement:
+	if s.recording == recordStatement {
 		s.judge()
 	}
 	if s.temp && !s.dropped {
@@ -130,6 +131,7 @@ func (s *statement) endStatement() {
 			s.assignments[i].exact, s.assignments[i].maybe = false, true // a row that is not there, a branch not taken
 		}
 	}
+	s.statements++
 	s.beginStatement()
 }
 
@@ -251,7 +253,7 @@ func (s *statement) explained(w []byte) {
 		return
 	case "execute":
 		s.effects |= Executes
-		s.verb = verbOther
+		s.verb, s.previous = verbOther, wordExecute
 		return
 	}
 	s.first(w)
@@ -295,6 +297,9 @@ func (s *statement) inRoutine(w []byte, previous word) {
 
 // anywhere takes the words that matter wherever they stand.
 func (s *statement) anywhere(w []byte, previous word) {
+	if previous == wordExecute {
+		s.executed(w)
+	}
 	if s.setConfig != callNone {
 		s.wordOfCall(w)
 	}
@@ -342,6 +347,7 @@ func (s *statement) name(w []byte) {
 	case "execute":
 		if s.verb == verbCreated {
 			s.effects |= Executes // CREATE TABLE ... AS EXECUTE
+			s.previous = wordExecute
 		}
 	case "pg_settings":
 		if s.updates {
@@ -387,6 +393,7 @@ func (s *statement) quoted(w []byte) {
 			return
 		}
 	}
+	previous := s.previous
 	s.previous = wordNone
 	switch s.verb {
 	case verbNone, verbExplain:
@@ -397,6 +404,9 @@ func (s *statement) quoted(w []byte) {
 	}
 	if s.setConfig != callNone {
 		s.wordOfCall(w)
+	}
+	if previous == wordExecute {
+		s.executed(w)
 	}
 	s.name(w)
 }

@@ -30,7 +30,7 @@ var planted = []struct {
 	edits []edit
 }{
 	{"a server is released one reply too early", []edit{
-		{"proxy/relay/relay.go", "return s.owed.n == 0 &&", "return s.owed.n <= 1 &&"},
+		{"proxy/relay/relay.go", "return s.ledger.len() == 0 &&", "return s.ledger.len() <= 1 &&"},
 		{"pool/checkin.go", "case f.RepliesOwed != 0:", "case f.RepliesOwed > 1:"},
 	}},
 	{"a waiter is forgotten", []edit{
@@ -52,7 +52,7 @@ var planted = []struct {
 		{"proxy/relay/prepare.go", "own.statement = own.statement.Origin()\n\t\treturn own, in", "return own, in"},
 	}},
 	{"CopyDone ahead of CopyInResponse is not noted", []edit{
-		{"proxy/relay/client.go", "s.owed.markEnded()", ""},
+		{"proxy/relay/client.go", "s.copyEnded() // the server has", ""},
 	}},
 	{"a cancel request goes to another server", []edit{
 		{"proxy/cancel.go", "s := c.server\n", "s := w.servers.first\n"},
@@ -64,7 +64,7 @@ var planted = []struct {
 		{"proxy/relay/client.go", "case s.skipping: // the server", "case false: // the server"},
 	}},
 	{"Flush is taken for the end of a batch", []edit{
-		{"proxy/relay/client.go", "case protocol.ClientFlush:\n\t\t\ts.unflushed = 0", "case protocol.ClientFlush:\n\t\t\ts.unflushed, s.batchOpen = 0, false"},
+		{"proxy/relay/client.go", "case protocol.ClientFlush:\n\t\t\ts.ledger.flushed = s.ledger.tail", "case protocol.ClientFlush:\n\t\t\ts.ledger.flushed, s.batchOpen = s.ledger.tail, false"},
 	}},
 	{"a server's place is free before PostgreSQL has closed it", []edit{
 		{"proxy/link.go", "\ts.deadline = now + goodbyeMax\n\tw.watch()\n", "\ts.gone(nil)\n"},
@@ -76,13 +76,13 @@ var planted = []struct {
 		{"pool/waiter.go", "chosen := head\n", "chosen := q.last\n"},
 	}},
 	{"a waiter is not told that its time is over", []edit{
-		{"proxy/waiting.go", "w.failWaiter(a, closeQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))", ""},
+		{"proxy/waiting.go", "w.failWaiter(a, stats.ClientQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))", ""},
 	}},
 	{"settings are not brought along", []edit{
 		{"proxy/link.go", "if c.settings != s.settings || c.relay.Own != s.own || reset {", "if reset {"},
 	}},
 	{"a SET is taken back with a transaction that was pipelined behind it", []edit{
-		{"proxy/relay/pending.go", "\tif p.ends == 0 {\n\t\tp.ends = 1\n\t}\n", ""},
+		{"proxy/relay/transaction.go", "case status == StatusIdle:\n\t\tp.commit()\n", "case status == StatusIdle:\n"},
 	}},
 	{"a client goes on before its server has answered the pooler's question", []edit{
 		{"proxy/server.go", "case c.held && s.relay.Asking():", "case c.held && s.relay.Asking() && c.torn:"},
@@ -91,7 +91,7 @@ var planted = []struct {
 		{"proxy/restore.go", "if taken == (sqltext.Settings{}) {", "if taken == (sqltext.Settings{}) || c.relay.Session.Restores {"},
 	}},
 	{"what is pipelined behind RESET does not wait", []edit{
-		{"proxy/relay/session.go", "if !n.Begun || n.pending == nil ||", "if n.Restores || !n.Begun || n.pending == nil ||"},
+		{"proxy/relay/session.go", "return n.Begun && n.pending != nil &&", "return !n.Restores && n.Begun && n.pending != nil &&"},
 	}},
 	{"an evicted statement is taken to be there", []edit{
 		{"proxy/relay/answers.go", "if !s.lose(x.statement) { // it was", "if true { // it was"},

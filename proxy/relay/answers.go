@@ -14,7 +14,7 @@ var (
 
 // oursDue reports that the oldest reply owed is the proxy's to give, and that the client can take it now.
 func (s *Server) oursDue() bool {
-	return s.owed.front()&owedOurs != 0 && !s.scanner.MidMessage()
+	return s.ledger.front().origin == synthesized && !s.scanner.MidMessage()
 }
 
 // answer turns a step into one that gives the replies that are due: first what the server has said, then they.
@@ -28,9 +28,9 @@ func (s *Server) answer(step Step, said []byte) Step {
 
 // giveOurs takes the proxy's replies off the front of the queue. A client that is gone gets none.
 func (s *Server) giveOurs() {
-	for s.owed.front()&owedOurs != 0 {
+	for s.ledger.front().origin == synthesized {
 		reply := parseComplete
-		if s.owed.front()&^owedMarks == owedClose {
+		if s.ledger.front().kind == closeDue {
 			reply = closeComplete
 		}
 		if !s.abandoned {
@@ -38,17 +38,6 @@ func (s *Server) giveOurs() {
 		}
 		s.popped()
 	}
-}
-
-// closeStrays closes, behind the Sync that ends the batch, the statements that the server got only so that it refuses another.
-func (s *Server) closeStrays() {
-	for _, name := range s.strays {
-		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, name)
-		s.owe(owedClose | owedInjected)
-	}
-	s.strays = nil
-	s.desk.ToServer = append(s.desk.ToServer, syncMessage...)
-	s.oweReady(owedSync | owedInjected)
 }
 
 // tagged looks for the commands that drop statements behind the proxy's back.
@@ -59,7 +48,7 @@ func (s *Server) tagged(frame []byte) {
 	switch tag := protocol.CommandTag(frame); {
 	case bytes.Equal(tag, []byte("DEALLOCATE ALL")), bytes.Equal(tag, []byte("DISCARD ALL")):
 		var own *statements
-		if s.owed.front()&owedInjected == 0 {
+		if s.ledger.front().origin != poolerOrigin {
 			own = s.own()
 		}
 		s.emptied(own)
@@ -75,72 +64,66 @@ func (s *Server) emptied(own *statements) {
 	s.cache.Each(s.desk.Table.Release)
 	s.cache.Clear()
 	own.forgetNames(s.desk.Table)
-	for i := range s.notes.n {
-		s.afterEmptied(s.notes.at(i), own)
+	for i := range s.ledger.len() {
+		s.afterEmptied(s.ledger.at(i), own)
 	}
 }
 
-// afterEmptied makes a note that was made before it was known that everything is gone right again.
-func (s *Server) afterEmptied(x *note, own *statements) {
+// afterEmptied corrects an undoEntry that was made before it was known that everything is gone.
+func (s *Server) afterEmptied(x *request, own *statements) {
 	table := s.desk.Table
-	switch x.kind {
-	case noteParse, noteAdd:
+	switch x.undo {
+	case undoParse, undoAdd:
 		if s.cache.Use(x.statement) == nil {
 			s.hold(x.statement)
 		}
-	case noteEvict:
+	case undoEvict:
 		if !s.lose(x.statement) { // it was not prepared again ahead of this
 			table.Release(x.statement)
-			s.void(x)
+			x.undo = undoVoid
 		}
 	}
 	switch {
 	case own == nil:
-	case x.kind == noteParse, x.kind == noteName:
+	case x.undo == undoParse, x.undo == undoName:
 		if own.remember(x.name, x.statement, table) {
 			table.Retain(x.statement)
 			own.read(x.name, x.escapes)
 		}
-	case x.kind == noteForget:
+	case x.undo == undoForget:
 		if again := own.remove(x.name, table).statement; again != nil {
-			table.Release(again) // the note has a reference of its own
+			table.Release(again) // the undoEntry has a reference of its own
 		} else {
 			table.Release(x.statement)
-			s.void(x)
+			x.undo = undoVoid
 		}
 	}
 }
 
-// void makes a note mean nothing.
-func (s *Server) void(x *note) {
-	s.forgetNote(x)
-	x.kind = noteVoid
-}
-
 // learn looks at an error in the oldest message owed: it may tell what the server holds, and what the client's unnamed statement is now.
 func (s *Server) learn(frame []byte) {
-	if s.owed.front()&owedNoted == 0 {
+	if s.ledger.front().undo == undoNothing {
 		return
 	}
-	x := s.notes.at(0)
-	switch x.kind {
-	case noteUse:
+	x := s.ledger.front()
+	switch x.undo {
+	case undoUse:
 		switch string(protocol.SQLState(frame)) {
 		case "0A000": // cached plan must not change result type
 			s.cache.MarkStale(x.statement)
 		case "26000": // dropped by something that was not seen
 			s.lose(x.statement)
 		}
-	case noteUnnamedAdd:
+	case undoUnnamedAdd:
 		s.lacksUnnamed(x.serial)
-	case noteUnnamed:
+	case undoUnnamed:
 		// A Parse that fails leaves no unnamed statement behind.
 		s.lacksUnnamed(x.serial)
 		if own := s.own(); own != nil {
 			s.replaceUnnamed(own, x.serial, unnamed{})
 		}
-		if x.undo != nil {
-			x.undo.restore = false
+		if x.rest != nil {
+			x.rest.restore = false
 		}
 	}
 }
@@ -150,19 +133,19 @@ const failedTransaction = "25P02"
 
 // words is what the client is told instead of the error at the start of rest; nil when that is right as it is.
 func (s *Server) words(rest []byte) []byte {
-	if rest[0] != protocol.ServerErrorResponse || s.owed.front()&owedNoted == 0 {
+	if rest[0] != protocol.ServerErrorResponse || s.ledger.front().undo == undoNothing {
 		return nil
 	}
 	size, complete := protocol.Whole(rest)
 	if !complete {
 		return nil
 	}
-	switch x := s.notes.at(0); x.kind {
-	case noteReject:
-		if code := string(protocol.SQLState(rest[:size])); code == rejectedCode || x.undo.insists && code == failedTransaction {
-			return x.undo.err.Append(nil)
+	switch x := s.ledger.front(); x.undo {
+	case undoReject:
+		if code := string(protocol.SQLState(rest[:size])); code == rejectedCode || x.rest.insists && code == failedTransaction {
+			return x.rest.err.Append(nil)
 		}
-	case noteUse:
+	case undoUse:
 		ours, theirs := []byte(`"`+x.statement.Name()+`"`), []byte(`"`+x.name+`"`)
 		if body := rest[headerBytes:size]; bytes.Contains(body, ours) {
 			body = bytes.ReplaceAll(body, ours, theirs)
@@ -179,7 +162,7 @@ func (s *Server) reworded(rest, words []byte) Step {
 		return s.distrust(err.Error())
 	}
 	s.Tally.countError(words)
-	s.failed(s.owed.front()&^owedMarks, f.Data)
+	s.failed(s.ledger.front().kind, f.Data)
 	s.desk.clear()
 	s.desk.ToClient = append(s.desk.ToClient, words...)
 	return Step{Verdict: Rewrite, N: len(f.Data)}

@@ -19,15 +19,15 @@ func (c *Client) FromClient(b []byte, s *Server) Step {
 	}
 	fresh, saved := s.fresh(), s.Tally.ParsesSaved
 	step := c.run(b, s)
-	if step.Verdict == Rewrite || s.retry.valid {
-		s.retry.keep(step, b[:step.N], s, fresh, s.Tally.ParsesSaved != saved)
+	if step.Verdict == Rewrite || s.replay.valid {
+		s.replay.keep(step, b[:step.N], s, fresh, s.Tally.ParsesSaved != saved)
 	}
 	return step
 }
 
 // run judges the first bytes of b, which begin with a message or go on with one.
 func (c *Client) run(b []byte, s *Server) Step {
-	w := weave{b: b}
+	w := rewriter{b: b}
 	run := 0 // bytes of neighbours that leave together
 	for run < len(b) {
 		if c.scanner.MidMessage() {
@@ -138,9 +138,9 @@ func violation(messageType byte) Step {
 
 // linked judges a message of a client that has a server, and notes what the server will owe for it. at is where in w.b it begins.
 // passes is false when the message is not passed over: step then stands alone.
-func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) linked(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
-	if s.owed.n >= OwedMax || c.Session.rests(s) || c.Session.serial(b[0], s) {
+	if s.ledger.len() >= OwedMax && s.full(w, at) || c.Session.rests(s) || c.Session.serial(b[0], s) {
 		return Step{Verdict: Hold}, false
 	}
 	c.Session.read = false
@@ -150,8 +150,8 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		}
 		c.rejection = nil // the server skips it by itself
 	}
-	if (c.Session.Promotes && !s.Kept || c.Session.Shares) && !s.passive() {
-		if step, judged := c.Session.judge(b, s); judged {
+	if (c.Session.Promotes && !s.Kept || c.Session.Shares || c.own != nil && b[0] == protocol.ClientQuery) && !s.passive() {
+		if step, judged := c.check(b, s); judged {
 			return step, false
 		}
 	}
@@ -165,16 +165,9 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 			return Step{Verdict: Hold}, false
 		}
 		if c.own != nil && b[0] == protocol.ClientQuery && !s.passive() {
-			if step, passes, deals := c.deallocate(w, at, s); deals {
+			if step, passes, deals := c.mentions(w, at, s); deals {
 				return step, passes
 			}
-			if step, passes, deals := c.lendQuery(w, at, s); deals {
-				return step, passes
-			}
-		}
-	case protocol.ClientExecute:
-		if s.deallocates != "" && cut(b, headMax) {
-			return Step{Verdict: More}, false // its portal tells
 		}
 	case protocol.ClientTerminate:
 		return Step{Verdict: Leave, N: len(b)}, false
@@ -184,108 +177,113 @@ func (c *Client) linked(w *weave, at int, s *Server) (step Step, passes bool) {
 		return violation(b[0]), false
 	}
 	if size, _ := protocol.Whole(b); b[0] == protocol.ClientFlush && size > headerBytes && !s.passive() {
-		kind = owedClose // an error, and whatever that makes the server skip
+		kind = closeDue // an error, and whatever that makes the server skip
 	}
 	f, err := c.scanner.Next(b)
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
+	dropped := false
 	if c.tracked && !s.passive() {
-		s.confused = s.confused || s.batchOpen && kind != owedSync && kind.endsWithReady()
-		kind = c.mayDrop(f, kind, s)
+		s.confused = s.confused || s.batchOpen && kind != syncDue && kind.endsWithReady()
+		dropped = c.mayDrop(f, s)
 	}
 	s.sent(f.Type, kind)
+	if dropped {
+		s.note(undoEntry{undo: undoReset})
+	}
 	c.watch(f, s)
 	switch {
 	case f.Type == protocol.ClientFlush && s.oursDue():
 		w.cut(at+len(f.Data), 0, s.desk)
 		s.giveOurs()
-	case f.Type == protocol.ClientSync && len(s.strays) > 0 && f.Last:
+	case f.Type == protocol.ClientSync && len(s.aliases) > 0 && f.Last:
 		w.cut(at+len(f.Data), 0, s.desk)
-		s.closeStrays()
+		s.closeAliases()
 	}
 	return Step{Verdict: Forward, N: len(f.Data)}, true
 }
 
-// watch lets the session hear of a message that has been passed over.
-func (c *Client) watch(f protocol.Frame, s *Server) {
-	switch {
-	case c.Session.Tracked, c.Session.Restores && c.Session.reads(f):
-		c.Session.watch(f, s)
-	case c.Session.Observed:
-		c.Session.observe(f, s)
-	}
-}
-
 // kindOf is what a message is owed.
-func kindOf(messageType byte) (kind owedKind, known bool) {
+func kindOf(messageType byte) (kind requestKind, known bool) {
 	switch messageType {
 	case protocol.ClientQuery:
-		return owedQuery, true
+		return queryDue, true
 	case protocol.ClientFunctionCall:
-		return owedFunction, true
+		return functionDue, true
 	case protocol.ClientSync:
-		return owedSync, true
+		return syncDue, true
 	case protocol.ClientParse:
-		return owedParse, true
+		return parseDue, true
 	case protocol.ClientBind:
-		return owedBind, true
+		return bindDue, true
 	case protocol.ClientDescribe:
-		return owedDescribe, true
+		return describeDue, true
 	case protocol.ClientExecute:
-		return owedExecute, true
+		return executeDue, true
 	case protocol.ClientClose:
-		return owedClose, true
+		return closeDue, true
 	case protocol.ClientFlush, protocol.ClientCopyData, protocol.ClientCopyDone, protocol.ClientCopyFail:
-		return owedNothing, true
+		return nothingDue, true
 	}
-	return owedNothing, false
+	return nothingDue, false
 }
 
 // sent notes that a message of the client's is on its way to the server.
-func (s *Server) sent(messageType byte, kind owedKind) {
+func (s *Server) sent(messageType byte, kind requestKind) {
 	switch {
 	case s.copying == copyIn || s.copying == copyBoth:
 		s.sentInCopy(messageType)
-	case kind == owedNothing:
+	case kind == nothingDue:
 		switch messageType {
 		case protocol.ClientFlush:
-			s.unflushed = 0
+			s.ledger.flushed = s.ledger.tail
 		case protocol.ClientCopyDone, protocol.ClientCopyFail:
-			s.owed.markEnded() // the server has not said yet whether it is in a COPY
+			s.copyEnded() // the server has not said yet whether it is in a COPY
 			s.endedCopy(messageType)
 		}
-	case kind == owedSync:
+	case kind == syncDue:
 		s.skipping = false
-		s.oweReady(kind)
+		s.expectReady(kind, clientOrigin)
 	case s.skipping: // the server discards it, a Query too (manual 54.2.3)
 	case kind.endsWithReady():
-		s.oweReady(kind)
+		s.expectReady(kind, clientOrigin)
 	default:
-		s.owe(kind)
+		s.expect(kind, clientOrigin)
 	}
 }
 
-// owe queues the reply to a message that is not the last of its batch.
-func (s *Server) owe(kind owedKind) {
+// expect enters a request that is not the last of its batch.
+func (s *Server) expect(kind requestKind, from origin) {
 	s.batchOpen = true
-	s.unflushed++
-	s.current++
-	s.owed.push(kind)
+	s.ledger.push(kind, from)
 }
 
-// oweReady queues a reply that ends with ReadyForQuery, and with it the batch.
-func (s *Server) oweReady(kind owedKind) {
+// record is expect for a request that changes something.
+func (s *Server) record(kind requestKind, from origin, e undoEntry) {
+	s.expect(kind, from)
+	s.note(e)
+}
+
+// expectReady enters a request that ReadyForQuery ends, and with it its batch.
+func (s *Server) expectReady(kind requestKind, from origin) {
 	s.batchOpen = false
-	s.begin(kind)
+	s.begin(kind, from)
 }
 
-// begin queues a reply that ends with ReadyForQuery: what is sent behind it belongs to another batch.
-func (s *Server) begin(kind owedKind) {
-	s.unflushed, s.current, s.renewed = 0, 0, 0
+// begin enters a request that ReadyForQuery ends: what is sent behind it belongs to another batch.
+func (s *Server) begin(kind requestKind, from origin) {
+	s.renewed = 0
 	s.batch++
-	s.changesOld, s.unnamed.unsureOld = s.changes, s.unnamed.unsure
-	s.owed.push(kind)
+	s.ledger.push(kind, from)
+	s.ledger.begins()
+}
+
+// copyEnded notes that the client has sent CopyDone or CopyFail behind its newest request.
+func (s *Server) copyEnded() {
+	if s.ledger.len() > 0 {
+		s.ledger.newest().copyEnded = true
+	}
 }
 
 // passive reports that the server will not carry out what it is sent next: it skips to the next Sync, or reads COPY data.
@@ -316,8 +314,8 @@ func (s *Server) sentInCopy(messageType byte) {
 // endedCopy: the answer to the Execute of a COPY comes only now, and unless it is an error the server sits on it until it is told to send,
 // whatever Flush came before.
 func (s *Server) endedCopy(messageType byte) {
-	if messageType == protocol.ClientCopyDone && s.batchOpen && s.owed.n > 0 && s.owed.at(s.owed.n-1)&^owedMarks == owedExecute {
-		s.unflushed = max(s.unflushed, 1)
+	if messageType == protocol.ClientCopyDone && s.batchOpen && s.ledger.newest().kind == executeDue {
+		s.ledger.flushed = min(s.ledger.flushed, s.ledger.tail-1)
 	}
 }
 

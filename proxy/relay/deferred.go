@@ -92,15 +92,15 @@ func (c *Client) deferring(b []byte) (step Step, judged bool) {
 // Begin notes that the transaction of a client that has been linked begins on the server, and tells what to send for it.
 func (s *Server) Begin(c *Client) (sql string) {
 	sql = c.deferred.begin.Text()
-	kind := owedQuery
+	kind := queryDue
 	s.TxStatus = StatusActive
 	if c.deferred.failed {
 		sql += failing
-		kind = owedFailing
+		kind = failureDue
 		s.TxStatus = StatusFailed
 	}
 	c.deferred = deferral{}
-	s.begin(kind | owedInjected)
+	s.begin(kind, poolerOrigin)
 	s.unnamed.of = nil
 	return sql
 }

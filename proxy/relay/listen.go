@@ -2,7 +2,6 @@ package relay
 
 import (
 	"bytes"
-	"slices"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
@@ -30,8 +29,7 @@ type Sharing struct {
 	// UTF8: so are the client's texts, and the database.
 	UTF8 bool
 
-	listens bool // some prepared statement does
-	wants   *wanted
+	wants *wanted
 }
 
 // wanted is what the message judged Share begins to listen to.
@@ -43,11 +41,15 @@ type wanted struct {
 // Wanted are the channels that the message judged Share begins to listen to. known is false when there are others.
 func (n *Sharing) Wanted() (channels []string, known bool) { return n.wants.channels, !n.wants.unnamed }
 
-// want notes what the text that the lexer has just read begins to listen to.
-func (n *Sharing) want(listenings []Listening, unnamed bool) {
+// want notes what a message begins to listen to.
+func (n *Sharing) want(listens []listenAct, unnamed bool) {
 	n.wants = &wanted{unnamed: unnamed}
-	for _, l := range listenings {
-		if !l.Stops {
+	for _, l := range listens {
+		switch {
+		case l.Stops:
+		case l.Channel == "":
+			n.wants.unnamed = true
+		default:
 			n.wants.channels = append(n.wants.channels, l.Channel)
 		}
 	}
@@ -71,13 +73,20 @@ type Listened struct {
 	Listens bool
 }
 
-// listened tells it at the end.
+// listened tells it at the end. Where it is not sure what was committed, the server is asked about each LISTEN.
 func (n *SessionState) listened(p *pending) Listened {
-	return Listened{
-		Listenings: p.listenings.committed, Doubtful: p.listenings.doubtful,
-		Unnamed: p.listenings.unnamed && (!p.undone || p.ends != 1 || p.unsure),
-		Listens: n.Shares && p.effects&sqltext.Listens != 0,
+	out := Listened{Listens: n.Shares && p.sent&sqltext.Listens != 0}
+	for i, l := range p.listens {
+		switch {
+		case l == Listening{}:
+			out.Unnamed = out.Unnamed || n.Shares
+		case !p.lost, i < p.from:
+			out.Listenings = append(out.Listenings, l)
+		case !l.Stops:
+			out.Doubtful = append(out.Doubtful, l.Channel)
+		}
 	}
+	return out
 }
 
 // leftovers are the effects for which a server has to be cleaned. To what it listens is seen to apart where that is shared.
@@ -88,17 +97,6 @@ func (n *SessionState) leftovers() sqltext.Effects {
 	return leftovers
 }
 
-// listeningsOf copies what a Lexer has found. unnamed: a name could not be read.
-func (n *SessionState) listeningsOf(l *sqltext.Lexer, e sqltext.Effects) (all []Listening, unnamed bool) {
-	for i := range l.Listenings() {
-		found := l.Listening(i)
-		if unnamed = unnamed || !found.Exact || !found.ASCII && !n.UTF8; !unnamed {
-			all = append(all, Listening{Channel: string(found.Channel), Stops: found.Stops})
-		}
-	}
-	return all, unnamed || e&sqltext.Listens != 0 && e&sqltext.Unreadable != 0
-}
-
 // sharesText judges the text of a Query, or of a Parse, that the lexer has read: whether the shared connection has to hear of it first. A
 // LISTEN in a Parse runs at its Execute, see sharesBind.
 func (n *SessionState) sharesText(l *sqltext.Lexer, e sqltext.Effects, parse bool) bool {
@@ -106,7 +104,7 @@ func (n *SessionState) sharesText(l *sqltext.Lexer, e sqltext.Effects, parse boo
 	case !n.Shares || n.Cleared:
 		return false
 	case e&sqltext.Listens != 0 && !parse:
-		n.want(n.listeningsOf(l, e))
+		n.want(n.effectOf(l, e).listens, e&sqltext.Unreadable != 0)
 		return true
 	case e&sqltext.Commits != 0 && n.Reserved:
 		n.want(nil, false)
@@ -119,7 +117,7 @@ func (n *SessionState) sharesText(l *sqltext.Lexer, e sqltext.Effects, parse boo
 // Parse it was not known that none can.
 func (n *SessionState) sharesBind(b []byte, s *Server) (step Step, judged bool) {
 	promotes := !n.Shares && n.Promotes && !s.Kept
-	if (!n.Shares || n.Cleared) && !promotes || !n.listens {
+	if (!n.Shares || n.Cleared) && !promotes || len(n.prepared) == 0 && !s.deedsOutstanding() {
 		return Step{}, false
 	}
 	size, complete := protocol.Whole(b)
@@ -131,14 +129,14 @@ func (n *SessionState) sharesBind(b []byte, s *Server) (step Step, judged bool) 
 	}
 	_, rest, _ := bytes.Cut(b[headerBytes:size], zero)
 	name, _, _ := bytes.Cut(rest, zero)
-	e := n.means(name)
+	e := n.means(name, s)
 	switch {
 	case e == nil || e.effects&sqltext.Listens == 0:
 		return Step{}, false
 	case promotes:
 		return Step{Verdict: Promote, Kind: StateListen}, !s.refusesAll(e.effects)
 	}
-	n.want(e.listenings, e.unnamed)
+	n.want(e.listens, e.effects&sqltext.Unreadable != 0)
 	return s.share(), true
 }
 
@@ -152,112 +150,7 @@ func (s *Server) share() Step {
 
 // hears reports that the client listens, or may have begun to.
 func (n *SessionState) hears() bool {
-	return n.Listening || n.pending != nil && n.pending.listenings.some()
-}
-
-// minds are the effects that are noted: of a client that listens, some beyond those of everybody.
-func (n *SessionState) minds() sqltext.Effects {
-	switch {
-	case n.Restores:
-		return resetting
-	case n.hears():
-		return noted | sqltext.Unlistens
-	}
-	return noted
-}
-
-// listenings are the LISTEN and UNLISTEN that a client has sent since the last time its server was settled. Those that are open belong to
-// one transaction: see serial.
-type listenings struct {
-	open      []openListening
-	committed []Listening
-	doubtful  []string // channels about which the server has to be asked
-	unnamed   bool     // a text that was too long to be judged before it was sent listens to what is not among these
-	failed    bool     // an error came since the last ReadyForQuery
-	savepoint bool     // a transaction may have been rolled back to a savepoint
-}
-
-// openListening is one of which it is not known yet what has become of it.
-type openListening struct {
-	Listening
-	ran    bool // its tag has come
-	undone bool // a ROLLBACK ran behind it
-}
-
-func (l *listenings) some() bool {
-	return len(l.open) > 0 || len(l.committed) > 0 || len(l.doubtful) > 0 || l.unnamed
-}
-
-// sendsListenings notes those of a message that has been sent.
-func (n *SessionState) sendsListenings(e *effect, s *Server) {
-	if e.effects&sqltext.Listens == 0 && !n.hears() {
-		return
-	}
-	l := &n.pending.listenings
-	l.unnamed = l.unnamed || n.Shares && e.unnamed && e.effects&sqltext.Listens != 0
-	for _, one := range e.listenings {
-		switch {
-		case !s.owesEarlier():
-			l.open = append(l.open, openListening{Listening: one})
-		case !one.Stops: // the text was too long to be judged before it was sent
-			l.doubtful = append(l.doubtful, one.Channel)
-		}
-	}
-}
-
-// doubts notes what a text says that makes it uncertain what holds in the end.
-func (p *pending) doubts(e sqltext.Effects) {
-	p.unsure = p.unsure || e&(sqltext.RollsBackTo|sqltext.Chains) != 0
-	p.listenings.savepoint = p.listenings.savepoint || e&sqltext.RollsBackTo != 0
-}
-
-// tagged notes that a command has run.
-func (l *listenings) tagged(tag []byte) {
-	switch string(tag) {
-	case "LISTEN", "UNLISTEN", "DISCARD ALL":
-		if i := slices.IndexFunc(l.open, func(o openListening) bool { return !o.ran }); i >= 0 {
-			l.open[i].ran = true
-		}
-	case "COMMIT":
-		l.commit()
-	case "ROLLBACK": // its tag is the same when it goes back to a savepoint only
-		for i := range l.open {
-			l.open[i].undone = l.open[i].undone || l.open[i].ran
-		}
-	}
-}
-
-// commit takes those that have run as committed.
-func (l *listenings) commit() {
-	l.open = slices.DeleteFunc(l.open, func(o openListening) bool {
-		switch {
-		case !o.ran:
-			return false
-		case !o.undone:
-			l.committed = append(l.committed, o.Listening)
-		case l.savepoint && !o.Stops:
-			l.doubtful = append(l.doubtful, o.Channel)
-		}
-		return true
-	})
-}
-
-// ready notes a ReadyForQuery.
-func (l *listenings) ready(status byte) {
-	failed := l.failed
-	l.failed = false
-	l.open = slices.DeleteFunc(l.open, func(o openListening) bool {
-		return !o.ran || status == StatusIdle && o.undone && !l.savepoint
-	})
-	switch {
-	case status != StatusIdle:
-		// Where the transaction goes on behind a ROLLBACK, that was one to a savepoint.
-		l.savepoint = l.savepoint || slices.ContainsFunc(l.open, func(o openListening) bool { return o.undone })
-	case failed:
-		l.open = slices.DeleteFunc(l.open, func(o openListening) bool { return o.ran })
-	default:
-		l.commit()
-	}
+	return n.Listening || n.pending != nil && n.pending.sent&sqltext.Listens != 0
 }
 
 // serial reports that a message has to wait until all before it is answered. The pipeline of a client that listens is sent piece by piece,
@@ -268,42 +161,20 @@ func (n *SessionState) serial(messageType byte, s *Server) bool {
 		return false
 	}
 	kind, _ := kindOf(messageType)
-	return kind != owedNothing && (n.Withheld || s.owesReady())
+	return kind != nothingDue && (n.Withheld || s.owesReady())
 }
 
 // owesReady reports that a ReadyForQuery is owed to the client.
-func (s *Server) owesReady() bool { return s.owesReadyBefore(s.owed.n) }
-
-// owesEarlier reports that one is owed for what was sent before the message just sent.
-func (s *Server) owesEarlier() bool { return s.owesReadyBefore(s.owed.n - 1) }
-
-func (s *Server) owesReadyBefore(end int) bool {
-	for i := range end {
-		if k := s.owed.at(i); k.endsWithReady() && k&owedInjected == 0 {
-			return true
-		}
-	}
-	return false
-}
+func (s *Server) owesReady() bool { return s.ledger.readyDue(0, s.ledger.len()) }
 
 // withholds reports that the ReadyForQuery at the start of rest has to wait for what its client has to hear. It is the last that its client is
 // owed: who begins to listen by a statement that was not seen ahead, or on a server of its own, may have sent that behind others (serial).
 func (s *Server) withholds(rest []byte) bool {
-	return s.watched != nil && s.watched.hears() && len(rest) > headerBytes && rest[headerBytes] == StatusIdle && !s.hidden() && !s.owesMore()
+	return s.watched != nil && s.watched.hears() && len(rest) > headerBytes && rest[headerBytes] == StatusIdle && !s.internalReply() && !s.owesMore()
 }
 
 // owesMore reports that something is owed to the client behind the oldest reply, or is going to be: its server is not settled then.
-func (s *Server) owesMore() bool {
-	if s.batchOpen {
-		return true
-	}
-	for i := 1; i < s.owed.n; i++ {
-		if s.owed.at(i)&owedInjected == 0 {
-			return true
-		}
-	}
-	return false
-}
+func (s *Server) owesMore() bool { return s.batchOpen || s.ledger.clientsFrom(1, s.ledger.len()) }
 
 // readyAlone judges a ReadyForQuery that is kept back.
 func (s *Server) readyAlone(rest []byte) Step {
@@ -311,7 +182,7 @@ func (s *Server) readyAlone(rest []byte) Step {
 	if err != nil {
 		return s.distrust(err.Error())
 	}
-	s.midHidden = false
+	s.midInternal = false
 	if wrong := s.passed(f); wrong != "" {
 		return s.distrust(wrong)
 	}
@@ -325,7 +196,7 @@ func (s *Server) readyAlone(rest []byte) Step {
 // there is one; or it has the server to itself, and this one has come in front of what answers the proxy.
 func (s *Server) overheard(rest []byte) (step Step, alone bool) {
 	shares := s.watched != nil && s.watched.Shares
-	if !shares && !(s.hidden() && s.listensAlone()) {
+	if !shares && !(s.internalReply() && s.listensAlone()) {
 		return Step{}, false
 	}
 	size, complete := protocol.Whole(rest)

@@ -10,7 +10,7 @@ import (
 
 // statement judges a Parse, Bind, Describe or Close of a linked client whose statements are tracked. at is where in w.b it begins. Like
 // linked it reports the bytes to pass over; what is sent in their place is woven into w.
-func (c *Client) statement(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) statement(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
 	if b[0] == protocol.ClientParse {
 		return c.parse(w, at, s)
@@ -35,7 +35,7 @@ func (c *Client) statement(w *weave, at int, s *Server) (step Step, passes bool)
 		return c.asIs(b, s) // a portal, or malformed
 	}
 	if b[0] == protocol.ClientDescribe {
-		return c.use(w, at, s, usage{kind: owedDescribe, name: name, nameAt: headerBytes + 1})
+		return c.use(w, at, s, usage{kind: describeDue, name: name, nameAt: headerBytes + 1})
 	}
 	return c.closeStatement(w, at, s, name)
 }
@@ -58,7 +58,7 @@ func (c *Client) passOn(f protocol.Frame, s *Server) Step {
 }
 
 // bind finds the name in a Bind. Only its head must be there; the parameters stream.
-func (c *Client) bind(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) bind(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
 	size, complete := protocol.Whole(b)
 	head := b[:min(size, len(b), headMax)]
@@ -67,7 +67,7 @@ func (c *Client) bind(w *weave, at int, s *Server) (step Step, passes bool) {
 	if ok {
 		nameAt := len(head) - len(rest)
 		if name, _, ok = cutName(rest); ok {
-			return c.use(w, at, s, usage{kind: owedBind, portal: head[headerBytes : nameAt-1], name: name, nameAt: nameAt})
+			return c.use(w, at, s, usage{kind: bindDue, portal: head[headerBytes : nameAt-1], name: name, nameAt: nameAt})
 		}
 	}
 	switch {
@@ -81,11 +81,11 @@ func (c *Client) bind(w *weave, at int, s *Server) (step Step, passes bool) {
 
 // mustHold reports that what comes next, a message with a statement's name, rests on replies that are on their way: on those to earlier
 // batches that changed what there is, and on one that may drop all there is. For the latter the server is asked not to sit on it.
-func (s *Server) mustHold(w *weave, at int) bool {
-	if s.changesOld > 0 {
+func (s *Server) mustHold(w *rewriter, at int) bool {
+	if s.ledger.changedBefore > s.ledger.head {
 		return true
 	}
-	if s.resets == 0 {
+	if s.ledger.resets <= s.ledger.head {
 		return false
 	}
 	s.flush(w, at)
@@ -94,8 +94,8 @@ func (s *Server) mustHold(w *weave, at int) bool {
 
 // batchAnswered reports that all of the open batch has been answered, and has the server answer it otherwise. A Query in a batch waits for
 // that: if the batch fails it is skipped, with all that follows up to the Sync, and what it drops is not dropped.
-func (s *Server) batchAnswered(w *weave, at int) bool {
-	if s.owed.n == 0 {
+func (s *Server) batchAnswered(w *rewriter, at int) bool {
+	if s.ledger.len() == 0 {
 		return true
 	}
 	s.flush(w, at)
@@ -103,15 +103,26 @@ func (s *Server) batchAnswered(w *weave, at int) bool {
 		w.cut(at, 0, s.desk)
 		s.giveOurs()
 	}
-	return s.owed.n == 0
+	return s.ledger.len() == 0
+}
+
+// full is called when OwedMax is reached. It reports that no more may be outstanding before the server has answered some, and has it answer them. The answers that
+// the proxy can give itself make room at once.
+func (s *Server) full(w *rewriter, at int) bool {
+	s.flush(w, at)
+	if s.oursDue() {
+		w.cut(at, 0, s.desk)
+		s.giveOurs()
+	}
+	return s.ledger.len() >= OwedMax
 }
 
 // flush asks the server not to sit on what it has to say.
-func (s *Server) flush(w *weave, at int) {
-	if s.unflushed > 0 {
+func (s *Server) flush(w *rewriter, at int) {
+	if s.ledger.unflushed() > 0 {
 		w.cut(at, 0, s.desk)
 		s.desk.ToServer = append(s.desk.ToServer, flushMessage...)
-		s.unflushed = 0
+		s.ledger.flushed = s.ledger.tail
 	}
 }
 
@@ -119,14 +130,14 @@ var flushMessage = []byte{protocol.ClientFlush, 0, 0, 0, 4}
 
 // usage is a message that uses a statement: where in it the name is.
 type usage struct {
-	kind   owedKind
+	kind   requestKind
 	portal []byte // of a Bind
 	name   []byte
 	nameAt int
 }
 
 // use judges a Bind or Describe.
-func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bool) {
+func (c *Client) use(w *rewriter, at int, s *Server, u usage) (step Step, passes bool) {
 	if len(u.name) == 0 {
 		return c.useUnnamed(w, at, s, u)
 	}
@@ -137,7 +148,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	if refused != nil {
 		return c.refuseUse(w, at, s, refused)
 	}
-	if u.kind == owedBind && own.told != (prepared.Shape{}) {
+	if u.kind == bindDue && own.clientSignature != (prepared.Signature{}) {
 		if fit := s.fit(w, at, own, e); fit != fits {
 			return c.unfit(w, at, s, fit)
 		}
@@ -148,8 +159,8 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	statement, name := own.statement, ""
-	if u.kind == owedBind {
-		s.bound.of = boundNothing
+	if u.kind == bindDue {
+		s.lastBound.of = boundNothing
 	}
 	switch {
 	case statement != nil:
@@ -161,16 +172,14 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	}
 	w.cut(at, u.nameAt+len(u.name), s.desk)
 	if statement != nil {
-		if own.mentions {
-			c.lendToUsed(s, u, []byte(statement.Body()))
-		}
-		if u.kind == owedDescribe && !standsIn && s.outdated(own, e) {
+		c.installAliases(statement.Words(), s)
+		if u.kind == describeDue && !standsIn && s.outdated(own, e) {
 			e = s.renew(statement, e)
 			c.own.parsedBy(own.name, e)
 		} else {
 			e = s.provide(statement, e)
 		}
-		s.dropBound = s.dropBound || own.drops
+		s.dropBound = s.dropBound || statement.Words().Drops
 	}
 	out := appendHeader(s.desk.ToServer, f.Type, int(f.Size)-headerBytes-len(u.name)+len(name))
 	out = append(out, b[headerBytes:u.nameAt]...)
@@ -178,7 +187,7 @@ func (c *Client) use(w *weave, at int, s *Server, u usage) (step Step, passes bo
 	if statement != nil {
 		s.used(u, own, e)
 	} else {
-		s.owe(u.kind)
+		s.expect(u.kind, clientOrigin)
 	}
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
@@ -210,12 +219,12 @@ func (c *Client) find(s *Server, name []byte) (own named, e *prepared.Entry, sta
 }
 
 // useUnnamed is use for the unnamed statement.
-func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, passes bool) {
+func (c *Client) useUnnamed(w *rewriter, at int, s *Server, u usage) (step Step, passes bool) {
 	has, certain := s.hasUnnamed(c.own)
-	if !certain || c.own != nil && c.own.unnamed.mentions && s.mustHold(w, at) {
+	if !certain || c.own != nil && c.own.unnamed.mentions() && s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
-	if u.kind == owedBind && c.own != nil && c.own.unnamed.told != (prepared.Shape{}) {
+	if u.kind == bindDue && c.own != nil && c.own.unnamed.clientSignature != (prepared.Signature{}) {
 		if fit := s.fitUnnamed(w, at, c.own, has); fit != fits {
 			return c.unfit(w, at, s, fit)
 		}
@@ -224,21 +233,21 @@ func (c *Client) useUnnamed(w *weave, at int, s *Server, u usage) (step Step, pa
 	if err != nil {
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
-	if c.own != nil && c.own.unnamed.mentions && len(c.own.unnamed.message) > headerBytes {
+	if c.own != nil && c.own.unnamed.mentions() {
 		w.cut(at, 0, s.desk)
-		c.lendToUsed(s, u, c.own.unnamed.message[headerBytes+1:])
+		c.installAliases(&c.own.unnamed.words, s)
 	}
 	if !has {
 		w.cut(at, 0, s.desk)
 		s.provideUnnamed(c.own)
 	}
-	if u.kind == owedBind {
-		s.bound.of = boundNothing
+	if u.kind == bindDue {
+		s.lastBound.of = boundNothing
 	}
 	if c.own == nil || !c.own.unnamed.there {
 		return c.passOn(f, s), true
 	}
-	s.dropBound = s.dropBound || c.own.unnamed.drops
+	s.dropBound = s.dropBound || c.own.unnamed.words.Drops
 	s.usedUnnamed(u, c.own)
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
@@ -251,7 +260,7 @@ func significant(name []byte) []byte { return name[:min(len(name), 63)] }
 func notOurs(name []byte) string { return string(name) + " " }
 
 // parse finds the name in a Parse. A named one must be there as a whole: it becomes a statement that others may use.
-func (c *Client) parse(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) parse(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	b := w.b[at:]
 	size, complete := protocol.Whole(b)
 	name, body, ok := cutName(b[headerBytes:min(size, len(b))])
@@ -297,30 +306,31 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 	key := string(significant(name))
 	if !isParseBody(body) {
 		s.desk.ToServer = append(s.desk.ToServer, f.Data...)
-		s.owe(owedParse)
+		s.expect(parseDue, clientOrigin)
 		return
 	}
 	if own.names[key].statement != nil {
 		s.duplicate(name, body)
 		return
 	}
-	if s.Kept && !bytes.HasPrefix(name, []byte(prepared.Prefix)) && !s.hasStray(string(name)) {
+	if s.Kept && !bytes.HasPrefix(name, []byte(prepared.Prefix)) && !s.hasAlias(string(name)) {
 		// SQL's PREPARE may have taken the name: PostgreSQL says so if an empty statement cannot have it.
 		s.desk.ToServer = appendHeader(s.desk.ToServer, protocol.ClientParse, len(name)+1+3)
 		s.desk.ToServer = append(append(s.desk.ToServer, name...), 0, 0, 0, 0)
-		s.owe(owedParse | owedInjected)
+		s.expect(parseDue, poolerOrigin)
 	}
-	if !isASCII(name) || s.Kept && !s.hasStray(string(name)) {
+	if !isASCII(name) || s.Kept && !s.hasAlias(string(name)) {
 		// Whether the bytes are characters is for PostgreSQL to say: it hears the name in a Close of nothing.
 		s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, string(name))
-		s.owe(owedClose | owedInjected)
+		s.expect(closeDue, poolerOrigin)
 	}
 	scope := c.scope(s.desk.Table)
-	if mayMention(body) {
-		c.lendTo(s, body)
+	words := c.words(body, s)
+	if len(words.Mentions) > 0 {
+		c.installAliases(&words, s)
 		scope += s.desk.Table.Private() // its meaning is the client's alone
 	}
-	statement, ok := s.desk.Table.Intern(scope, body)
+	statement, ok := s.desk.Table.Intern(scope, body, words)
 	if !ok {
 		s.reject(protocol.ErrStatementMemory())
 		return
@@ -334,11 +344,11 @@ func (c *Client) parseNamed(s *Server, f protocol.Frame, name, body []byte) {
 	own.read(key, escapes)
 	state := s.cache.Use(statement).State()
 	if state == prepared.Held && s.sound() {
-		s.noted(owedParse|owedOurs, note{kind: noteName, name: key, statement: statement, escapes: escapes})
+		s.record(parseDue, synthesized, undoEntry{undo: undoName, name: key, statement: statement, escapes: escapes})
 		s.Tally.ParsesSaved++
 	} else {
 		own.parsedBy(key, s.replace(statement, state))
-		s.noted(owedParse, note{kind: noteParse, name: key, statement: statement, escapes: escapes})
+		s.record(parseDue, clientOrigin, undoEntry{undo: undoParse, name: key, statement: statement, escapes: escapes})
 	}
 	c.watch(f, s)
 }
@@ -368,12 +378,7 @@ func (s *Server) sound() bool {
 	if s.TxStatus == StatusFailed {
 		return false
 	}
-	for i := range s.owed.n - s.current {
-		if s.owed.at(i)&owedInjected == 0 {
-			return false
-		}
-	}
-	return true
+	return !s.ledger.clientsFrom(0, s.ledger.len()-s.ledger.inBatch())
 }
 
 // duplicate makes the server say, in its own words and in the right place, that the client has such a statement already. The one that it
@@ -384,16 +389,16 @@ func (s *Server) duplicate(name, body []byte) {
 		own = notOurs(name)
 	}
 	out := s.desk.ToServer
-	if !s.hasStray(own) {
+	if !s.hasAlias(own) {
 		out = appendHeader(out, protocol.ClientParse, len(own)+1+3)
 		out = append(append(out, own...), 0, 0, 0, 0) // an empty text, no types
-		s.owe(owedParse | owedInjected)
-		s.strays = append(s.strays, own)
+		s.expect(parseDue, poolerOrigin)
+		s.aliases = append(s.aliases, own)
 	}
 	out = appendHeader(out, protocol.ClientParse, len(own)+1+len(body))
 	out = append(append(out, own...), 0)
 	s.desk.ToServer = append(out, body...)
-	s.owe(owedParse)
+	s.expect(parseDue, clientOrigin)
 }
 
 // reject makes the server fail in the place of a message that it does not get; the client is told err, unless the server has something else
@@ -405,19 +410,22 @@ func (s *Server) reject(err *protocol.Error) {
 	out = append(out, text...)
 	s.desk.ToServer = append(out, 0, 0, 0)
 	s.unnamed.of = nil
-	s.noted(owedParse, note{kind: noteReject, undo: &undo{err: err}})
+	s.record(parseDue, clientOrigin, undoEntry{undo: undoReject, rest: &undoRest{err: err}})
 }
 
 const rejectedCode = "42703"
 
 // parseUnnamed lets a Parse without a name pass, and remembers it for the transactions to come.
-func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bool) (step Step, passes bool) {
+func (c *Client) parseUnnamed(w *rewriter, at int, s *Server, size int, complete bool) (step Step, passes bool) {
 	b := w.b[at:]
 	if !complete && size <= unnamedMax {
 		return Step{Verdict: More}, false
 	}
-	mentions := mayMention(b[headerBytes+1:])
-	if mentions && s.mustHold(w, at) {
+	var words prepared.Words
+	if complete {
+		words = c.words(b[headerBytes+1:size], s)
+	}
+	if len(words.Mentions) > 0 && s.mustHold(w, at) {
 		return Step{Verdict: Hold}, false
 	}
 	f, err := c.scanner.Next(b)
@@ -425,17 +433,17 @@ func (c *Client) parseUnnamed(w *weave, at int, s *Server, size int, complete bo
 		return Step{Verdict: Violate, Err: violationOf(err)}, false
 	}
 	own := c.statements()
-	if mentions {
+	if len(words.Mentions) > 0 {
 		w.cut(at, 0, s.desk)
-		c.lendTo(s, f.Data[headerBytes+1:])
+		c.installAliases(&words, s)
 	}
 	own.serial++
-	s.changeUnnamed(owedParse, own.serial, &own.unnamed)
+	s.changeUnnamed(parseDue, clientOrigin, own.serial, &own.unnamed)
 	kept := own.unnamed.message[:0]
 	if size <= unnamedMax {
 		kept = appendKept(kept, f.Data)
 	}
-	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, drops: drops(f.Data[headerBytes+1:]), mentions: mentions}
+	own.unnamed = unnamed{there: true, serial: own.serial, message: kept, batch: s.batch, words: words}
 	own.unnamed.escapes, own.unnamed.settings = c.Session.Dialect.BackslashEscapes, c.Settings
 	s.unnamed.becomes(own)
 	c.watch(f, s)
@@ -455,7 +463,7 @@ func appendKept(kept, b []byte) []byte {
 }
 
 // closeStatement judges a Close of a statement: the server keeps it, for others or for the next time.
-func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step Step, passes bool) {
+func (c *Client) closeStatement(w *rewriter, at int, s *Server, name []byte) (step Step, passes bool) {
 	b := w.b[at:]
 	own := c.own
 	if len(name) == 0 {
@@ -464,7 +472,7 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 			return Step{Verdict: Violate, Err: violationOf(err)}, false
 		}
 		own = c.statements()
-		s.changeUnnamed(owedClose, own.serial+1, &own.unnamed)
+		s.changeUnnamed(closeDue, clientOrigin, own.serial+1, &own.unnamed)
 		own.dropUnnamed()
 		s.unnamed.of = nil
 		c.watch(f, s)
@@ -486,9 +494,9 @@ func (c *Client) closeStatement(w *weave, at int, s *Server, name []byte) (step 
 	}
 	w.cut(at, len(f.Data), s.desk)
 	if statement == nil {
-		s.owe(owedClose | owedOurs) // to close what is not there is no error
+		s.expect(closeDue, synthesized) // to close what is not there is no error
 	} else {
-		s.noted(owedClose|owedOurs, note{kind: noteForget, name: key, statement: statement, told: was.told, escapes: was.escapes})
+		s.record(closeDue, synthesized, undoEntry{undo: undoForget, name: key, statement: statement, clientSignature: was.clientSignature, escapes: was.escapes})
 	}
 	c.watch(f, s)
 	return Step{Verdict: Forward, N: len(f.Data)}, true
@@ -524,23 +532,22 @@ func (c *Client) gather(b []byte, s *Server) Step {
 		return Step{Verdict: Drop, N: len(b)}
 	case s == nil:
 		return Step{Verdict: Checkout}
-	case s.owed.n >= OwedMax:
-		return Step{Verdict: Hold}
 	}
-	w := weave{b: b}
-	if s.mustHold(&w, 0) {
+	w := rewriter{b: b}
+	if s.ledger.len() >= OwedMax && s.full(&w, 0) || s.mustHold(&w, 0) {
 		if w.desk != nil {
 			return w.step(0)
 		}
 		return Step{Verdict: Hold}
 	}
 	_, _ = c.scanner.Next(b)
+	c.Session.read = false
 	message := append(own.gathered, b[:left]...)
 	own.gathered = nil
 	w.cut(0, left, s.desk)
 	if s.passive() {
 		s.desk.ToServer = append(s.desk.ToServer, message...)
-		s.sent(protocol.ClientParse, owedParse)
+		s.sent(protocol.ClientParse, parseDue)
 	} else {
 		name, body, _ := cutName(message[headerBytes:])
 		whole := protocol.NewScanner(protocol.FromClient)

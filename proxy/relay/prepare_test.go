@@ -177,7 +177,7 @@ func TestNoRoomForTypes(t *testing.T) {
 	}
 	p.send(t, pgtest.Encode(t, &pgproto3.Describe{ObjectType: 'S', Name: "s"}, &pgproto3.Sync{}))
 	p.receive(t, replies(t, &pgproto3.ParameterDescription{ParameterOIDs: []uint32{23}}, &pgproto3.NoData{}, &pgproto3.ReadyForQuery{TxStatus: 'I'}))
-	if own := p.client.own.names["s"]; own.statement.Name() != "hb_1" || own.told.Parameters == 0 {
+	if own := p.client.own.names["s"]; own.statement.Name() != "hb_1" || own.clientSignature.Parameters == 0 {
 		t.Errorf("%+v", own)
 	}
 }
@@ -193,66 +193,4 @@ func BenchmarkRounds(b *testing.B) {
 			}
 		})
 	}
-}
-
-func TestDeallocated(t *testing.T) {
-	for text, want := range map[string]string{
-		"deallocate a": "a", "DEALLOCATE\tPREPARE  Ab_1$;\x00": "ab_1$", `deallocate "A""b"`: `A"b`, `deallocate prepare"x"`: "x", "deallocate  prepare": "prepare",
-		"deallocate all": "", "deallocate prepare all": "", "deallocate a; select 1": "", `deallocate "a" "b"`: "", "deallocate": "", "deallocatex": "",
-		"deallocate /**/ a": "", "deallocate 1a": "", `deallocate U&"a"`: "", `deallocate "`: "", `deallocate ""`: "", "deallocate all;": "", "deallocate\x00": "",
-		`deallocate "all"`: "all", "discard x": "",
-	} {
-		name, ok := deallocated([]byte(text))
-		if ok != (want != "") || ok && name != want {
-			t.Errorf("%q: %q %v", text, name, ok)
-		}
-	}
-}
-
-// FuzzDeallocated: no text makes it panic, and what it understands is a name as SQL would spell it.
-func FuzzDeallocated(f *testing.F) {
-	f.Add([]byte(`deallocate prepare "a""b";`))
-	f.Add([]byte("discard"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		name, ok := deallocated(text)
-		if !ok {
-			return
-		}
-		again, ok := deallocated([]byte(`deallocate "` + strings.ReplaceAll(name, `"`, `""`) + `"`))
-		if !ok || again != name {
-			t.Fatalf("%q is %q, and that %q", text, name, again)
-		}
-	})
-}
-
-func TestMentioned(t *testing.T) {
-	for text, want := range map[string]string{
-		"execute n": "n", " EXECUTE\tAb_1$(1, 'x');\x00": "ab_1$", `execute "A""b"(2)`: `A"b`, `execute"x"`: "x", "prepare n as select 1": "n",
-		"Prepare n(int) as select 1": "n", "deallocate n": "n", "deallocate prepare n;": "n", "deallocate prepare": "prepare", "explain execute n": "n",
-		"EXPLAIN (analyze, buffers) EXECUTE n(1)": "n", "explain analyze verbose execute n": "n", "executed n": "", "execute": "", "execute 1": "",
-		`execute "`: "", `execute ""`: "", "execute \xc3\xa4": "", "execute n\xc3\xa4": "", "explain select execute": "", "explain": "", "select 1": "",
-		"execute /**/ n": "", "": "", "deallocate": "", "explain (": "",
-	} {
-		name, ok := mentioned([]byte(text))
-		if ok != (want != "") || ok && string(name) != want {
-			t.Errorf("%q: %q %v", text, name, ok)
-		}
-		if ok && !mayMention([]byte(text)) {
-			t.Errorf("%q: not looked at", text)
-		}
-	}
-}
-
-func FuzzMentioned(f *testing.F) {
-	f.Add([]byte(`explain (x) execute "a""b"`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		name, ok := mentioned(text)
-		if !ok {
-			return
-		}
-		again, ok := mentioned([]byte(`execute "` + strings.ReplaceAll(string(name), `"`, `""`) + `"`))
-		if !ok || string(again) != string(name) {
-			t.Fatalf("%q mentions %q, and that %q", text, name, again)
-		}
-	})
 }

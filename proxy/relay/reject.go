@@ -8,7 +8,7 @@ import "github.com/hybridbouncer/hybridbouncer/protocol"
 func (c *Client) Reject(err *protocol.Error) { c.rejection = err }
 
 // reject puts what the server refuses in the place of a Query, Parse or Bind. Like linked it reports the bytes to pass over.
-func (c *Client) reject(w *weave, at int, s *Server) (step Step, passes bool) {
+func (c *Client) reject(w *rewriter, at int, s *Server) (step Step, passes bool) {
 	query := w.b[at] == protocol.ClientQuery
 	if query && s.batchOpen && !s.batchAnswered(w, at) {
 		return Step{Verdict: Hold}, false // if the batch fails the Query is skipped, which a Sync would not be
@@ -28,12 +28,12 @@ func (c *Client) reject(w *weave, at int, s *Server) (step Step, passes bool) {
 		s.loseUnnamed(c.statements()) // as a Parse without a name that fails does
 	}
 	s.reject(err)
-	s.notes.at(s.notes.n - 1).undo.insists = c.Session.endsTransaction(f.Data, s)
+	s.ledger.newest().rest.insists = c.Session.endsTransaction(f.Data, s)
 	if query {
 		s.desk.ToServer = append(s.desk.ToServer, syncMessage...)
-		s.oweReady(owedSync)
-		if len(s.strays) > 0 {
-			s.closeStrays()
+		s.expectReady(syncDue, clientOrigin)
+		if len(s.aliases) > 0 {
+			s.closeAliases()
 		}
 	}
 	return Step{Verdict: Forward, N: len(f.Data)}, true
@@ -42,7 +42,7 @@ func (c *Client) reject(w *weave, at int, s *Server) (step Step, passes bool) {
 // loseUnnamed ends the client's unnamed statement, by a message that the server skips when it skips what comes next.
 func (s *Server) loseUnnamed(own *statements) {
 	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, "")
-	s.changeUnnamed(owedClose|owedInjected, own.serial+1, &own.unnamed)
+	s.changeUnnamed(closeDue, poolerOrigin, own.serial+1, &own.unnamed)
 	own.dropUnnamed()
 	s.unnamed.of = nil
 }

@@ -6,11 +6,20 @@
 // A Client is the half that lives as long as the client; a Server the half that lives as long as the server. Linked, the two are
 // called by one event loop only, and FromClient is given the Server it writes to. Nothing here allocates on the way of a query.
 //
-// Prepared statements: statements.go (who has what), prepare.go (a client's messages), notes.go (what is not certain yet), answers.go
-// (replies that no server gave), weave.go (bytes that change on their way), shape.go (columns that have changed), declare.go (parameters' types), scope.go (what a text means),
-// sqlnames.go (names in SQL).
+// One ledger (ledger.go) holds the requests that a server has not answered: what each is, who sent it (client, pooler; or the pooler
+// answers it itself), what it has changed here that a failure takes back (undolog.go), and what it does to the session when it has run
+// (its deed). A request is sent, and then it is answered, it fails, or it is skipped up to the next Sync. Three parties listen to
+// that, by plain calls:
 //
-// Read verdict.go, then client.go (bytes from the client) and server.go (bytes from the server); owed.go is the queue between them.
+//   - prepared statements: popped and takeBack (undolog.go) keep or undo names, and what the server holds;
+//   - the session's parameters and LISTEN: carryOut, completed and failedIn (prepared_effects.go) put what has run on a stack of
+//     transactions and savepoints (transaction.go), from which Resolve tells what was committed;
+//   - the meaning of texts: ready (prepared_effects.go, scope.go) ends what a transaction has set for itself.
+//
+// Read verdict.go, then client.go (bytes from the client) and server.go (bytes from the server); ledger.go is the queue between them.
+// Prepared statements: statements.go (names, and what a server holds), prepare.go (a client's messages), answers.go (replies that no
+// server gave), rewriter.go (bytes that change on their way), signature.go (columns that have changed), pinned_types.go (parameters'
+// types), replay.go (a batch that is sent again), scope.go (what a text means), aliases.go (names in SQL).
 package relay
 
 import (
@@ -103,7 +112,7 @@ const (
 // Server is the relay's view of one server: what it owes, and whether what it says can be trusted.
 type Server struct {
 	scanner protocol.Scanner
-	owed    Owed
+	ledger  ledger
 
 	// TxStatus is the status byte of the last ReadyForQuery.
 	TxStatus byte
@@ -112,39 +121,30 @@ type Server struct {
 	batchOpen bool
 	// skipping: the server discards everything up to the next Sync, after an error in an extended-protocol message.
 	skipping bool
-	// midHidden: the message that is half said is not for the client. The queue may be past it already.
-	midHidden bool
+	// midInternal: the message that is half said is not for the client. The queue may be past it already.
+	midInternal bool
 	// syncInCopy: the server is taken to have ignored a Sync, because it reads COPY data.
 	syncInCopy bool
-	doubt      bool // see Doubtful
-	saidFatal  bool // see SaidFatal
-	leaving    bool // see Leaving
-	confused   bool // see Confused
-	abandoned  bool // the client is gone: replies are dropped until nothing is owed
-	// unflushed counts the replies owed to messages that neither Sync, Flush nor Query followed: the server may sit on them.
-	unflushed int
-	// current counts the newest replies owed that belong to a batch whose Sync was not sent yet.
-	current int
-	batch   uint32 // counts batches and queries
+	doubt      bool   // see Doubtful
+	saidFatal  bool   // see SaidFatal
+	leaving    bool   // see Leaving
+	confused   bool   // see Confused
+	abandoned  bool   // the client is gone: replies are dropped until nothing is owed
+	batch      uint32 // counts batches and queries
 
-	client  *Client        // linked; nil otherwise
-	cache   prepared.Cache // the statements it holds
-	unnamed held
-	strays  []string // statements to be closed behind the next Sync
-	// deallocates is the client's statement that an Execute of the portal deallocating will drop.
-	deallocates, deallocating string
-	notes                     notes
-	changes                   int  // notes that later batches rest on
-	changesOld                int  // of those, the ones in earlier batches
-	resets                    int  // notes that all statements may be dropped
-	dropBound                 bool // a statement that would do that has been bound since the server was lent
-	savedBytes                int  // in notes, of unnamed statements
-	desk                      *Desk
-	retry                     retry
-	bound                     bound  // what the client bound last
-	parameters                uint32 // digest of the ParameterDescription that was the last message
-	lent                      uint64 // the newest Entry.Serial when the server was lent to its client
-	renewed                   uint64 // the Entry.Serial of what was prepared anew to see its shape, while its Bind is held
+	client     *Client        // linked; nil otherwise
+	cache      prepared.Cache // the statements it holds
+	unnamed    held
+	aliases    []string // statements under clients' own names, to be closed behind the next Sync
+	dropBound  bool     // a statement that would do that has been bound since the server was lent
+	savedBytes int      // in the ledger, of unnamed statements
+	desk       *Desk
+	portals    []portal // with effects, of those that have been bound
+	replay     replayBuffer
+	lastBound  lastBound // what the client bound last
+	parameters uint32    // digest of the ParameterDescription that was the last message
+	lent       uint64    // the newest Entry.Serial when the server was lent to its client
+	renewed    uint64    // the Entry.Serial of what was prepared anew to see its signature, while its Bind is held
 
 	// StatementsMax is how many statements it may hold.
 	StatementsMax int
@@ -203,17 +203,13 @@ func (s *Server) Watch(c *Client, l *sqltext.Lexer) {
 }
 
 // Unwatch is called when the two are parted.
-func (s *Server) Unwatch() {
-	if s.watched != nil {
-		s.watched.unsettle() // there may never be an answer
-	}
-	s.watched = nil
-}
+func (s *Server) Unwatch() { s.watched = nil }
 
 // Link is called when the server is lent to a client.
 func (s *Server) Link(c *Client, tally *Tally, desk *Desk, statementsMax int) {
 	s.client, s.Tally, s.desk, s.StatementsMax = c, tally, desk, statementsMax
-	s.dropBound, s.deallocates, s.renewed, s.bound.of, s.lent = false, "", 0, boundNothing, s.cache.Latest()
+	s.dropBound, s.renewed, s.lastBound.of, s.lent = false, 0, boundNothing, s.cache.Latest()
+	s.portals = s.portals[:0]
 	if !c.tracked {
 		s.unnamed.of = nil
 	}
@@ -228,7 +224,7 @@ func (s *Server) Forget() {
 		return // it was never lent
 	}
 	s.client = nil
-	s.cameToNothing(s.notes.n)
+	s.takeBack(s.ledger.len())
 	s.cache.Each(s.desk.Table.Release)
 	s.cache.Clear()
 }
@@ -252,14 +248,14 @@ func (s *Server) Settled() bool {
 
 // quiet reports that nothing is outstanding, whatever the transaction status.
 func (s *Server) quiet() bool {
-	return s.owed.n == 0 && !s.batchOpen && s.copying == copyNone && !s.scanner.MidMessage()
+	return s.ledger.len() == 0 && !s.batchOpen && s.copying == copyNone && !s.scanner.MidMessage()
 }
 
 // Quiet reports that nothing is outstanding on the server, whatever its transaction status.
 func (s *Server) Quiet() bool { return s.quiet() }
 
 // Owed is the number of replies outstanding.
-func (s *Server) Owed() int { return s.owed.Len() }
+func (s *Server) Owed() int { return s.ledger.len() }
 
 // InCopy reports whether a COPY is in progress.
 func (s *Server) InCopy() bool { return s.copying != copyNone }
@@ -274,7 +270,7 @@ func (s *Server) StreamPauses() bool { return s.Streaming() && !s.Torn() }
 func (s *Server) MidMessage() bool { return s.scanner.MidMessage() }
 
 // Torn reports that part of a message of the server's has gone to the client: nothing else may be said to it before the rest.
-func (s *Server) Torn() bool { return s.scanner.MidMessage() && !s.hidden() }
+func (s *Server) Torn() bool { return s.scanner.MidMessage() && !s.internalReply() }
 
 // Doubtful reports that the relay can no longer tell whose replies come next. Such a server is closed, never lent again.
 func (s *Server) Doubtful() bool { return s.doubt }
@@ -294,7 +290,9 @@ func (s *Server) BatchOpen() bool { return s.batchOpen }
 
 // Answering reports whether the server has been asked for something it must answer now: a Query, a FunctionCall, or extended
 // messages followed by Sync or Flush. It is false while a client sits in the middle of a batch (invariant 9).
-func (s *Server) Answering() bool { return s.owed.Len() > s.unflushed && s.copying != copyIn }
+func (s *Server) Answering() bool {
+	return s.ledger.len() > s.ledger.unflushed() && s.copying != copyIn
+}
 
 // Abandoned reports that the server's client is gone and replies are being dropped.
 func (s *Server) Abandoned() bool { return s.abandoned }

@@ -16,22 +16,15 @@ import (
 // resetting are the effects that are noted of a client that Restores. What is set counts only beside what is reset.
 const resetting = sqltext.Assigns | sqltext.ResetsAll | sqltext.DiscardsAll
 
-// reads reports that a message is looked at where that is done for resets alone.
-func (n *SessionState) reads(f protocol.Frame) bool {
-	switch f.Type {
-	case protocol.ClientQuery, protocol.ClientParse:
-		if size, _ := protocol.Whole(f.Data); size > judgedMax {
-			if f.Type == protocol.ClientParse {
-				clear(n.prepared) // it may be one of these that is another now
-				n.replaced = n.replaced[:0]
-			}
-			return false
+// readsResets reports that a Query or Parse is looked at where that is done for resets alone.
+func (n *SessionState) readsResets(f protocol.Frame) bool {
+	if size, _ := protocol.Whole(f.Data); size > judgedMax {
+		if f.Type == protocol.ClientParse {
+			clear(n.prepared) // it may be one of these that is another now
 		}
-		return n.Observed || n.pending != nil || len(n.prepared) > 0 || !f.Last || mayReset(f.Data)
-	case protocol.ClientFunctionCall:
 		return false
 	}
-	return true
+	return n.pending != nil || len(n.prepared) > 0 || !f.Last || mayReset(f.Data)
 }
 
 // mayReset reports that a text may hold RESET, SET or DISCARD: it looks for "set" and "isc", three bytes at a time where it can, which costs
@@ -62,7 +55,7 @@ func mayReset(text []byte) bool {
 
 // resets reports that a text which the lexer has read resets something, or may set what has been reset.
 func (n *SessionState) resets(l *sqltext.Lexer, e sqltext.Effects) bool {
-	if e&(sqltext.ResetsAll|sqltext.DiscardsAll) != 0 || n.pending != nil && e&resetting != 0 {
+	if e&(sqltext.ResetsAll|sqltext.DiscardsAll) != 0 || n.pending != nil && e&(resetting|saving) != 0 {
 		return true
 	}
 	for i := range l.Assignments() {
@@ -80,21 +73,13 @@ func (n *SessionState) mayAssign() {
 	}
 }
 
-// readsTag reports that a tag with this first letter is to be read as a whole.
-func (n *SessionState) readsTag(first byte) bool {
-	return n.hears() || n.Restores && (n.pending != nil || first == 'R')
-}
-
 // unseen notes the tag of a statement that was not seen in its text.
-func (n *SessionState) unseen(frame []byte) {
-	if len(frame) <= headerBytes || frame[headerBytes] != 'R' && frame[headerBytes] != 'D' {
-		return
-	}
-	switch string(protocol.CommandTag(frame)) {
-	case "RESET":
-		n.pending = &pending{unsure: true, changes: []Change{{Reset: true, Exact: true}}}
-	case "DISCARD ALL":
-		n.pending = &pending{unsure: true, changes: []Change{{Reset: true, Exact: true, Discard: true}}}
+func (n *SessionState) unseen(tag string) {
+	switch tag {
+	case "RESET", "DISCARD ALL":
+		n.note().add(Change{Reset: true, Exact: true, Discard: tag != "RESET"})
+		n.pending.unsure = true
+		n.pending.sent |= sqltext.ResetsAll
 	}
 }
 
@@ -103,9 +88,5 @@ func (n *SessionState) unseen(frame []byte) {
 func (n *SessionState) Restore() (changes []Change, sure bool) {
 	p := n.pending
 	n.pending = nil
-	unsure := p.unsure || p.awaits || p.ends > 1 || p.effects&sqltext.Unreadable != 0
-	if p.ends == 1 && p.undone && !unsure {
-		return nil, true
-	}
-	return p.changes, !unsure
+	return p.changes, !p.unsure && p.effects&sqltext.Unreadable == 0
 }

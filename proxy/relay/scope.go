@@ -27,26 +27,50 @@ const localMax = 16
 // doubt notes that the values are not certain any more: what is prepared now is nobody else's.
 func (l *local) doubt() { l.doubtful, l.private = true, "" }
 
-// assignLocally notes what a statement sets for its transaction.
-func (n *SessionState) assignLocally(e effect, s *Server) {
-	for _, c := range e.changes {
-		n.rereads = n.rereads || s.mayReread(c.Change)
-		if n.Restores || !c.local || c.Name != "" && !sqltext.DecidesMeaning(c.Name) {
-			continue
-		}
-		if n.local == nil {
-			n.local = &local{}
-		}
-		n.local.assign(c.Change)
-		if s.skipping || s.outstanding() || e.effects&ends != 0 || e.either {
-			n.local.doubt()
+// assign notes what a statement that has been sent sets, as far as it decides the meaning of texts.
+func (n *SessionState) assign(e *effect, s *Server) {
+	for i := range e.changes {
+		c := &e.changes[i].Change
+		n.rereads = n.rereads || s.mayReread(c)
+		switch {
+		case n.Restores:
+		case c.local && (c.Name == "" || sqltext.DecidesMeaning(c.Name)):
+			n.locals().assign(c)
+			if s.outstanding() || e.effects&ends != 0 {
+				n.local.doubt()
+			}
+		case !c.local && s.client != nil && s.client.unreported(c.Name): // what it is for the session is known when the transaction has ended
+			n.locals().doubt()
 		}
 	}
 }
 
+// outstanding reports that more is owed than what belongs to the message just sent: the outcome of that may decide about this one.
+func (s *Server) outstanding() bool {
+	for i := range s.ledger.len() - 1 {
+		if r := s.ledger.at(i); r.origin != poolerOrigin && (r.kind.endsWithReady() || r.kind == executeDue) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *SessionState) locals() *local {
+	if n.local == nil {
+		n.local = &local{}
+	}
+	return n.local
+}
+
+// unreported reports that a parameter (empty: perhaps one among others) decides the meaning of texts, and that the server does not say what it is.
+func (c *Client) unreported(name string) bool {
+	_, reported := c.Settings.Get(name)
+	return name == "" || sqltext.DecidesMeaning(name) && !reported
+}
+
 // mayReread reports that a change may have the server read texts in another way than it does: that it is not to what is there already, as what
 // drivers send when they take a connection out of their own pool.
-func (s *Server) mayReread(c Change) bool {
+func (s *Server) mayReread(c *Change) bool {
 	switch {
 	case c.Name == "" && c.Reset:
 		return s.becomesAnother("standard_conforming_strings") || s.becomesAnother("client_encoding")
@@ -70,7 +94,7 @@ func (s *Server) becomesAnother(name string) bool {
 	return !known || has != begun
 }
 
-func (l *local) assign(c Change) {
+func (l *local) assign(c *Change) {
 	l.private = ""
 	value := c.Value
 	if c.Reset {
@@ -87,52 +111,16 @@ func (l *local) assign(c Change) {
 	l.doubtful = l.doubtful || !c.Exact || len(l.values) > localMax || c.Name == ""
 }
 
-// transactionEnded is called when the server has said that no transaction is open.
-func (n *SessionState) transactionEnded(s *Server) {
-	n.rereads = n.rereads && s.owed.n > 0
-	switch {
-	case n.local == nil:
-	case s.owed.n == 0:
-		n.local = nil
-	default: // is it that of the next transaction, which is on its way?
-		n.local.doubt()
-	}
-}
-
-// completed notes the tag of a command: that of a ROLLBACK TO too is ROLLBACK.
-func (l *local) completed(frame []byte) {
-	if string(protocol.CommandTag(frame)) == "ROLLBACK" {
-		l.doubt()
-	}
-}
-
-// reassigned reports that the session's own values, of what decides the meaning of its texts, have been set anew in the transaction.
-func (n *SessionState) reassigned(reported sqltext.Settings) bool {
-	if n.pending == nil {
-		return false
-	}
-	for _, c := range n.pending.changes {
-		if _, ok := reported.Get(c.Name); c.Name == "" || sqltext.DecidesMeaning(c.Name) && !ok {
-			return true
-		}
-	}
-	return false
-}
-
 // scope is what decides how a text of the client's is parsed now.
 func (c *Client) scope(table *prepared.Table) prepared.Scope {
 	own, now := c.statements(), sqltext.Session{Reported: c.Settings, Own: c.Own}
 	if own.scope == "" || own.scopeOf != now {
 		own.scope, own.scopeOf = prepared.Scope(sqltext.AppendMeaning(nil, now)), now
 	}
-	n := &c.Session
-	if n.reassigned(c.Settings) && n.local == nil {
-		n.local = &local{doubtful: true}
-	}
-	if n.local == nil {
+	if c.Session.local == nil {
 		return own.scope
 	}
-	return n.local.scope(own.scope, table)
+	return c.Session.local.scope(own.scope, table)
 }
 
 func (l *local) scope(session prepared.Scope, table *prepared.Table) prepared.Scope {
@@ -155,7 +143,7 @@ func (l *local) scope(session prepared.Scope, table *prepared.Table) prepared.Sc
 
 // readsOtherwise reports that the server may read texts in another way than it has told: what changes that is on its way.
 func (s *Server) readsOtherwise() bool {
-	return s.client != nil && s.client.Session.rereads && (s.owed.n > 0 || s.batchOpen)
+	return s.client != nil && s.client.Session.rereads && (s.ledger.len() > 0 || s.batchOpen)
 }
 
 // rereads reports that a text would be another one if it were sent again: its strings may end elsewhere than they did, behind which there may be
@@ -182,10 +170,10 @@ func (c *Client) rescope(own named, s *Server) (named, *protocol.Error) {
 	if (encoding != now || s.readsOtherwise()) && !isASCII(text) || s.rereads(own.escapes, text) {
 		return own, protocol.ErrResultChanged() // only the client can say it in its new encoding, or with other escapes
 	}
-	if own.mentions {
+	if own.mentions() {
 		return own, nil
 	}
-	statement, ok := table.Intern(scope, body)
+	statement, ok := table.Intern(scope, body, *own.statement.Words())
 	if !ok {
 		return own, protocol.ErrStatementMemory()
 	}

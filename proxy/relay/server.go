@@ -11,8 +11,8 @@ func (s *Server) FromServer(b []byte) Step {
 	if s.oursDue() {
 		return s.answer(Step{}, nil)
 	}
-	if s.hidden() && !s.errorForClient(b) {
-		return s.fromServerHidden(b)
+	if s.internalReply() && !s.errorForClient(b) {
+		return s.fromServerInternal(b)
 	}
 	step := Step{Verdict: Forward}
 	for step.N < len(b) {
@@ -46,7 +46,7 @@ func (s *Server) FromServer(b []byte) Step {
 				return s.reworded(rest, words)
 			}
 		}
-		s.midHidden = false
+		s.midInternal = false
 		f, err := s.scanner.Next(rest)
 		if err != nil {
 			return s.distrust(err.Error())
@@ -63,7 +63,7 @@ func (s *Server) FromServer(b []byte) Step {
 				s.finished(&step)
 			}
 		}
-		if f.Last && s.owed.front()&(owedInjected|owedOurs) != 0 {
+		if f.Last && s.ledger.front().origin != clientOrigin {
 			break // what follows answers the proxy itself, or is the proxy's to give
 		}
 	}
@@ -83,8 +83,8 @@ func (s *Server) single(rest []byte) (step Step, alone bool) {
 	case protocol.ServerNotificationResponse:
 		return s.overheard(rest)
 	case protocol.ServerCommandComplete:
-		if len(rest) > headerBytes && rest[headerBytes] != 'D' && !(s.watched != nil && s.watched.readsTag(rest[headerBytes])) {
-			return Step{}, false // see tagged, pending.completed and unseen
+		if len(rest) > headerBytes && rest[headerBytes] != 'D' && !s.readsTag(rest[headerBytes]) {
+			return Step{}, false // see tagged and completed
 		}
 	case protocol.ServerParameterDescription, protocol.ServerRowDescription:
 		return Step{Verdict: More}, s.describing() && cut(rest, toldMax)
@@ -110,7 +110,7 @@ func (s *Server) single(rest []byte) (step Step, alone bool) {
 		s.leaving = true
 		return Step{Verdict: Drop, N: size}, true
 	}
-	return Step{Verdict: Report, N: size, Injected: s.hidden()}, true
+	return Step{Verdict: Report, N: size, Injected: s.internalReply()}, true
 }
 
 // cut reports that the rest of the message at the start of b has to be waited for. One that is longer than most passes in pieces.
@@ -121,26 +121,24 @@ func cut(b []byte, most int) bool {
 
 // passed notes the effect of a message on what is owed. It returns what is wrong with the message, if anything is.
 func (s *Server) passed(f protocol.Frame) (wrong string) {
-	front := s.owed.front() &^ owedMarks
+	front := s.ledger.front().kind
 	switch f.Type {
 	case protocol.ServerDataRow, protocol.ServerCopyData, protocol.ServerNoticeResponse, protocol.ServerNotificationResponse,
 		protocol.ServerCopyDone, protocol.ServerFunctionCallResponse,
 		protocol.ServerParameterStatus, protocol.ServerNegotiateProtocolVersion:
 	case protocol.ServerCommandComplete:
 		s.copying, s.syncInCopy = copyNone, false
-		if p := s.pending(); p != nil {
-			p.completed(f.Data)
-		} else if s.watched != nil && s.watched.Restores && s.owed.front()&owedInjected == 0 {
-			s.watched.unseen(f.Data)
-		}
-		if s.watched != nil && s.watched.local != nil {
-			s.watched.local.completed(f.Data)
+		if len(f.Data) > headerBytes && s.readsTag(f.Data[headerBytes]) {
+			s.completed(string(protocol.CommandTag(f.Data)))
 		}
 		s.tagged(f.Data)
-		return s.answered(front, owedExecute, f.Type)
+		return s.answered(front, executeDue, f.Type)
 	case protocol.ServerEmptyQueryResponse, protocol.ServerPortalSuspended:
 		s.copying, s.syncInCopy = copyNone, false
-		return s.answered(front, owedExecute, f.Type)
+		if f.Type == protocol.ServerPortalSuspended && s.ledger.front().deed != nil {
+			s.completed("")
+		}
+		return s.answered(front, executeDue, f.Type)
 	case protocol.ServerParameterDescription:
 		if s.describing() {
 			s.parameters = parametersDigest(f)
@@ -150,16 +148,16 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 		if s.describing() {
 			s.described(f)
 		}
-		if front == owedQuery || front == owedAsked {
+		if front == queryDue || front == questionDue {
 			return ""
 		}
-		return s.answered(front, owedDescribe, f.Type)
+		return s.answered(front, describeDue, f.Type)
 	case protocol.ServerParseComplete:
-		return s.answered(front, owedParse, f.Type)
+		return s.answered(front, parseDue, f.Type)
 	case protocol.ServerBindComplete:
-		return s.answered(front, owedBind, f.Type)
+		return s.answered(front, bindDue, f.Type)
 	case protocol.ServerCloseComplete:
-		return s.answered(front, owedClose, f.Type)
+		return s.answered(front, closeDue, f.Type)
 	case protocol.ServerReadyForQuery:
 		return s.ready(f, front)
 	case protocol.ServerErrorResponse:
@@ -179,45 +177,30 @@ func (s *Server) passed(f protocol.Frame) (wrong string) {
 
 // enterCopy notes that the server reads COPY data now. A Sync sent ahead of it was swallowed: the batch ends with the one after CopyDone,
 // which may have been sent ahead too.
-func (s *Server) enterCopy(front owedKind) {
-	swallowed, ended := s.owed.enterCopy()
+func (s *Server) enterCopy(front requestKind) {
+	swallowed, ended := s.ledger.enterCopy()
 	s.syncInCopy = swallowed > 0
-	extended := front == owedExecute
+	extended := front == executeDue
 	if ended { // what was sent behind its end has been noted as it went
 		s.copying = copyInDone
-		s.batchOpen = s.batchOpen || extended && !s.owed.endsBehindFront()
+		s.batchOpen = s.batchOpen || extended && !s.ledger.endsBehindFront()
 	} else {
 		s.copying = copyIn
 		s.batchOpen = extended
 	}
-	s.clamp()
 }
 
 // answered takes the reply that is due from the queue. A Query has any number of them.
-func (s *Server) answered(front, due owedKind, messageType byte) (wrong string) {
+func (s *Server) answered(front, due requestKind, messageType byte) (wrong string) {
 	switch {
 	case front == due:
 		s.popped()
-	case (front == owedQuery || front == owedAsked || front == owedFailing) && due == owedExecute:
+	case (front == queryDue || front == questionDue || front == failureDue) && due == executeDue:
 	case s.doubt:
 	default:
 		return "message type " + itoa(int(messageType)) + " that no request of the client calls for"
 	}
 	return ""
-}
-
-func (s *Server) popped() {
-	noted := s.owed.front()&owedNoted != 0
-	s.owed.pop()
-	s.clamp()
-	if noted {
-		s.cameTrue()
-	}
-}
-
-// clamp is called when the queue has become shorter.
-func (s *Server) clamp() {
-	s.unflushed, s.current = min(s.unflushed, s.owed.n), min(s.current, s.owed.n)
 }
 
 // finished counts a ReadyForQuery that goes to the client.
@@ -230,15 +213,15 @@ func (s *Server) finished(step *Step) {
 }
 
 // ready notes a ReadyForQuery.
-func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
+func (s *Server) ready(f protocol.Frame, front requestKind) (wrong string) {
 	if len(f.Data) != headerBytes+1 {
 		return "ReadyForQuery of a wrong length"
 	}
-	pending, injected := s.pending(), s.owed.front()&owedInjected != 0
+	injected := s.ledger.front().origin == poolerOrigin
 	switch {
 	case front.endsWithReady():
 		if !injected {
-			s.retry.valid = false
+			s.replay.valid = false
 		}
 		s.popped()
 	case s.doubt:
@@ -251,40 +234,30 @@ func (s *Server) ready(f protocol.Frame, front owedKind) (wrong string) {
 	default:
 		return "ReadyForQuery of an unknown status"
 	}
-	if s.watched != nil && s.TxStatus == StatusIdle && !injected {
-		s.watched.transactionEnded(s)
-	}
-	if pending != nil {
-		pending.ready(s.TxStatus, s.owed.n > 0)
-	}
-	if s.watched != nil && s.owed.n == 0 {
-		s.watched.settleNames()
+	if !injected && s.client != nil {
+		s.client.Session.ready(s.TxStatus, s)
 	}
 	s.copying, s.syncInCopy = copyNone, false
 	return ""
 }
 
 // failed notes an ErrorResponse. In an extended-protocol message the server now skips to the next Sync, a Query included.
-func (s *Server) failed(front owedKind, frame []byte) {
+func (s *Server) failed(front requestKind, frame []byte) {
 	if s.syncInCopy {
 		// Did the Sync reach the server before the COPY failed (then it was ignored) or after (then it is answered)? Nobody can tell.
 		s.doubt = true
 	}
 	s.copying, s.syncInCopy, s.parameters = copyNone, false, 0
-	if s.watched != nil {
-		s.watched.erred = true
-	}
-	if ours := s.owed.front()&owedInjected != 0 && front.endsWithReady(); s.watched != nil && s.watched.pending != nil && !ours {
-		s.watched.pending.failed()
+	if r := s.ledger.front(); r.origin != poolerOrigin || !front.endsWithReady() {
+		s.failedIn(r.deed)
 	}
 	switch front {
-	case owedParse, owedBind, owedDescribe, owedExecute, owedClose:
+	case parseDue, bindDue, describeDue, executeDue, closeDue:
 		s.learn(frame)
-		found, noted := s.owed.dropToSync()
+		before, found := s.ledger.toSync()
 		s.skipping = !found
 		s.batchOpen = s.batchOpen || s.skipping // a Query that is skipped has not ended it
-		s.clamp()
-		s.cameToNothing(noted)
+		s.takeBack(before)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
+	"github.com/hybridbouncer/hybridbouncer/prepared"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
@@ -100,7 +101,7 @@ var sessions = []struct {
 	{"autocommit", []exchange{{query("set app.x = 'a'"), "C:SET Z:I"}}, "app.x = a; "},
 	{"failed", []exchange{{query("set app.x = 'a'"), "E Z:I"}}, ""},
 	{"failed behind another", []exchange{{query("set app.x = 'a'; select 1/0"), "C:SET E Z:I"}}, ""},
-	{"failed behind a commit", []exchange{{query("set app.x = 'a'; commit; select 1/0"), "C:SET C:COMMIT E Z:I"}}, "app.x = a; ask; "},
+	{"failed behind a commit", []exchange{{query("set app.x = 'a'; commit; select 1/0"), "C:SET C:COMMIT E Z:I"}}, "app.x = a; "},
 	{
 		"failed in a transaction",
 		[]exchange{
@@ -118,12 +119,12 @@ var sessions = []struct {
 			{query("rollback to a"), "C:ROLLBACK Z:T"},
 			{query("commit"), "C:COMMIT Z:I"},
 		},
-		"app.x = a; ask; ",
+		"app.x = a; ",
 	},
 	{
 		"committed, then failed in a pipeline",
 		[]exchange{{append(query("set app.x = 'a'"), query("select 1/0")...), "C:SET Z:I E Z:I"}},
-		"app.x = a; ask; ",
+		"app.x = a; ",
 	},
 	{"two in one text", []exchange{{query("set app.x = 'a'; reset all; set app.y = 'b'"), "C:SET C:RESET C:SET Z:I"}}, "app.x = a;  reset; app.y = b; "},
 	{"committed", []exchange{{query("begin"), "C:BEGIN Z:T"}, {query("set app.x = 'a'"), "C:SET Z:T"}, {query("commit"), "C:COMMIT Z:I"}}, "app.x = a; "},
@@ -134,7 +135,7 @@ var sessions = []struct {
 			{join(query("set app.x = 'a'"), query("begin")), "C:SET Z:I C:BEGIN Z:T"},
 			{query("rollback"), "C:ROLLBACK Z:I"},
 		},
-		"app.x = a; ask; ",
+		"app.x = a; ",
 	},
 	{
 		"rolled back to a savepoint",
@@ -144,16 +145,16 @@ var sessions = []struct {
 			{query("rollback to a"), "C:ROLLBACK Z:T"},
 			{query("commit"), "C:COMMIT Z:I"},
 		},
-		"app.x = a; ask; ",
+		"",
 	},
 	{"chained", []exchange{
 		{query("begin"), "C:BEGIN Z:T"},
 		{query("set app.x = 'a'"), "C:SET Z:T"},
 		{query("commit and chain"), "C:COMMIT Z:T"},
 		{query("rollback"), "C:ROLLBACK Z:I"},
-	}, "app.x = a; ask; "},
-	{"committed and set in one text", []exchange{{query("begin; set app.x = 'a'; commit; set app.y = 'b'"), "C:BEGIN C:SET C:COMMIT C:SET Z:I"}}, "app.x = a; app.y = b; ask; "},
-	{"pipelined queries", []exchange{{join(query("rollback"), query("set app.x = 'a'")), "C:ROLLBACK Z:I C:SET Z:I"}}, "app.x = a; ask; "},
+	}, "app.x = a; "},
+	{"committed and set in one text", []exchange{{query("begin; set app.x = 'a'; commit; set app.y = 'b'"), "C:BEGIN C:SET C:COMMIT C:SET Z:I"}}, "app.x = a; app.y = b; "},
+	{"pipelined queries", []exchange{{join(query("rollback"), query("set app.x = 'a'")), "C:ROLLBACK Z:I C:SET Z:I"}}, "app.x = a; "},
 	{"extended", []exchange{{once("set app.x = 'a'"), "1 2 C:SET Z:I"}}, "app.x = a; "},
 	{"bound value", []exchange{{once("select set_config('app.x', $1, false)", "v"), "1 2 C:SELECT_1 Z:I"}}, "app.x = v; "},
 	{"bound name", []exchange{{once("select set_config($1, $2, false)", "App.N", "v"), "1 2 C:SELECT_1 Z:I"}}, "app.n = v; "},
@@ -174,13 +175,43 @@ var sessions = []struct {
 	},
 	{"bound, never executed", []exchange{{[]pgproto3.FrontendMessage{
 		&pgproto3.Parse{Query: "set app.x = 'a'"}, &pgproto3.Bind{}, &pgproto3.Sync{},
-	}, "1 2 Z:I"}}, "app.x = a; ask; "},
+	}, "1 2 Z:I"}}, ""},
 	{"another portal", []exchange{{[]pgproto3.FrontendMessage{
 		&pgproto3.Parse{Query: "set app.x = 'a'"}, &pgproto3.Bind{DestinationPortal: "p"}, &pgproto3.Execute{}, &pgproto3.Sync{},
-	}, "1 2 E Z:I"}}, "app.x = a; ask; "},
+	}, "1 2 E Z:I"}}, ""},
 	{"replaced by one without effects", []exchange{{join(
 		[]pgproto3.FrontendMessage{&pgproto3.Parse{Query: "set app.x = 'a'"}}, once("select 1")), "1 1 2 C:SELECT_1 Z:I"}}, "nothing"},
-	{"a batch of its own transactions", []exchange{{join(once("rollback")[:3], once("set app.x = 'a'")), "1 2 C:ROLLBACK 1 2 C:SET Z:I"}}, "app.x = a; ask; "},
+	{"a batch of its own transactions", []exchange{{join(once("rollback")[:3], once("set app.x = 'a'")), "1 2 C:ROLLBACK 1 2 C:SET Z:I"}}, "app.x = a; "},
+	{"saved by a savepoint of a text", []exchange{{
+		query("begin; set app.x = 'a'; savepoint s; set app.x = 'b'; release s; savepoint t; set app.y = 'c'; rollback to t; commit"),
+		"C:BEGIN C:SET C:SAVEPOINT C:SET C:RELEASE C:SAVEPOINT C:SET C:ROLLBACK C:COMMIT Z:I",
+	}}, "app.x = a; app.x = b; "},
+	{"rolled back to a savepoint that was made before anything", []exchange{
+		{query("begin; savepoint s"), "C:BEGIN C:SAVEPOINT Z:T"},
+		{query("set app.x = 'a'; savepoint t; set app.x = 'b'; rollback to s; commit"), "C:SET C:SAVEPOINT C:SET C:ROLLBACK C:COMMIT Z:I"},
+	}, ""},
+	{"a name twice", []exchange{{
+		query("begin; savepoint s; set app.x = 'a'; savepoint s; set app.x = 'b'; rollback to s; release s; rollback to s; commit"),
+		"C:BEGIN C:SAVEPOINT C:SET C:SAVEPOINT C:SET C:ROLLBACK C:RELEASE C:ROLLBACK C:COMMIT Z:I",
+	}}, ""},
+	{"a savepoint whose name is not known", []exchange{
+		{[]pgproto3.FrontendMessage{&pgproto3.Parse{Name: "s", Query: "savepoint s"}, &pgproto3.Sync{}}, "1 Z:I"},
+		{query("begin; set app.x = 'a'"), "C:BEGIN C:SET Z:T"},
+		{[]pgproto3.FrontendMessage{&pgproto3.Bind{PreparedStatement: "s"}, &pgproto3.Execute{}, &pgproto3.Sync{}}, "2 C:SAVEPOINT Z:T"},
+		{query("set app.x = 'b'; rollback to s; commit"), "C:SET C:ROLLBACK C:COMMIT Z:I"},
+	}, "app.x = a; app.x = b; ask; "},
+	{"skipped behind an error", []exchange{{join(once("select 1/0")[:3], once("set app.x = 'a'")), "1 2 E Z:I"}}, ""},
+	{"prepared anew in a batch that is skipped", []exchange{
+		{[]pgproto3.FrontendMessage{&pgproto3.Parse{Query: "set app.x = 'a'"}, &pgproto3.Sync{}}, "1 Z:I"},
+		{[]pgproto3.FrontendMessage{&pgproto3.Bind{PreparedStatement: "nosuch"}, &pgproto3.Parse{Query: "set app.x = 'b'"}, &pgproto3.Sync{}}, "E Z:I"},
+		{[]pgproto3.FrontendMessage{&pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}}, "1 2 C:SET Z:I"},
+	}, "app.x = a; "},
+	{"executed in two portals", []exchange{{[]pgproto3.FrontendMessage{
+		&pgproto3.Parse{Query: "set app.x = 'a'"}, &pgproto3.Bind{DestinationPortal: "p"}, &pgproto3.Parse{Query: "set app.x = 'b'"}, &pgproto3.Bind{},
+		&pgproto3.Execute{}, &pgproto3.Execute{Portal: "p"}, &pgproto3.Sync{},
+	}, "1 2 1 2 C:SET C:SET Z:I"}}, "app.x = b; app.x = a; "},
+	{"a procedure between", []exchange{{join(query("begin; set app.x = 'a'; call p(); commit")), "C:BEGIN C:SET C:CALL C:COMMIT Z:I"}}, "app.x = a; ask all; leftovers; "},
+	{"discarded", []exchange{{query("create temp table x ()"), "C:CREATE_TABLE Z:I"}, {query("discard all"), "C:DISCARD_ALL Z:I"}}, " reset; "},
 	{"leftovers", []exchange{{query("create temp table x ()"), "C:CREATE_TABLE Z:I"}}, "leftovers; "},
 	{"opaque", []exchange{{query("do $$begin end$$"), "C:DO Z:I"}}, "ask all; leftovers; "},
 	{"identity", []exchange{{query("set session authorization x"), "C:SET Z:I"}}, "role ?; session_authorization ?; "},
@@ -192,10 +223,9 @@ func TestSessionState(t *testing.T) {
 	for _, c := range sessions {
 		for _, piece := range []int{1, 2, 3, 5, 7, 1 << 20} {
 			client, server := NewClient(false), NewServer()
-			client.Session.Tracked = true
-			var tally Tally
-			server.Tally = &tally
+			client.Session.Tracked, client.tracked = true, true
 			server.Watch(&client, new(sqltext.Lexer))
+			server.Link(&client, &Tally{}, &Desk{Table: prepared.NewTable(1 << 20)}, 100)
 			for _, e := range c.exchanges {
 				sendPieces(t, &client, &server, pgtest.Encode(t, e.sent...), piece)
 				reply := said(t, strings.Fields(e.said)...)
@@ -231,7 +261,7 @@ func sendPieces(t *testing.T, c *Client, s *Server, b []byte, piece int) {
 			if step.Verdict == More {
 				break
 			}
-			if step.Verdict != Forward {
+			if step.Verdict != Forward && step.Verdict != Rewrite && step.Verdict != Drop {
 				t.Fatalf("%+v", step)
 			}
 			kept = kept[step.N:]
@@ -239,97 +269,21 @@ func sendPieces(t *testing.T, c *Client, s *Server, b []byte, piece int) {
 	}
 }
 
-// TestNamesAreForgotten: who prepares more statements that set something than are remembered may be running any of them under a name that is
-// not known.
+// TestNamesAreForgotten: a client that prepares more statements that set something than are remembered may be running any of them under a name
+// that is not known.
 func TestNamesAreForgotten(t *testing.T) {
-	n := &SessionState{}
+	n, s := &SessionState{}, &Server{}
 	for i := range preparedMax {
-		n.remember([]byte(strconv.Itoa(i)), &effect{effects: sqltext.Assigns}, true)
+		n.remember(strconv.Itoa(i), &effect{effects: sqltext.Assigns})
 	}
-	if e := n.means([]byte("other")); e != nil {
+	if e := n.means([]byte("other"), s); e != nil {
 		t.Errorf("before: %+v", e)
 	}
-	n.remember([]byte("one more"), &effect{effects: sqltext.Assigns}, true)
-	if e := n.means([]byte("0")); e == nil || e.effects&sqltext.Unreadable == 0 {
+	n.remember("one more", &effect{effects: sqltext.Assigns})
+	if e := n.means([]byte("0"), s); e == nil || e.effects&sqltext.Unreadable == 0 {
 		t.Errorf("a name that was forgotten: %+v", e)
 	}
-	if e := n.means([]byte("one more")); e == nil || e.effects != sqltext.Assigns {
+	if e := n.means([]byte("one more"), s); e == nil || e.effects != sqltext.Assigns {
 		t.Errorf("the last one: %+v", e)
-	}
-}
-
-// TestNamesInDoubt: a name means what was prepared under it last, or also what that has replaced, as long as PostgreSQL may have skipped the Parse.
-func TestNamesInDoubt(t *testing.T) {
-	sets := func() *effect { return &effect{effects: sqltext.Assigns} }
-	means := func(n *SessionState, name string) string {
-		e := n.means([]byte(name))
-		switch {
-		case e == nil:
-			return "nothing"
-		case e.either:
-			return "either"
-		}
-		return "sets"
-	}
-	for what, test := range map[string]struct {
-		name, want string
-		do         func(n *SessionState)
-	}{
-		"in the same batch":         {"s", "nothing", func(n *SessionState) { n.remember([]byte("s"), nil, false) }},
-		"in the next one":           {"s", "either", func(n *SessionState) { n.remember([]byte("s"), nil, false); n.batch++ }},
-		"unnamed, behind something": {"", "either", func(n *SessionState) { n.remember(nil, nil, false); n.batch++ }},
-		"unnamed, in front":         {"", "nothing", func(n *SessionState) { n.remember(nil, nil, true); n.batch++ }},
-		"answered":                  {"s", "nothing", func(n *SessionState) { n.remember([]byte("s"), nil, false); n.batch++; n.settleNames() }},
-		"answered by an error": {"s", "either", func(n *SessionState) {
-			n.remember([]byte("s"), nil, false)
-			n.batch++
-			n.erred = true
-			n.settleNames()
-		}},
-		"replaced again, by the next": {"s", "either", func(n *SessionState) {
-			n.remember([]byte("s"), nil, false)
-			n.remember([]byte("s"), nil, false)
-			n.batch++
-		}},
-		"then all is well": {"s", "nothing", func(n *SessionState) {
-			n.erred = true
-			n.settleNames()
-			n.remember([]byte("s"), nil, false)
-			n.batch++
-			n.settleNames()
-		}},
-		"never answered":                        {"s", "either", func(n *SessionState) { n.remember([]byte("s"), nil, false); n.unsettle() }},
-		"a name of which 63 bytes are the same": {strings.Repeat("n", 70), "sets", func(n *SessionState) { n.remember([]byte(strings.Repeat("n", 64)), sets(), true) }},
-		"too many at once": {"s", "either", func(n *SessionState) {
-			n.remember([]byte("s"), nil, false)
-			for range replacedMax {
-				n.remember([]byte("other"), sets(), false)
-			}
-		}},
-	} {
-		n := &SessionState{}
-		n.remember([]byte("s"), sets(), true)
-		n.remember(nil, sets(), true)
-		n.remember([]byte("other"), sets(), true)
-		if test.do(n); means(n, test.name) != test.want {
-			t.Errorf("%s: %s, not %s", what, means(n, test.name), test.want)
-		}
-	}
-}
-
-// TestNamesInDoubtAreBounded: a client that goes on preparing other texts under a name, in batches that fail, takes no more and more memory.
-func TestNamesInDoubtAreBounded(t *testing.T) {
-	n := &SessionState{}
-	for i := range 10 * alternativesMax {
-		text := strconv.Itoa(i)
-		n.remember([]byte("s"), &effect{
-			effects: sqltext.Assigns | sqltext.Listens, changes: []boundChange{{Change: Change{Name: text}}}, listenings: []Listening{{Channel: text}},
-		}, false)
-		n.batch, n.erred = n.batch+1, true
-		n.settleNames()
-	}
-	e := n.means([]byte("s"))
-	if len(e.changes) > alternativesMax || len(e.listenings) > alternativesMax || e.effects&sqltext.Unreadable == 0 || !e.unnamed {
-		t.Errorf("%d changes, %d listenings, unnamed %t", len(e.changes), len(e.listenings), e.unnamed)
 	}
 }

@@ -21,37 +21,32 @@ type statements struct {
 
 // named is a statement under a client's name for it.
 type named struct {
-	statement *prepared.Statement
-	name      string
-	drops     bool // it is a DEALLOCATE or DISCARD
-	mentions  bool // its text may have the name of another
-	escapes   bool // a backslash in it is an escape
-	told      prepared.Shape
-	parsed    uint64 // Entry.Serial of what the client's Parse has made; that server may be another by now
+	statement       *prepared.Statement
+	name            string
+	escapes         bool // a backslash in it is an escape
+	clientSignature prepared.Signature
+	parsed          uint64 // Entry.Serial of what the client's Parse has made; that server may be another by now
 }
 
 // unnamed is the unnamed statement, which outlives the transaction it was prepared in.
 type unnamed struct {
-	there    bool
-	serial   uint64           // of the change that made it what it is
-	message  []byte           // the Parse as it came; empty: longer than unnamedMax
-	batch    uint32           // Server.batch at its Parse
-	drops    bool             // it is a DEALLOCATE or DISCARD
-	mentions bool             // its text may have the name of another
-	escapes  bool             // a backslash in it is an escape
-	settings sqltext.Settings // client_encoding is that in which it came
-	declared bool             // message declares the types that the client was told
-	told     prepared.Shape
+	there           bool
+	serial          uint64 // of the change that made it what it is
+	message         []byte // the Parse as it came; empty: longer than unnamedMax
+	batch           uint32 // Server.batch at its Parse
+	words           prepared.Words
+	escapes         bool             // a backslash in it is an escape
+	settings        sqltext.Settings // client_encoding is that in which it came
+	declared        bool             // message declares the types that the client was told
+	clientSignature prepared.Signature
 }
 
 // held says whose unnamed statement a server has.
 type held struct {
-	of     *statements // nil: nobody's, or not known
-	serial uint64
-	shape  prepared.Shape // as the server has said; zero: not known
-	asked  bool           // the proxy has asked for the shape, and the answer is on its way
-	// unsure counts the unnamed Parse messages on their way that the server may yet skip; unsureOld those of them in earlier batches.
-	unsure, unsureOld int
+	of        *statements // nil: nobody's, or not known
+	serial    uint64
+	signature prepared.Signature // as the server has said; zero: not known
+	asked     bool               // the proxy has asked for the signature, and the answer is on its way
 }
 
 const (
@@ -80,8 +75,7 @@ func (own *statements) remember(name string, statement *prepared.Statement, tabl
 		own.names = make(map[string]named)
 	}
 	own.bytes += bytes
-	begins := []byte(statement.Body()[:min(begunMin, len(statement.Body()))])
-	own.names[name] = named{statement: statement, name: name, drops: drops(begins), mentions: mayMention(begins)}
+	own.names[name] = named{statement: statement, name: name}
 	return true
 }
 
@@ -110,10 +104,15 @@ func (own *statements) remove(name string, table *prepared.Table) named {
 	return was
 }
 
+// mentions reports that the text has the name of another statement: what it means is the client's alone.
+func (n named) mentions() bool { return n.statement != nil && len(n.statement.Words().Mentions) > 0 }
+
+func (u *unnamed) mentions() bool { return len(u.words.Mentions) > 0 }
+
 // dropUnnamed ends the unnamed statement.
 func (own *statements) dropUnnamed() {
 	own.serial++
-	own.unnamed.there, own.unnamed.serial, own.unnamed.told = false, own.serial, prepared.Shape{}
+	own.unnamed.there, own.unnamed.serial, own.unnamed.clientSignature = false, own.serial, prepared.Signature{}
 }
 
 // forgetNames takes all names away.
@@ -147,7 +146,7 @@ func (s *Server) provide(statement *prepared.Statement, e *prepared.Entry) *prep
 // renew has a statement prepared anew, whatever the server has of it.
 func (s *Server) renew(statement *prepared.Statement, e *prepared.Entry) *prepared.Entry {
 	e = s.replace(statement, e.State())
-	s.noted(owedParse|owedInjected, note{kind: noteAdd, statement: statement})
+	s.record(parseDue, poolerOrigin, undoEntry{undo: undoAdd, statement: statement})
 	s.Tally.ParsesInjected++
 	return e
 }
@@ -173,7 +172,7 @@ func (s *Server) makeRoom(statement *prepared.Statement, state prepared.State) {
 func (s *Server) evict(statement *prepared.Statement) {
 	s.cache.Remove(statement)
 	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, statement.Name())
-	s.noted(owedClose|owedInjected, note{kind: noteEvict, statement: statement})
+	s.record(closeDue, poolerOrigin, undoEntry{undo: undoEvict, statement: statement})
 }
 
 // lost reports that the unnamed statement cannot be sent again: its text is not there, or would be another one now.
@@ -200,53 +199,55 @@ func (s *Server) provideUnnamed(own *statements) {
 	if own != nil && own.unnamed.there && !s.lost(&own.unnamed) {
 		s.desk.ToServer = append(s.desk.ToServer, own.unnamed.message...)
 		own.unnamed.batch = s.batch
-		s.changeUnnamed(owedParse|owedInjected, own.unnamed.serial, nil)
+		s.changeUnnamed(parseDue, poolerOrigin, own.unnamed.serial, nil)
 		s.unnamed.becomes(own)
 		s.Tally.ParsesInjected++
 		return
 	}
 	s.desk.ToServer = appendNamed(s.desk.ToServer, protocol.ClientClose, "")
-	s.owe(owedClose | owedInjected)
+	s.expect(closeDue, poolerOrigin)
 	s.unnamed.of = nil
 }
 
 // becomes notes that the server will have the client's unnamed statement.
 func (h *held) becomes(own *statements) {
-	h.of, h.serial, h.shape, h.asked = own, own.unnamed.serial, prepared.Shape{}, false
+	h.of, h.serial, h.signature, h.asked = own, own.unnamed.serial, prepared.Signature{}, false
 }
 
 // changeUnnamed notes a message after which the server's unnamed statement is the client's of this serial. before is what the client had;
 // nil when it has that one already. A message of the client's that comes first in its batch cannot be skipped: nothing is kept to
 // undo it, and what is sent next may rest on it, as PostgreSQL will tell the client itself if it fails.
-func (s *Server) changeUnnamed(kind owedKind, serial uint64, before *unnamed) {
-	x := note{kind: noteUnnamed, serial: serial}
+func (s *Server) changeUnnamed(kind requestKind, from origin, serial uint64, before *unnamed) {
+	e := undoEntry{undo: undoUnnamed, serial: serial}
 	if before == nil {
-		x.kind = noteUnnamedAdd
+		e.undo = undoUnnamedAdd
 	}
-	if s.current > 0 || before == nil {
-		x.undo = nothingToUndo
+	if s.ledger.inBatch() > 0 || before == nil {
+		e.rest = nothingToUndo
 		if before != nil {
-			x.undo = &undo{restore: true, unnamed: *before}
+			e.rest = &undoRest{restore: true, unnamed: *before}
 			if s.savedBytes += len(before.message); s.savedBytes > savedMax {
 				s.savedBytes -= len(before.message)
-				x.undo.unnamed.message = nil
+				e.rest.unnamed.message = nil
 			}
-			before.message = nil // the note has it now
+			before.message = nil // the undoEntry has it now
 		}
-		s.unnamed.unsure++
 	}
-	s.noted(kind, x)
+	s.record(kind, from, e)
+	if e.rest != nil {
+		s.ledger.unsure = s.ledger.tail
+	}
 }
 
-// nothingToUndo is that of a noteUnnamedAdd. Nobody writes to it.
-var nothingToUndo = &undo{}
+// nothingToUndo is that of a undoUnnamedAdd. Nobody writes to it.
+var nothingToUndo = &undoRest{}
 
 // hasUnnamed reports whether the server has the client's unnamed statement, and whether that is certain.
 func (s *Server) hasUnnamed(own *statements) (has, certain bool) {
 	if own == nil || !own.unnamed.there || s.unnamed.of != own || s.unnamed.serial != own.unnamed.serial {
-		return false, s.unnamed.unsureOld == 0
+		return false, s.ledger.unsureBefore <= s.ledger.head
 	}
-	return true, s.unnamed.unsureOld == 0 || own.unnamed.batch == s.batch
+	return true, s.ledger.unsureBefore <= s.ledger.head || own.unnamed.batch == s.batch
 }
 
 // appendNamed builds a Close or Describe of a statement.

@@ -42,7 +42,7 @@ func (s *Server) Expired(now time.Duration, clocks *Clocks, limits *Limits, part
 	if limits.Transaction > 0 && clocks.Transaction > 0 && now-clocks.Transaction+clocks.Deferred >= limits.Transaction {
 		return TransactionTimeout
 	}
-	if s.Answering() && !(midMessage && s.owed.Len() == 1) { // it is not asked before the message is whole
+	if s.Answering() && !(midMessage && s.ledger.len() == 1) { // it is not asked before the message is whole
 		if limits.Query > 0 && now-max(clocks.Query, clocks.Unasked) >= limits.Query {
 			return QueryTimeout
 		}

@@ -83,7 +83,7 @@ type player struct {
 
 // play runs a transcript and returns it with the outcomes as they are now.
 func play(t *testing.T, text string, cut func([]byte) int) string {
-	p := &player{t: t, mode: Transaction, client: NewClient(true), server: NewServer()}
+	p := &player{t: t, mode: Transaction, client: NewClient(true), server: NewServer(), lexer: &sqltext.Lexer{}}
 	p.desk.Table = prepared.NewTable(1 << 20)
 	p.server.Tally, p.server.StatementsMax = &p.tally, 200
 	var out strings.Builder
@@ -277,9 +277,7 @@ func (p *player) link() {
 	p.linked = true
 	p.server.Parts = p.mode != Session
 	p.server.Link(&p.client, &p.tally, &p.desk, p.server.StatementsMax)
-	if p.lexer != nil {
-		p.server.Watch(&p.client, p.lexer)
-	}
+	p.server.Watch(&p.client, p.lexer)
 	if p.client.Deferred() {
 		sql := p.server.Begin(&p.client)
 		p.event("begins by " + sql)
@@ -364,8 +362,8 @@ func (p *player) state() string {
 		b.WriteString(" linked")
 	}
 	fmt.Fprintf(&b, " %c owed", p.server.TxStatus)
-	for i := range p.server.owed.Len() {
-		fmt.Fprintf(&b, " %s", kindName(p.server.owed.at(i)))
+	for i := range p.server.ledger.len() {
+		fmt.Fprintf(&b, " %s", kindName(p.server.ledger.at(i)))
 	}
 	for _, f := range []struct {
 		name string
@@ -385,15 +383,15 @@ func (p *player) state() string {
 	return b.String()
 }
 
-func kindName(k owedKind) string {
-	name := [...]string{"nothing", "query", "function", "sync", "parse", "bind", "describe", "execute", "close", "asked", "failing"}[k&^owedMarks]
-	if k&owedInjected != 0 {
+func kindName(r *request) string {
+	name := [...]string{"nothing", "query", "function", "sync", "parse", "bind", "describe", "execute", "close", "asked", "failing"}[r.kind]
+	if r.origin == poolerOrigin {
 		name += "(injected)"
 	}
-	if k&owedEnded != 0 {
+	if r.copyEnded {
 		name += "(copy ended)"
 	}
-	if k&owedOurs != 0 {
+	if r.origin == synthesized {
 		name += "(ours)"
 	}
 	return name

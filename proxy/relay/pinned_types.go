@@ -16,7 +16,7 @@ import (
 // A client that asks is told what a direct connection would tell it: where the server has had the text from before the client's Parse, it is
 // prepared anew ahead of the Describe. Clients that never ask share the text as it came.
 
-// declaredMax is the most parameters whose types are declared for a client. A statement with more is compared by digest (shape.go): the client
+// declaredMax is the most parameters whose types are declared for a client. A statement with more is compared by digest (signature.go): the client
 // meets 0A000 where a server has inferred others.
 const declaredMax = 256
 
@@ -34,18 +34,18 @@ func declarable(f protocol.Frame) (types []byte) {
 
 // toldTypes notes that the client has been told of the types of a statement's parameters.
 func (s *Server) toldTypes(f protocol.Frame) {
-	own, x := s.own(), s.notes.at(0)
-	if own == nil || s.owed.front()&owedInjected != 0 {
+	own, x := s.own(), s.ledger.front()
+	if own == nil || s.ledger.front().origin == poolerOrigin {
 		return
 	}
 	types := declarable(f)
 	switch {
 	case len(types) == 0:
-	case x.kind == noteDescribe:
+	case x.undo == undoDescribe:
 		if own.unnamed.serial == x.serial {
 			own.unnamed.declare(types)
 		}
-	case x.kind == noteUse && x.serial != 0 && x.statement.Infers():
+	case x.undo == undoUse && x.serial != 0 && x.statement.Infers():
 		if e := s.cache.Find(x.statement); e != nil && e.Serial == x.serial {
 			own.declare(x, e, types, s.desk.Table)
 		}
@@ -53,7 +53,7 @@ func (s *Server) toldTypes(f protocol.Frame) {
 }
 
 // declare makes a client's name that of the statement with these types. Where there is no room for that in the table, it stays what it is.
-func (own *statements) declare(x *note, e *prepared.Entry, types []byte, table *prepared.Table) {
+func (own *statements) declare(x *request, e *prepared.Entry, types []byte, table *prepared.Table) {
 	n := own.names[x.name]
 	if !n.isOf(x.statement) {
 		return
@@ -64,7 +64,7 @@ func (own *statements) declare(x *note, e *prepared.Entry, types []byte, table *
 	}
 	e.Declared = declared.ID()
 	table.Release(n.statement)
-	n.statement, n.told.Parameters = declared, 0
+	n.statement, n.clientSignature.Parameters = declared, 0
 	own.names[x.name] = n
 }
 
@@ -75,7 +75,7 @@ func (n named) isOf(statement *prepared.Statement) bool {
 
 // declare puts the types into the Parse that is kept of the unnamed statement.
 func (u *unnamed) declare(types []byte) {
-	if !u.there || u.mentions || len(u.message) <= headerBytes {
+	if !u.there || u.mentions() || len(u.message) <= headerBytes {
 		return
 	}
 	const name = headerBytes + 1 // the empty one
@@ -92,7 +92,7 @@ func (s *Server) standIn(own named) *prepared.Entry {
 		return nil
 	}
 	e := s.cache.Find(origin)
-	if e.State() != prepared.Held || e.Declared != own.statement.ID() || !e.Shape.Fits(own.told) {
+	if e.State() != prepared.Held || e.Declared != own.statement.ID() || !e.Signature.Compatible(own.clientSignature) {
 		return nil
 	}
 	return s.cache.Use(origin)
@@ -102,7 +102,7 @@ func (s *Server) standIn(own named) *prepared.Entry {
 // for the first time.
 func (s *Server) outdated(own named, e *prepared.Entry) bool {
 	mine := e != nil && e.Serial == own.parsed && e.Serial > s.lent
-	return own.statement.Infers() && own.told.Parameters == 0 && !own.mentions && !mine && s.TxStatus != StatusFailed && e.State() == prepared.Held
+	return own.statement.Infers() && own.clientSignature.Parameters == 0 && !own.mentions() && !mine && s.TxStatus != StatusFailed && e.State() == prepared.Held
 }
 
 // parsedBy notes that an Entry is what the client's own Parse has made, or would have made.
@@ -112,8 +112,8 @@ func (own *statements) parsedBy(name string, e *prepared.Entry) {
 	own.names[name] = n
 }
 
-// relied is the statement with the types that the client behind a note goes by; nil when those of x.statement are inferred still.
-func (s *Server) relied(x *note) *prepared.Statement {
+// relied is the statement with the types that the client behind a request goes by; nil when those of x.statement are inferred still.
+func (s *Server) relied(x *request) *prepared.Statement {
 	if own := s.own(); own != nil {
 		if n := own.names[x.name]; n.isOf(x.statement) && n.statement != x.statement {
 			return n.statement

@@ -22,12 +22,25 @@ func (n *SessionState) holding() sqltext.Effects {
 // judgedMax is the longest message that is read before it is sent. What a longer one makes is cleaned away after its transaction.
 const judgedMax = 32 << 10
 
-// judge reads the text of a Query or Parse ahead of sending it, and looks at a Bind. judged is false when it may go.
-func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
+// readsAhead reports that the text of a message has to be read before it is sent.
+func (c *Client) readsAhead(messageType byte, s *Server) bool {
+	n := &c.Session
+	switch messageType {
+	case protocol.ClientQuery:
+		return n.Promotes && !s.Kept || n.Shares || c.own != nil
+	case protocol.ClientParse:
+		return n.Promotes && !s.Kept || n.Shares
+	}
+	return false
+}
+
+// check reads the text of a Query or Parse ahead of sending it, and looks at a Bind. judged is false when it may go.
+func (c *Client) check(b []byte, s *Server) (step Step, judged bool) {
+	n := &c.Session
 	if b[0] == protocol.ClientBind {
 		return n.sharesBind(b, s)
 	}
-	if b[0] != protocol.ClientQuery && b[0] != protocol.ClientParse {
+	if !c.readsAhead(b[0], s) {
 		return Step{}, false
 	}
 	size, complete := protocol.Whole(b)
@@ -44,8 +57,10 @@ func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
 			return Step{}, false // malformed: the server refuses it
 		}
 	}
-	s.Lexer.Begin(n.dialect())
-	s.Lexer.Feed(text)
+	if !n.Promotes && !n.Shares && !n.Tracked && !mayName(text) {
+		return Step{}, false
+	}
+	n.readText(text, s)
 	e := s.Lexer.End()
 	if n.sharesText(s.Lexer, e, b[0] == protocol.ClientParse) {
 		return s.share(), true
@@ -53,11 +68,33 @@ func (n *SessionState) judge(b []byte, s *Server) (step Step, judged bool) {
 	if n.Promotes && !s.Kept && e&n.holding() != 0 && !s.refusesAll(e) {
 		return Step{Verdict: Promote, Kind: kindOfState(e & n.holding())}, true
 	}
-	n.read = true
 	return Step{}, false
 }
 
 // refusesAll reports that the server is in a failed transaction which a text with these effects does not end: it makes nothing.
 func (s *Server) refusesAll(e sqltext.Effects) bool {
-	return s.TxStatus == StatusFailed && s.owed.n == 0 && e&ends == 0
+	return s.TxStatus == StatusFailed && s.ledger.len() == 0 && e&ends == 0
+}
+
+// Where a client has its server to itself nothing has to be followed. Whether it needs that is worth knowing all the same: a client that
+// never makes what only a connection can hold would be served by a transaction pool as well.
+
+// keeping are the effects by which a client shows, or may show, that it needs its connection.
+const keeping = holding | sqltext.Opaque | sqltext.Unreadable
+
+// observed notes the effects of a text that has been read.
+func (n *SessionState) observed(e sqltext.Effects) {
+	if e &= keeping; e != 0 && n.Observed {
+		n.made, n.Observed = e, false
+	}
+}
+
+// Made reports, once, that an observed client has made something that only a connection can hold, or may have.
+func (n *SessionState) Made() (kind StateKind, made bool) {
+	if n.made == 0 {
+		return 0, false
+	}
+	kind = kindOfState(n.made)
+	n.made = 0
+	return kind, true
 }

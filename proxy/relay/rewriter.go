@@ -28,16 +28,16 @@ func (d *Desk) clear() {
 	d.ToServer, d.ToClient = d.ToServer[:0], d.ToClient[:0]
 }
 
-// weave is a client's bytes on their way to becoming a step: as long as all of them pass they are not touched; from the first that must
+// rewriter is a client's bytes on their way to becoming a step: as long as all of them pass they are not touched; from the first that must
 // change they are copied to the desk.
-type weave struct {
+type rewriter struct {
 	b    []byte
 	from int   // what is before it has been copied or left out
 	desk *Desk // nil while nothing has changed
 }
 
 // cut copies what comes before at, and leaves out n bytes from there. What is put in their place is appended to desk.ToServer.
-func (w *weave) cut(at, n int, desk *Desk) {
+func (w *rewriter) cut(at, n int, desk *Desk) {
 	if w.desk == nil {
 		desk.clear()
 		w.desk = desk
@@ -47,10 +47,10 @@ func (w *weave) cut(at, n int, desk *Desk) {
 }
 
 // full reports that the step should end.
-func (w *weave) full() bool { return w.desk != nil && len(w.desk.ToServer) > wovenMax }
+func (w *rewriter) full() bool { return w.desk != nil && len(w.desk.ToServer) > wovenMax }
 
 // step is the verdict over the first n bytes.
-func (w *weave) step(n int) Step {
+func (w *rewriter) step(n int) Step {
 	if n == 0 && w.desk == nil {
 		return Step{Verdict: More}
 	}

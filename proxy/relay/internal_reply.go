@@ -7,16 +7,16 @@ import (
 )
 
 // hidden reports that what the server says next is not for a client: it answers the proxy itself, or its client is gone.
-func (s *Server) hidden() bool {
+func (s *Server) internalReply() bool {
 	if s.scanner.MidMessage() {
-		return s.abandoned || s.midHidden
+		return s.abandoned || s.midInternal
 	}
-	return s.abandoned || s.owed.front()&owedInjected != 0
+	return s.abandoned || s.ledger.front().origin == poolerOrigin
 }
 
 // Inject notes that the proxy sends a simple Query of its own. Its replies are dropped; an error comes out as Refused.
 func (s *Server) Inject() {
-	s.begin(owedQuery | owedInjected)
+	s.begin(queryDue, poolerOrigin)
 	s.unnamed.of = nil
 }
 
@@ -29,23 +29,23 @@ func (s *Server) InjectDiscard() {
 // errorForClient reports that b begins with an error that answers a Parse or Close of the proxy's own: it is what the client's message,
 // for which that was sent, would have met. Where the proxy has sent the Sync too, no message of the client's is in that batch.
 func (s *Server) errorForClient(b []byte) bool {
-	return !s.abandoned && !s.scanner.MidMessage() && b[0] == protocol.ServerErrorResponse && !s.owed.front().endsWithReady() &&
-		!s.owed.batchInjected()
+	return !s.abandoned && !s.scanner.MidMessage() && b[0] == protocol.ServerErrorResponse && !s.ledger.front().kind.endsWithReady() &&
+		s.ledger.batchOrigin() != poolerOrigin
 }
 
 // Ask is Inject for a query whose one row comes out as Told.
 func (s *Server) Ask() {
-	s.begin(owedAsked | owedInjected)
+	s.begin(questionDue, poolerOrigin)
 	s.unnamed.of = nil
 }
 
 // Asking reports that the answer to Ask is due.
-func (s *Server) Asking() bool { return s.owed.front()&^owedMarks == owedAsked }
+func (s *Server) Asking() bool { return s.ledger.front().kind == questionDue }
 
 // Injecting reports that a query of the proxy's own has not been answered.
 func (s *Server) Injecting() bool {
-	for i := range s.owed.n {
-		if k := s.owed.at(i); k&owedInjected != 0 && k.endsWithReady() {
+	for i := range s.ledger.len() {
+		if r := s.ledger.at(i); r.origin == poolerOrigin && r.kind.endsWithReady() {
 			return true
 		}
 	}
@@ -53,12 +53,12 @@ func (s *Server) Injecting() bool {
 }
 
 // Hidden reports that what the server says next answers the proxy itself.
-func (s *Server) Hidden() bool { return s.hidden() }
+func (s *Server) Hidden() bool { return s.internalReply() }
 
 // RunsOwn reports that the server carries out a statement of the proxy's own, and whether something of the client's is to follow.
 func (s *Server) RunsOwn() (own, behind bool) {
-	front := s.owed.front()
-	return front&owedInjected != 0 && front.endsWithReady(), s.owed.n > 1
+	front := s.ledger.front()
+	return front.origin == poolerOrigin && front.kind.endsWithReady(), s.ledger.len() > 1
 }
 
 // toldMax is the longest row that is taken as an answer; with a longer one the connection ends.
@@ -80,16 +80,16 @@ func (s *Server) told(rest []byte) Step {
 	return Step{Verdict: Told, N: size}
 }
 
-// fromServerHidden judges what no client is to see.
-func (s *Server) fromServerHidden(b []byte) Step {
+// fromServerInternal judges what no client is to see.
+func (s *Server) fromServerInternal(b []byte) Step {
 	step := Step{Verdict: Drop}
-	for step.N < len(b) && s.hidden() && !s.oursDue() && (step.N == 0 || !s.errorForClient(b[step.N:])) {
+	for step.N < len(b) && s.internalReply() && !s.oursDue() && (step.N == 0 || !s.errorForClient(b[step.N:])) {
 		rest := b[step.N:]
 		if !s.scanner.MidMessage() {
 			if len(rest) < headerBytes {
 				break
 			}
-			if rest[0] == protocol.ServerDataRow && s.owed.front()&^owedMarks == owedAsked && !s.abandoned {
+			if rest[0] == protocol.ServerDataRow && s.ledger.front().kind == questionDue && !s.abandoned {
 				if step.N > 0 {
 					break
 				}
@@ -102,11 +102,11 @@ func (s *Server) fromServerHidden(b []byte) Step {
 				return single
 			}
 		}
-		injected := s.owed.front()&owedInjected != 0 && s.owed.front().endsWithReady() && s.owed.front()&^owedMarks != owedFailing
+		injected := s.ledger.front().origin == poolerOrigin && s.ledger.front().kind.endsWithReady() && s.ledger.front().kind != failureDue
 		if rest[0] == protocol.ServerErrorResponse && injected && step.N > 0 && !s.scanner.MidMessage() {
 			break // comes out alone, as Refused
 		}
-		s.midHidden = true
+		s.midInternal = true
 		f, err := s.scanner.Next(rest)
 		if err != nil {
 			return s.distrust(err.Error())
@@ -159,29 +159,29 @@ func (s *Server) Abandon(c *Client) (send []byte, ok bool) {
 	s.abandoned = true
 	s.client = nil
 	switch {
-	case s.copying == copyIn && s.owed.front()&^owedMarks == owedExecute:
+	case s.copying == copyIn && s.ledger.front().kind == executeDue:
 		s.copying = copyInDone
-		s.sent(protocol.ClientSync, owedSync)
-		return s.withStrays(copyFailAndSync), true
+		s.sent(protocol.ClientSync, syncDue)
+		return s.withAliases(copyFailAndSync), true
 	case s.copying == copyIn:
 		s.copying = copyInDone
 		return copyFailMessage, true
 	case s.batchOpen:
-		s.sent(protocol.ClientQuery, owedQuery)
-		s.sent(protocol.ClientSync, owedSync)
+		s.sent(protocol.ClientQuery, queryDue)
+		s.sent(protocol.ClientSync, syncDue)
 		s.unnamed.of = nil
-		return s.withStrays(rollbackAndSync), true
+		return s.withAliases(rollbackAndSync), true
 	}
 	return nil, true
 }
 
-// withStrays is what ends a batch, and what closes the strays behind it.
-func (s *Server) withStrays(end []byte) []byte {
-	if len(s.strays) == 0 {
+// withAliases is what ends a batch, and what closes the aliases behind it.
+func (s *Server) withAliases(end []byte) []byte {
+	if len(s.aliases) == 0 {
 		return end
 	}
 	s.desk.clear()
-	s.closeStrays()
+	s.closeAliases()
 	return append(bytes.Clone(end), s.desk.ToServer...)
 }
 
