@@ -264,7 +264,7 @@ func (w *worker) checkin(s *Server) {
 	w.pools(func() {
 		s.ps.Session = sqltext.Session{Reported: s.settings, Own: s.own}
 		out = s.ps.Pool().Checkin(s.ps, facts, w.loop.Now())
-		s.moved(s.ps.Pool()) // it may have been traded for one that is promoted
+		s.pool = s.ps.Pool().Owner.(*serverPool) // it may have been traded for one that is promoted
 	})
 	w.follow(s, out)
 }
@@ -400,7 +400,7 @@ func (w *worker) closeServer(s *Server, reason pool.CloseReason) {
 	now := w.loop.Now()
 	w.pools(func() {
 		if s.ps.State() != pool.ServerClosing {
-			s.ps.Pool().Close(s.ps, pool.CloseDoubt, now)
+			s.ps.Pool().Close(s.ps, now)
 		}
 	})
 	s.leaveHub()

@@ -135,7 +135,7 @@ func (w *worker) carryOut(a pool.Action) {
 	case pool.ActForget:
 		w.proxy.forget(a.Pool.Owner.(*serverPool))
 	case pool.ActMoved:
-		w.onServer(a.Server, func(_ *worker, s *Server) { s.moved(a.Pool) })
+		w.onServer(a.Server, func(on *worker, s *Server) { on.moved(s) })
 	case pool.ActExpire, pool.ActFail, pool.ActNotify, pool.ActPromoted:
 		on := w.proxy.workers[a.Waiter.Loop]
 		if on == w {
