@@ -12,9 +12,9 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
-// checkout takes a server for a client and links them. It reports false when the client has to wait: reads stop, what it has sent is
-// kept, and the grant resumes it.
-func (w *worker) checkout(c *Client) bool {
+// checkout takes a server for a client and links them. Otherwise the client has to wait: reads stop, what it has sent is kept, and the grant
+// resumes it. waits reports that it stands in the queue: no server was free.
+func (w *worker) checkout(c *Client) (linked, waits bool) {
 	wt := w.newWaiter(c)
 	wt.Session = sqltext.Session{Reported: c.settings, Own: c.relay.Own}
 	var ps *pool.Server
@@ -26,7 +26,7 @@ func (w *worker) checkout(c *Client) bool {
 		w.freeWaiter(wt)
 		c.counters.Wait.Observe(0)
 		w.link(c, serverOf(ps))
-		return true
+		return true, false
 	}
 	c.waiter = wt
 	c.state = clientWaiting
@@ -34,7 +34,7 @@ func (w *worker) checkout(c *Client) bool {
 	if ps != nil {
 		w.lend(serverOf(ps), wt) // it comes over from another loop
 	}
-	return false
+	return false, ps == nil
 }
 
 // lend brings a server to the waiter it was granted to, from loop to loop if need be.

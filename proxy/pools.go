@@ -178,7 +178,7 @@ type settings struct {
 func newSettings(cfg *config.Config) *settings {
 	s := &settings{cfg: cfg}
 	for i := range cfg.Listeners {
-		s.clientIdleTimeouts = s.clientIdleTimeouts || cfg.Listeners[i].ClientIdleTimeout > 0 || defersBegin(&cfg.Listeners[i])
+		s.clientIdleTimeouts = s.clientIdleTimeouts || cfg.Listeners[i].ClientIdleTimeout > 0
 	}
 	for _, u := range cfg.Users {
 		s.clientIdleTimeouts = s.clientIdleTimeouts || u.ClientIdleTimeout > 0

@@ -29,6 +29,7 @@ type worker struct {
 	ticker       *eventloop.Ticker
 	quiet        int // ticks in a row that found nothing to watch
 	draining     bool
+	begun        int // clients in a transaction that no server knows of
 	scratch      []byte
 	sql          []byte
 	lexer        sqltext.Lexer
