@@ -113,6 +113,19 @@ func (p *Pool) Pin(s *Server, to *Pool, w *Waiter, now time.Duration) bool {
 	return true
 }
 
+// Detach lets a waiter that waits for a place for its server wait for another server instead, in the same queue: its client gives that one back.
+// It reports false when the waiter is in no queue: it has its place, or has expired.
+func (s *Set) Detach(w *Waiter) bool {
+	s.guarded()
+	if w.queue == nil {
+		return false
+	}
+	if w.promotes != nil {
+		w.promotes.wants, w.promotes = nil, nil
+	}
+	return true
+}
+
 // Unpin says that the state of a client is gone: it needs its server for no longer than its transaction.
 func (p *Pool) Unpin(s *Server, now time.Duration) {
 	p.set.guarded()

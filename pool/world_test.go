@@ -555,6 +555,17 @@ func (w *world) promotions() map[string]func(*rapid.T) {
 			}
 			w.carryOut()
 		},
+		"detach": func(t *rapid.T) {
+			s := pick(t, w.active)
+			if s == nil || w.moving[s] == nil {
+				return
+			}
+			if !w.set.Detach(w.moving[s]) {
+				t.Fatal("a waiter that waits is in no queue")
+			}
+			delete(w.moving, s)
+			w.outcome(s, s.pool.Checkin(s, clean, w.now))
+		},
 		"unpin": func(t *rapid.T) {
 			if s := pick(t, w.active); s != nil {
 				s.pool.Unpin(s, w.now)

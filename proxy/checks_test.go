@@ -46,6 +46,7 @@ func TestPoolsAreLocked(t *testing.T) {
 		"Pool.Promote":    func() { one.Promote(server, one, 0) },
 		"Pool.Pin":        func() { one.Pin(server, one, nil, 0) },
 		"Pool.Unpin":      func() { one.Unpin(server, 0) },
+		"Set.Detach":      func() { p.set.Detach(&pool.Waiter{}) },
 		"Set.SetBudget":   func() { p.set.SetBudget(1, 0) },
 	} {
 		got := func() (v any) {

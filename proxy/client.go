@@ -42,6 +42,7 @@ type Client struct {
 	torn       bool // the last it got is part of a message whose rest is lost: it can be told nothing any more
 	held       bool // reads are paused until the server has said something
 	isolation  isolation
+	seeksRoom  bool // it waits for a server of its own, of its pool or of the session pool
 }
 
 // clientInfo is what does not change after the login, and is seldom looked at.

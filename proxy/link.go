@@ -125,6 +125,10 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 		return
 	}
 	w.link(c, s)
+	if c.seeksRoom {
+		c.seeksRoom = false
+		w.moved(s) // it may be one of the session pool's
+	}
 	c.conn.ResumeReads()
 }
 
@@ -219,7 +223,9 @@ func (w *worker) settle(s *Server) {
 	}
 	keeps := c.pool.mode == relay.Session || s.relay.Kept || c.waiter != nil
 	if keeps && !ends {
-		w.stay(c, s)
+		if c.waiter == nil || s.relay.Kept || !w.waitWithout(c, s) {
+			w.stay(c, s)
+		}
 		return
 	}
 	w.unlink(c, s)

@@ -82,7 +82,7 @@ func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool)
 	}
 	if s.pool != c.pool { // its transaction is long already
 		w.pools(func() { c.pool.pool.Pin(s.ps, s.ps.Pool(), nil, w.loop.Now()) })
-		s.relay.Kept = true
+		w.keep(s)
 		return true
 	}
 	to := w.proxy.sessionPool(c.pool)
@@ -103,7 +103,29 @@ func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool)
 	c.waiter, s.wants = wt, kind
 	c.conn.PauseReads()
 	w.act()
+	if c.server == s && c.waiter == wt && s.relay.Settled() {
+		w.settle(s) // outside a transaction it holds nothing while it waits
+	}
 	return false
+}
+
+// waitWithout has a client that waits for room give its server back meanwhile: it is between transactions. It reports false when the room is on
+// its way.
+func (w *worker) waitWithout(c *Client, s *Server) bool {
+	wt, waits := c.waiter, false
+	w.pools(func() {
+		waits = w.proxy.set.Detach(wt)
+	})
+	if !waits {
+		return false
+	}
+	c.waiter = nil
+	w.unlink(c, s)
+	c.waiter, c.state, c.seeksRoom = wt, clientWaiting, true
+	c.conn.PauseReads()
+	w.checkin(s)
+	w.act()
+	return true
 }
 
 // sessionListener names the session listener that a pool's clients may use, as a person would: with its port.

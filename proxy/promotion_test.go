@@ -193,6 +193,41 @@ func TestSessionStateQueue(t *testing.T) {
 	})
 }
 
+// TestWaitsForStateWithoutServer: between transactions a client that waits for room holds no server, be it the first that it asks for or not; it
+// is told when there is none in time, and gets one of the session pool's when that has room.
+func TestWaitsForStateWithoutServer(t *testing.T) {
+	p := start(t, pgtest.Shared(t), three+"query_wait_timeout = \"2s\"\n", "")
+	sessions := p.fillForState(t)
+	fresh, used := p.login(t, p.transaction), p.login(t, p.transaction)
+	run(t, used, "set app.tenant_id = '7'")
+	for _, w := range []*pgtest.Wire{fresh, used} {
+		w.Query("create temp table mine (i int)")
+	}
+	waitFor(t, "the queue", func() bool {
+		return p.pool(t, "session").ClientsWaiting == 2 && p.pool(t, "transaction").ServersActive == 1
+	})
+	for _, w := range []*pgtest.Wire{fresh, used} {
+		w.ExpectError("53300")
+		w.Expect("ReadyForQuery I")
+	}
+	used.Query("create temp table mine (i int)")
+	waitFor(t, "the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 1 })
+	sessions[0].Close()
+	used.ReceiveReady()
+	if got := one(t, used, "select count(*) || current_setting('app.tenant_id') from mine"); got != "07" {
+		t.Errorf("%q", got)
+	}
+	if tx, session := p.pool(t, "transaction"), p.pool(t, "session"); tx.ServersActive != 1 || session.ServersActive != 3 {
+		t.Errorf("%d and %d servers", tx.ServersActive, session.ServersActive)
+	}
+	used.Close()
+	waitFor(t, "the server to be cleaned", func() bool { return p.pool(t, "session").ServersIdle == 1 })
+	session := p.login(t, p.session)
+	if got := one(t, session, "select coalesce(current_setting('app.tenant_id', true), '') || coalesce(to_regclass('mine')::text, '')"); got != "" {
+		t.Errorf("a session sees %q", got)
+	}
+}
+
 // TestPromotionKeepsItsPlace: replies to what was sent before do not cost a client that waits for room its place in the queue.
 func TestPromotionKeepsItsPlace(t *testing.T) {
 	p := start(t, pgtest.Shared(t), three, "")
