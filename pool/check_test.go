@@ -88,7 +88,7 @@ func TestFreshServerFirst(t *testing.T) {
 // even until that one has been closed.
 func TestCheckFails(t *testing.T) {
 	for name, fail := range map[string]func(*Pool, *Server){
-		"lost":    func(p *Pool, s *Server) { p.Close(s, CloseLost, afterCheckDelay) },
+		"lost":    func(p *Pool, s *Server) { p.Close(s, afterCheckDelay) },
 		"refused": func(p *Pool, s *Server) { p.Checkin(s, Facts{TxStatus: 'I', Doubt: true}, afterCheckDelay) },
 	} {
 		p, _ := checkPool(t, 2)

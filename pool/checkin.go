@@ -2,7 +2,7 @@ package pool
 
 import "time"
 
-// Facts are what the owner knows of a server that is given back.
+// Facts tells the gate in which condition the owner gives a server back.
 type Facts struct {
 	TxStatus        byte // of the last ReadyForQuery
 	RepliesOwed     int
@@ -12,25 +12,25 @@ type Facts struct {
 	Doubt           bool // its stream can no longer be trusted
 	Lost            bool // it has said that it ends
 	CancelsInFlight int
-	Dirty           bool // must be cleaned before anybody else gets it
+	Dirty           bool // must be cleaned before another client gets it
 }
 
-// Clean reports that nothing of what the gate looks at speaks against a server.
+// Clean reports that no fact speaks against lending the server to any client.
 func (f Facts) Clean() bool { return f == Facts{TxStatus: 'I'} }
 
-// OutcomeKind is what became of a server at the gate.
+// OutcomeKind says where the gate has sent a server.
 type OutcomeKind uint8
 
 // The outcomes. The owner carries out what they ask for; no Action repeats it.
 const (
-	Idle          OutcomeKind = iota // lendable
+	Idle          OutcomeKind = iota // ready for any client
 	Lent                             // it is the Waiter's now
 	Tested                           // send the reset query, then Checkin
 	BeingCanceled                    // wait for the cancel requests, then CancelDone
 	Closing                          // close it, then Closed
 )
 
-// Outcome is what became of a server.
+// Outcome says where the gate has sent a server, and what the owner has to do.
 type Outcome struct {
 	Kind   OutcomeKind
 	Waiter *Waiter     // Lent
@@ -40,6 +40,9 @@ type Outcome struct {
 // Checkin is the gate: the only way a server becomes reusable. Its conditions are invariant 1, in order.
 func (p *Pool) Checkin(s *Server, f Facts, now time.Duration) Outcome {
 	p.set.guarded()
+	if s.home == p {
+		p.ownAt = now
+	}
 	switch {
 	case s.state == ServerClosing:
 		return Outcome{Kind: Closing, Reason: CloseDoubt}
@@ -58,22 +61,16 @@ func (p *Pool) Checkin(s *Server, f Facts, now time.Duration) Outcome {
 	case f.TxStatus != 'I':
 		return p.refuse(s, CloseInTransaction, now)
 	case f.CancelsInFlight > 0:
-		if s.state != ServerBeingCanceled {
-			s.moveTo(ServerBeingCanceled)
-		}
+		p.keepBack(s, ServerBeingCanceled, now)
 		return Outcome{Kind: BeingCanceled}
 	case s.Dedicated != nil:
 		return p.refuse(s, CloseDedicated, now)
-	case p.stale(s):
-		return p.refuse(s, CloseStale, now)
-	case p.expired(s, now):
+	case s.expired(now):
 		return p.refuse(s, CloseLifetime, now)
 	case p.excess():
 		return p.refuse(s, CloseOverSize, now)
 	case f.Dirty:
-		if s.state != ServerTested {
-			s.moveTo(ServerTested)
-		}
+		p.keepBack(s, ServerTested, now)
 		return Outcome{Kind: Tested}
 	}
 	return p.release(s, now)
@@ -82,37 +79,62 @@ func (p *Pool) Checkin(s *Server, f Facts, now time.Duration) Outcome {
 // CancelDone brings a server whose cancel requests have all been delivered through the gate again.
 func (p *Pool) CancelDone(s *Server, f Facts, now time.Duration) Outcome { return p.Checkin(s, f, now) }
 
-// release hands a clean server straight to the next waiter; without one it is idle.
+// keepBack changes the state of a server that nobody may have yet. A waiter may have counted on it.
+func (p *Pool) keepBack(s *Server, st ServerState, now time.Duration) {
+	if s.state != st {
+		s.moveTo(st)
+		p.grow(now)
+	}
+}
+
+// limited reports whether waiters may have to wait for the end of its client's use, whatever is free: there may be so many of its kind only.
+func (s *Server) limited() bool {
+	return s.state.linked() && (s.home != s.pool || s.use != UseQuick)
+}
+
+// release hands a clean server straight to the next waiter; without one it is idle. A pool that starves may get its place instead.
 func (p *Pool) release(s *Server, now time.Duration) Outcome {
 	s.usedAt = now
-	if w := p.next(now); w != nil {
-		if w.Dedicated != nil {
-			return p.refuse(s, CloseEvicted, now) // it wants the place
+	limited := s.limited()
+	w := p.next(now)
+	switch {
+	case w == nil:
+		s.moveTo(ServerIdle)
+		if limited {
+			p.grow(now)
 		}
-		if w = p.waiters.pick(w, s.Loop); w.promotes != nil {
-			return p.trade(s, w, now)
+		if p.set.starving.Len() > 0 {
+			p.set.makeRoom(now)
 		}
-		p.lend(s, w)
-		p.letIn(now)
-		return Outcome{Kind: Lent, Waiter: w}
+		return Outcome{Kind: Idle}
+	case w.Dedicated != nil, w.promotes == nil && p.set.starving.Len() > 0 && p.yields(now):
+		return p.refuse(s, CloseEvicted, now)
 	}
-	s.moveTo(ServerIdle)
-	return Outcome{Kind: Idle}
+	if w = p.pick(w, s.Loop); w.promotes != nil {
+		return p.trade(s, w, now)
+	}
+	p.lend(s, w)
+	if limited {
+		p.grow(now)
+	} else {
+		p.letIn(now)
+	}
+	return Outcome{Kind: Lent, Waiter: w}
 }
 
 // refuse closes a server at the gate. A waiter may have counted on it.
 func (p *Pool) refuse(s *Server, r CloseReason, now time.Duration) Outcome {
 	s.moveTo(ServerClosing)
-	p.revive(now)
+	p.grow(now)
 	return Outcome{Kind: Closing, Reason: r}
 }
 
-// Close says that a server is being closed, whatever it was doing. It counts until Closed.
-func (p *Pool) Close(s *Server, _ CloseReason, now time.Duration) {
+// Close says that the owner closes a server, whatever it was doing. It counts until Closed.
+func (p *Pool) Close(s *Server, now time.Duration) {
 	p.set.guarded()
 	if s.state != ServerClosing {
 		s.moveTo(ServerClosing)
-		p.revive(now)
+		p.grow(now)
 	}
 }
 
@@ -122,21 +144,9 @@ func (p *Pool) close(s *Server, r CloseReason) {
 	p.set.act(Action{Kind: ActClose, Pool: p, Server: s, Reason: r})
 }
 
-// Closed says that a server is gone: its place is free.
+// Closed says that a server is gone: PostgreSQL has freed its place.
 func (p *Pool) Closed(s *Server, now time.Duration) {
 	p.set.guarded()
-	p.bury(s)
+	s.leave()
 	p.set.feed(p, now)
-}
-
-// bury forgets a server.
-func (p *Pool) bury(s *Server) {
-	p.states[s.state].remove(s)
-	p.open--
-	for _, b := range []*budget{p.database, p.user} {
-		b.open--
-		if s.state == ServerClosing {
-			b.closing--
-		}
-	}
 }

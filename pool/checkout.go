@@ -2,21 +2,30 @@ package pool
 
 import "time"
 
-// Checkout lends an idle server to w at once, or puts w into the queue and returns nil; then a grant, an expiry or a failure follows as
-// an Action, unless Leave comes first.
+// Checkout lends an idle server to w at once, or puts w into its queue and returns nil. Then a grant, an expiry or a failure follows as an
+// Action, unless Leave comes first.
 func (p *Pool) Checkout(w *Waiter, now time.Duration) *Server {
 	p.set.guarded()
+	w.use, w.home, w.refuge = UseQuick, p, nil
+	return p.checkout(w, now)
+}
+
+// checkout lends a server of p to w, or puts w into a queue of p.
+func (p *Pool) checkout(w *Waiter, now time.Duration) *Server {
 	w.EnqueuedAt, w.overtaken, w.notified, w.promotes, w.opening = now, 0, false, nil, nil
 	if w.Dedicated == nil {
 		p.wanted = true
 	}
-	if p.waiters.n == 0 && w.Dedicated == nil {
+	if w.home == p {
+		p.ownAt = now
+	}
+	if p.waiting == 0 && w.Dedicated == nil && p.eligible(w, now) {
 		if s := p.idle(w, now); s != nil {
 			p.lend(s, w)
 			return s
 		}
 	}
-	p.waiters.push(w)
+	p.enqueue(w)
 	if w.Dedicated == nil && p.refused(now) {
 		p.fail(p.lastErr, now)
 		return nil
@@ -25,8 +34,8 @@ func (p *Pool) Checkout(w *Waiter, now time.Duration) *Server {
 	return nil
 }
 
-// refused reports whether PostgreSQL has said that it does not let this pool in, so that asking again before the pause is over would only
-// make everybody wait for the same words. One that cannot be reached may be back at the next try: that is worth waiting for.
+// refused reports whether PostgreSQL has said that it does not let this pool in. Asking again before the pause is over would only make every
+// waiter wait for the same words. A PostgreSQL that cannot be reached may be back at the next try: that is worth waiting for.
 func (p *Pool) refused(now time.Duration) bool {
 	refused, ok := p.lastErr.(interface{ Refused() bool }) //nolint:errorlint // asked of the error itself
 	return ok && refused.Refused() && now < p.retryAt && p.usable() == 0
@@ -36,14 +45,14 @@ func (p *Pool) refused(now time.Duration) bool {
 // like that, grow has as many checked as there are waiters. A checked server comes back through Checkin.
 func (p *Pool) idle(w *Waiter, now time.Duration) *Server {
 	idle := &p.states[ServerIdle]
-	for idle.n > 0 {
+	for idle.Len() > 0 {
 		s := p.choose(w)
 		switch {
-		case p.expired(s, now):
+		case s.expired(now):
 			p.close(s, CloseLifetime)
 		case !p.unsure(s, now):
 			return s
-		case p.unsure(idle.first, now):
+		case p.unsure(idle.First(), now):
 			return nil // it is the one used last
 		default:
 			p.check(s)
@@ -64,7 +73,7 @@ func (p *Pool) check(s *Server) {
 
 // revive brings idle servers to the waiters: they are there because they have to be checked first, or because a check hangs.
 func (p *Pool) revive(now time.Duration) {
-	for p.letIn(now); p.waiters.n > 0; p.letIn(now) {
+	for p.letIn(now); p.waiting > 0; p.letIn(now) {
 		w := p.next(now)
 		switch {
 		case w == nil, w.promotes != nil:
@@ -78,10 +87,10 @@ func (p *Pool) revive(now time.Duration) {
 		s := p.idle(w, now)
 		switch {
 		case s != nil:
-			w = p.waiters.pick(w, s.Loop)
+			w = p.pick(w, s.Loop)
 			p.lend(s, w)
 			p.set.act(Action{Kind: ActGrant, Pool: p, Server: s, Waiter: w})
-		case p.states[ServerIdle].n > 0 && p.short():
+		case p.states[ServerIdle].Len() > 0 && p.short(now):
 			p.check(p.choose(w))
 		default:
 			return
@@ -93,9 +102,9 @@ func (p *Pool) revive(now time.Duration) {
 // robin, the longest idle).
 func (p *Pool) choose(w *Waiter) *Server {
 	idle := &p.states[ServerIdle]
-	first := idle.first
+	first := idle.First()
 	if p.limits.RoundRobin {
-		first = idle.last
+		first = idle.Last()
 	}
 	if first.Loop == w.Loop && first.Session == w.Session {
 		return first
@@ -104,7 +113,7 @@ func (p *Pool) choose(w *Waiter) *Server {
 	if first.Loop == w.Loop {
 		near = first
 	}
-	for s, i := idle.first, 0; s != nil && i < searchMax; s, i = s.next, i+1 {
+	for s, i := idle.First(), 0; s != nil && i < searchMax; s, i = s.place.Next(), i+1 {
 		switch {
 		case s.Loop != w.Loop:
 		case s.Session == w.Session && i < matchMax:
@@ -125,9 +134,13 @@ func (p *Pool) choose(w *Waiter) *Server {
 // matchMax is how many idle servers are looked at for one with the right parameters: a SET in the same packet is cheaper than a long walk.
 const matchMax = 16
 
+// lend gives a server to a waiter, which is in no queue any more.
 func (p *Pool) lend(s *Server, w *Waiter) {
 	s.moveTo(ServerActive)
-	s.borrower = w
+	s.count(-1)
+	s.borrower, s.home, s.use, s.refuge = w, w.home, w.use, w.refuge
+	s.count(1)
+	p.peak.note(p.quick)
 }
 
 // Leave takes a waiter out of the queue it is in. It reports false when it is in none: it has been granted what it waited for, or has
@@ -138,15 +151,11 @@ func (s *Set) Leave(w *Waiter, now time.Duration) bool {
 		return false
 	}
 	p := w.queue.pool
-	p.waiters.remove(w)
-	w.givesUp()
+	w.dequeue()
+	w.giveUp()
 	p.revive(now)
 	return true
 }
 
-// expired reports whether a server has reached its lifetime or is older than a RECONNECT.
-func (p *Pool) expired(s *Server, now time.Duration) bool {
-	return s.expireAt > 0 && now >= s.expireAt || p.stale(s)
-}
-
-func (p *Pool) stale(s *Server) bool { return p.hadStale && s.bornAt <= p.staleAt }
+// expired reports whether a server has reached its lifetime.
+func (s *Server) expired(now time.Duration) bool { return s.expireAt > 0 && now >= s.expireAt }

@@ -25,7 +25,7 @@ func TestUnusedPoolIsForgotten(t *testing.T) {
 			s := p.set.Actions()[0].Server
 			p.Dialed(s, 0, 0)
 			return func(now time.Duration) {
-				p.Close(s, CloseLost, now)
+				p.Close(s, now)
 				p.Closed(s, now)
 			}
 		}, idle},

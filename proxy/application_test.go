@@ -46,7 +46,7 @@ func TestApplications(t *testing.T) {
 	p := start(t, pgtest.Shared(t), "default_pool_size = 3\nlong_transaction = \"100ms\"\n", "")
 	jobs := p.loginAs(t, p.transaction, "embedder")
 	run(t, jobs, "begin")
-	waitFor(t, "the promotion", func() bool { return p.pool(t, "transaction").Promotions["long_transaction"] == 1 })
+	p.promoteLong(t, jobs)
 	if a := p.application("transaction", "embedder"); a.LongOpen != 1 || a.LongTransactions != 0 || a.Longest < a.LongFrom || a.Promotions["long_transaction"] != 1 {
 		t.Errorf("in the transaction: %+v", a)
 	}
@@ -70,7 +70,7 @@ func TestApplications(t *testing.T) {
 
 	gone := p.loginAs(t, p.transaction, "gone")
 	run(t, gone, "begin")
-	waitFor(t, "the promotion", func() bool { return p.pool(t, "transaction").Promotions["long_transaction"] == 2 })
+	p.promoteLong(t, gone)
 	gone.Close()
 	waitFor(t, "its transaction to count", func() bool { return p.application("transaction", "gone").LongTransactions == 1 })
 }
@@ -197,7 +197,7 @@ func TestPromotionLog(t *testing.T) {
 	for _, name := range []string{"one", "two"} {
 		n := 0
 		for line := range strings.Lines(log.String()) {
-			if strings.Contains(line, "moved to the session pool") && strings.Contains(line, "application_name="+name+" ") {
+			if strings.Contains(line, "a server to itself") && strings.Contains(line, "application_name="+name+" ") {
 				n++
 			}
 		}

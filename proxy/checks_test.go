@@ -36,11 +36,18 @@ func TestPoolsAreLocked(t *testing.T) {
 		"Pool.Checkout":   func() { one.Checkout(&pool.Waiter{}, 0) },
 		"Set.Leave":       func() { p.set.Leave(&pool.Waiter{}, 0) },
 		"Pool.Checkin":    func() { one.Checkin(server, pool.Facts{}, 0) },
-		"Pool.Close":      func() { one.Close(server, pool.CloseLost, 0) },
+		"Pool.Close":      func() { one.Close(server, 0) },
 		"Pool.Closed":     func() { one.Closed(server, 0) },
 		"Pool.Dialed":     func() { one.Dialed(server, 0, 0) },
 		"Pool.DialFailed": func() { one.DialFailed(server, nil, 0) },
-		"Pool.MarkStale":  func() { one.MarkStale(0) },
+		"Pool.Holding":    func() { one.Holding() },
+		"Pool.Rest":       func() { one.Rest(server, 0) },
+		"Pool.Resume":     func() { one.Resume(server, 0) },
+		"Pool.Promote":    func() { one.Promote(server, one, 0) },
+		"Pool.Pin":        func() { one.Pin(server, one, nil, 0) },
+		"Pool.Unpin":      func() { one.Unpin(server, 0) },
+		"Set.Detach":      func() { p.set.Detach(&pool.Waiter{}) },
+		"Set.SetBudget":   func() { p.set.SetBudget(1, 0) },
 	} {
 		got := func() (v any) {
 			defer func() { v = recover() }()

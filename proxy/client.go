@@ -35,13 +35,14 @@ type Client struct {
 	info       *clientInfo
 
 	idleSince time.Duration
-	begun     time.Duration // with relay.Deferred: when it began its transaction
+	begun     time.Duration // with relay.Deferred: when it began its transaction; 0: it is in none that no server knows of
 	state     clientState
 	// inRecovery is in_hot_standby as the client was told last.
 	inRecovery bool
 	torn       bool // the last it got is part of a message whose rest is lost: it can be told nothing any more
 	held       bool // reads are paused until the server has said something
 	isolation  isolation
+	seeksRoom  bool // it waits for a server of its own, of its pool or of the session pool
 }
 
 // clientInfo is what does not change after the login, and is seldom looked at.
@@ -144,7 +145,8 @@ func (c *Client) OnRead(b []byte) (consumed int) {
 		case relay.Rewrite:
 			c.worker.rewritten(c, step.N)
 		case relay.Checkout:
-			if !c.worker.checkout(c) {
+			var goesOn bool
+			if step.N, goesOn = c.worker.obtain(c, b); !goesOn {
 				return total - len(b) // the rest is kept until a server is granted
 			}
 		case relay.Promote:
@@ -317,6 +319,7 @@ const lastWordsMax = 5 * time.Second
 // forget removes a client from every list. Its socket may still be sending the last words.
 func (w *worker) forget(c *Client, why stats.ClientClose, err *protocol.Error) {
 	c.stopListening()
+	c.setBegun(0)
 	w.clients.remove(c)
 	c.counters.Clients--
 	c.application.Leave(w.loop.Now())
@@ -385,7 +388,7 @@ func (l *clientList) remove(c *Client) {
 
 // tickClients closes clients that have been idle for too long. It reports whether there is anything to watch.
 func (w *worker) tickClients(now time.Duration) (watched bool) {
-	if !w.proxy.settings.Load().clientIdleTimeouts {
+	if !w.proxy.settings.Load().clientIdleTimeouts && w.begun == 0 {
 		return false
 	}
 	if now-w.lastIdle < time.Second {

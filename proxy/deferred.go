@@ -9,8 +9,28 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
-// defer_begin: a BEGIN that comes alone takes no server; it is sent ahead of the first statement. relay/deferred.go decides, this file
-// answers, sends, and keeps the time-outs of a transaction that has no server yet.
+// A BEGIN that comes alone is answered without a server where none is free, and with defer_begin always; it is sent ahead of the first
+// statement. relay/deferred.go decides, this file answers, sends, and keeps the time-outs of a transaction that has no server yet.
+
+// obtain links a client to a server, or answers the BEGIN at the start of b where none is free. n is the length of what it has answered. It
+// reports false when the client has to wait.
+func (w *worker) obtain(c *Client, b []byte) (n int, goesOn bool) {
+	linked, waits := w.checkout(c)
+	if linked || !waits || c.state != clientWaiting || c.pool.mode != relay.Transaction || w.draining {
+		return 0, linked
+	}
+	step, begins := c.relay.DeferBegin(b)
+	if !begins {
+		return 0, false
+	}
+	w.leaveQueue(c)
+	c.state = clientIdle
+	c.conn.ResumeReads()
+	c.answer(step.Tag)
+	w.act()
+	c.deliverUnlinked()
+	return step.N, true
+}
 
 // answers are a CommandComplete and the ReadyForQuery behind it.
 var answers = [...][]byte{
@@ -24,10 +44,25 @@ var answers = [...][]byte{
 func (c *Client) answer(tag relay.Tag) {
 	c.idleSince = c.worker.loop.Now()
 	if c.relay.Deferred() {
-		c.begun = c.idleSince
+		c.setBegun(c.idleSince)
+	} else {
+		c.setBegun(0)
 	}
 	c.counters.Sent += uint64(len(answers[tag]))
 	c.conn.Send(answers[tag])
+}
+
+// setBegun notes when a client began a transaction that no server knows of; 0: it has none.
+func (c *Client) setBegun(at time.Duration) {
+	w := c.worker
+	switch {
+	case c.begun == 0 && at > 0:
+		w.begun++
+		w.watch()
+	case c.begun > 0 && at == 0:
+		w.begun--
+	}
+	c.begun = at
 }
 
 // sendReady sends ReadyForQuery to a client without a server.
@@ -41,6 +76,7 @@ func (c *Client) sendReady() {
 // begin sends the BEGIN that a client has been told of already to the server that it has been linked to.
 func (w *worker) begin(c *Client, s *Server) {
 	s.clocks.Deferred = w.loop.Now() - c.begun
+	c.setBegun(0)
 	s.sendQuery(s.relay.Begin(&c.relay))
 }
 

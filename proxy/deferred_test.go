@@ -161,3 +161,53 @@ func TestDeferredBeginDrain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestBeginUnderPressure: a BEGIN never fails. Where no server is free it is answered, whatever its modes, and its first statement waits. That
+// one is told when there is none in time; then the transaction has failed. COMMIT and ROLLBACK need no server before it had one.
+func TestBeginUnderPressure(t *testing.T) {
+	p := start(t, pgtest.Shared(t), single+"query_wait_timeout = \"700ms\"\npromotion = \"off\"\n", "")
+	holder, w := p.login(t, p.transaction), p.login(t, p.transaction)
+	for _, begin := range []string{
+		"begin", "BEGIN ISOLATION LEVEL SERIALIZABLE;", "start transaction read write", "/* trace */ begin -- x", "begin isolation level repeatable read",
+	} {
+		run(t, holder, "begin")
+		run(t, holder, "select 1")
+		w.Query(begin)
+		if got := w.ReceiveReady(); len(got) != 2 || w.TxStatus != 'T' {
+			t.Fatalf("%s: %v", begin, got)
+		}
+		w.Query("commit")
+		w.Expect("CommandComplete COMMIT", "ReadyForQuery I")
+		w.Send(&pgproto3.Query{String: begin}, &pgproto3.Query{String: "select 1"}) // the second is on its way when the first is answered
+		w.ReceiveReady()
+		w.ExpectError("53300")
+		w.Expect("ReadyForQuery E")
+		w.Query("commit")
+		w.Expect("CommandComplete ROLLBACK", "ReadyForQuery I")
+		run(t, w, begin)
+		w.Query("select current_setting('transaction_isolation')")
+		waitFor(t, "it to wait", func() bool { return p.pool(t, "transaction").ClientsWaiting == 1 })
+		run(t, holder, "commit")
+		w.ReceiveReady()
+		run(t, w, "savepoint s")
+		if run(t, w, "rollback"); w.TxStatus != 'I' {
+			t.Errorf("%s: status %c", begin, w.TxStatus)
+		}
+	}
+	before := p.pool(t, "transaction").Transactions
+	run(t, w, "begin")
+	if ps := p.pool(t, "transaction"); ps.ServersActive != 1 || ps.Transactions != before {
+		t.Errorf("a BEGIN takes no server though one is free: %+v", ps)
+	}
+}
+
+// TestBeginUnderPressureTimeouts: the time-outs of a transaction count though no server knows of it.
+func TestBeginUnderPressureTimeouts(t *testing.T) {
+	p := start(t, pgtest.Shared(t), single+"idle_transaction_timeout = \"2s\"\npromotion = \"off\"\n", "")
+	holder, w := p.login(t, p.transaction), p.login(t, p.transaction)
+	holder.Query("select pg_sleep(4)")
+	waitFor(t, "the server to be busy", func() bool { return p.pool(t, "transaction").ServersActive == 1 })
+	run(t, w, "begin")
+	w.ExpectError("25P03")
+	w.ExpectClosed()
+}

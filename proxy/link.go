@@ -12,9 +12,9 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
-// checkout takes a server for a client and links them. It reports false when the client has to wait: reads stop, what it has sent is
-// kept, and the grant resumes it.
-func (w *worker) checkout(c *Client) bool {
+// checkout takes a server for a client and links them. Otherwise the client has to wait: reads stop, what it has sent is kept, and the grant
+// resumes it. waits reports that it stands in the queue: no server was free.
+func (w *worker) checkout(c *Client) (linked, waits bool) {
 	wt := w.newWaiter(c)
 	wt.Session = sqltext.Session{Reported: c.settings, Own: c.relay.Own}
 	var ps *pool.Server
@@ -26,7 +26,7 @@ func (w *worker) checkout(c *Client) bool {
 		w.freeWaiter(wt)
 		c.counters.Wait.Observe(0)
 		w.link(c, serverOf(ps))
-		return true
+		return true, false
 	}
 	c.waiter = wt
 	c.state = clientWaiting
@@ -34,7 +34,7 @@ func (w *worker) checkout(c *Client) bool {
 	if ps != nil {
 		w.lend(serverOf(ps), wt) // it comes over from another loop
 	}
-	return false
+	return false, ps == nil
 }
 
 // lend brings a server to the waiter it was granted to, from loop to loop if need be.
@@ -125,6 +125,10 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 		return
 	}
 	w.link(c, s)
+	if c.seeksRoom {
+		c.seeksRoom = false
+		w.moved(s) // it may be one of the session pool's
+	}
 	c.conn.ResumeReads()
 }
 
@@ -219,7 +223,9 @@ func (w *worker) settle(s *Server) {
 	}
 	keeps := c.pool.mode == relay.Session || s.relay.Kept || c.waiter != nil
 	if keeps && !ends {
-		w.stay(c, s)
+		if c.waiter == nil || s.relay.Kept || !w.waitWithout(c, s) {
+			w.stay(c, s)
+		}
 		return
 	}
 	w.unlink(c, s)
@@ -264,7 +270,7 @@ func (w *worker) checkin(s *Server) {
 	w.pools(func() {
 		s.ps.Session = sqltext.Session{Reported: s.settings, Own: s.own}
 		out = s.ps.Pool().Checkin(s.ps, facts, w.loop.Now())
-		s.moved(s.ps.Pool()) // it may have been traded for one that is promoted
+		s.pool = s.ps.Pool().Owner.(*serverPool) // it may have been traded for one that is promoted
 	})
 	w.follow(s, out)
 }
@@ -400,7 +406,7 @@ func (w *worker) closeServer(s *Server, reason pool.CloseReason) {
 	now := w.loop.Now()
 	w.pools(func() {
 		if s.ps.State() != pool.ServerClosing {
-			s.ps.Pool().Close(s.ps, pool.CloseDoubt, now)
+			s.ps.Pool().Close(s.ps, now)
 		}
 	})
 	s.leaveHub()

@@ -73,7 +73,7 @@ func (w *worker) dialed(s *Server, d dial.Opened) {
 	w.pools(func() {
 		s.ps.Session = sqltext.Session{Reported: s.settings}
 		out = s.ps.Pool().Dialed(s.ps, w.index, w.loop.Now())
-		s.moved(s.ps.Pool())
+		s.pool = s.ps.Pool().Owner.(*serverPool)
 	})
 	w.follow(s, out)
 }

@@ -70,6 +70,9 @@ func (sp *serverPool) setLimits(limits *poolSettings) {
 
 func (sp *serverPool) checkQuery() string { return sp.limits.Load().checkQuery }
 
+// ownShare is the part of a session pool, in per cent, that clients of the transaction port leave to those of the session port.
+const ownShare = 50
+
 // dialsMax is how many logins to PostgreSQL one pool has under way at once: enough to fill a pool in a moment, few enough not to storm
 // a server that has just come up.
 const dialsMax = 3
@@ -178,7 +181,7 @@ type settings struct {
 func newSettings(cfg *config.Config) *settings {
 	s := &settings{cfg: cfg}
 	for i := range cfg.Listeners {
-		s.clientIdleTimeouts = s.clientIdleTimeouts || cfg.Listeners[i].ClientIdleTimeout > 0 || defersBegin(&cfg.Listeners[i])
+		s.clientIdleTimeouts = s.clientIdleTimeouts || cfg.Listeners[i].ClientIdleTimeout > 0
 	}
 	for _, u := range cfg.Users {
 		s.clientIdleTimeouts = s.clientIdleTimeouts || u.ClientIdleTimeout > 0
@@ -207,7 +210,7 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 			WaitTimeout: r.QueryWaitTimeout, WaitNotify: l.QueryWaitNotify,
 			Lifetime: r.ServerLifetime, IdleTimeout: l.ServerIdleTimeout, PoolIdleTimeout: l.PoolIdleTimeout,
 			LoginRetry: s.cfg.Server.LoginRetry, CheckDelay: checkDelay,
-			RoundRobin: l.ServerRoundRobin, DialsMax: dialsMax,
+			RoundRobin: l.ServerRoundRobin, DialsMax: dialsMax, OwnShare: ownShare,
 		},
 		link: relay.Limits{
 			IdleTransaction: r.IdleTransactionTimeout, Transaction: r.TransactionTimeout, Query: r.QueryTimeout,

@@ -46,12 +46,13 @@ func (p *Proxy) listenerNamed(name string) *listener {
 	return nil
 }
 
-// tickPromotion promotes a link whose transaction has lasted for long_transaction. Where the session pool has no room it is asked again
-// at the next tick; nothing is worse than before meanwhile.
+// tickPromotion promotes a link whose transaction has lasted for long_transaction, while other clients wait for a server of its pool. One
+// that sits idle in its transaction stays: its age counts at its next statement. Where the session pool has no room it is asked again at the
+// next tick.
 func (w *worker) tickPromotion(s *Server, now, long time.Duration) {
 	c := s.client
 	if long == 0 || s.clocks.Transaction == 0 || now-s.clocks.Transaction < long || s.pool != c.pool || c.pool.mode != relay.Transaction ||
-		c.waiter != nil {
+		c.waiter != nil || !s.relay.Answering() {
 		return
 	}
 	to := w.proxy.sessionPool(c.pool)
@@ -61,10 +62,11 @@ func (w *worker) tickPromotion(s *Server, now, long time.Duration) {
 	defer w.proxy.release(to)
 	var promoted bool
 	w.pools(func() {
-		promoted = c.pool.pool.Promote(s.ps, to.pool, nil, now)
+		promoted = c.pool.pool.Promote(s.ps, to.pool, now)
 	})
 	if promoted {
-		w.promoted(s, stats.PromotedLongTransaction)
+		w.countPromotion(s, stats.PromotedLongTransaction)
+		w.moved(s)
 	}
 }
 
@@ -79,7 +81,8 @@ func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool)
 		return true
 	}
 	if s.pool != c.pool { // its transaction is long already
-		s.relay.Kept = true
+		w.pools(func() { c.pool.pool.Pin(s.ps, s.ps.Pool(), nil, w.loop.Now()) })
+		w.keep(s)
 		return true
 	}
 	to := w.proxy.sessionPool(c.pool)
@@ -90,18 +93,39 @@ func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool)
 	defer w.proxy.release(to)
 	wt := w.newWaiter(c)
 	w.pools(func() {
-		ready = c.pool.pool.Promote(s.ps, to.pool, wt, w.loop.Now())
+		ready = c.pool.pool.Pin(s.ps, to.pool, wt, w.loop.Now())
 	})
 	if ready {
 		w.freeWaiter(wt)
-		s.relay.Kept = true
-		w.promoted(s, stats.PromotedSessionState)
+		w.keep(s)
 		return true
 	}
 	c.waiter, s.wants = wt, kind
 	c.conn.PauseReads()
 	w.act()
+	if c.server == s && c.waiter == wt && s.relay.Settled() {
+		w.settle(s) // outside a transaction it holds nothing while it waits
+	}
 	return false
+}
+
+// waitWithout has a client that waits for room give its server back meanwhile: it is between transactions. It reports false when the room is on
+// its way.
+func (w *worker) waitWithout(c *Client, s *Server) bool {
+	wt, waits := c.waiter, false
+	w.pools(func() {
+		waits = w.proxy.set.Detach(wt)
+	})
+	if !waits {
+		return false
+	}
+	c.waiter = nil
+	w.unlink(c, s)
+	c.waiter, c.state, c.seeksRoom = wt, clientWaiting, true
+	c.conn.PauseReads()
+	w.checkin(s)
+	w.act()
+	return true
 }
 
 // sessionListener names the session listener that a pool's clients may use, as a person would: with its port.
@@ -127,8 +151,7 @@ func (w *worker) admitted(a pool.Action) {
 	c.waiter = nil
 	c.counters.Wait.Observe(w.loop.Now() - a.Waiter.EnqueuedAt)
 	w.freeWaiter(a.Waiter)
-	c.server.relay.Kept = true
-	w.promoted(c.server, stats.PromotedSessionState)
+	w.keep(c.server)
 	c.conn.ResumeReads()
 }
 
@@ -159,40 +182,49 @@ func (w *worker) stayUnpromotedInQueue(c *Client, why stats.ClientClose, err *pr
 	c.conn.ResumeReads()
 }
 
-// promoted notes that a linked server counts in the session pool now. It is cleaned before it serves a
-// session, even where sessions inherit what the last one left.
-func (w *worker) promoted(s *Server, why stats.Promotion) {
+// keep makes a server its client's own, whichever pool it counts in.
+func (w *worker) keep(s *Server) {
+	s.relay.Kept = true
+	w.countPromotion(s, stats.PromotedSessionState)
+	w.moved(s)
+}
+
+func (w *worker) countPromotion(s *Server, why stats.Promotion) {
 	c := s.client
-	w.proxy.mu.Lock()
-	s.pool = s.ps.Pool().Owner.(*serverPool)
-	w.proxy.mu.Unlock()
-	s.dirty, s.foreign = true, true
-	s.pool.welcome.learnFrom(&c.pool.welcome)
 	c.counters.Promotions[why]++
 	c.application.Promoted(why)
 	s.promotedAt = w.loop.Now()
-	w.logPromotion(c, s, why)
+	w.logPromotion(c, why)
 }
 
 // applicationLogEvery is how often the log tells of promotions and of refused statements of one application: a busy one on the wrong port
 // would fill it. The report counts them all.
 const applicationLogEvery = time.Minute
 
-func (w *worker) logPromotion(c *Client, s *Server, why stats.Promotion) {
+func (w *worker) logPromotion(c *Client, why stats.Promotion) {
 	untold, tell := c.application.PromotionLog.Allows(w.loop.Now(), applicationLogEvery)
 	if !tell {
 		return
 	}
-	attrs := append(c.logAttrs(), "reason", why.String(), "session_listener", s.pool.key.Listener)
+	attrs := append(c.logAttrs(), "reason", why.String(), "session_listener", c.pool.limits.Load().sessionListener)
 	if untold > 0 {
 		attrs = append(attrs, "promotions_since_last_line", untold)
 	}
-	w.proxy.log.Info("a client has been moved to the session pool's servers; its application is better off on that port", attrs...)
+	w.proxy.log.Info("a client has got a server to itself for longer than a quick transaction; its application is better off on the session port", attrs...)
 }
 
-// moved notes that a server which nobody has counts in another pool now: it was swapped for one that was promoted.
-func (s *Server) moved(to *pool.Pool) {
-	if s.client == nil {
-		s.pool = to.Owner.(*serverPool)
+// moved notes that a server may count in another pool than before. A guest of the session pool is cleaned before it serves a session, even
+// where sessions inherit what the last one left.
+func (w *worker) moved(s *Server) {
+	w.proxy.mu.Lock()
+	to := s.ps.Pool().Owner.(*serverPool)
+	w.proxy.mu.Unlock()
+	if to == s.pool {
+		return
+	}
+	s.pool = to
+	if c := s.client; c != nil && to != c.pool {
+		s.dirty, s.foreign = true, true
+		to.welcome.learnFrom(&c.pool.welcome)
 	}
 }

@@ -11,29 +11,58 @@ import (
 
 const quickPromotion = single + "long_transaction = \"100ms\"\n"
 
-// TestLongTransaction: who keeps a transaction open on the transaction port does not keep others from it, as long as the session pool has
-// room; with none left they wait as ever. The sizes are never exceeded.
+// promoteLong has the server of w promoted, which is in a transaction: it waits for a lock, and another client for a server.
+func (p *pooler) promoteLong(t *testing.T, w *pgtest.Wire) {
+	t.Helper()
+	before := p.pool(t, "transaction")
+	direct := pgtest.Login(t, p.postgres.Address(), "postgres", "postgres", "")
+	run(t, direct, "select pg_advisory_lock(815)")
+	w.Query("select pg_advisory_xact_lock(815)")
+	var others []*pgtest.Wire
+	for range before.Size - 1 {
+		other := p.login(t, p.transaction)
+		run(t, other, "begin")
+		run(t, other, "select 1")
+		others = append(others, other)
+	}
+	waiter := p.login(t, p.transaction)
+	waiter.Query("select 1")
+	waitFor(t, "the promotion", func() bool {
+		return p.pool(t, "transaction").Promotions["long_transaction"] == before.Promotions["long_transaction"]+1
+	})
+	waiter.ReceiveReady()
+	direct.Close()
+	w.ReceiveReady()
+	for _, other := range others {
+		run(t, other, "rollback")
+	}
+}
+
+// TestLongTransaction: a long transaction on the transaction port does not keep others from it, as long as the session pool has room. The sizes
+// are never exceeded. Nobody is promoted for as long as nobody waits, or while the transaction is idle.
 func TestLongTransaction(t *testing.T) {
 	p := start(t, pgtest.Shared(t), quickPromotion, "")
 	long, quick := p.login(t, p.transaction), p.login(t, p.transaction)
 	run(t, long, "begin")
 	run(t, long, "set app.tenant_id = '7'")
-	server := one(t, long, "select pg_backend_pid()")
+	server := one(t, long, "select pg_backend_pid() from pg_sleep(0.4)") // several ticks, and nobody waits
+	if got := p.pool(t, "transaction").Promotions["long_transaction"]; got != 0 {
+		t.Fatalf("%d promotions without need", got)
+	}
+	p.promoteLong(t, long)
 	if got := one(t, quick, "select pg_backend_pid()"); got == server {
 		t.Fatal("two clients have one server")
-	}
-	if got := p.pool(t, "transaction").Promotions["long_transaction"]; got != 1 {
-		t.Fatalf("%d promotions", got)
 	}
 	if got := one(t, long, "select pg_backend_pid() || current_setting('app.tenant_id')"); got != server+"7" {
 		t.Fatalf("the transaction went on with %q", got)
 	}
 
 	other := p.login(t, p.transaction)
-	run(t, quick, "begin") // holds the one server of the transaction pool, and the session pool is full
+	run(t, long, "commit")
+	run(t, quick, "begin") // holds the one server of the transaction pool, and that of the session pool is idle
+	run(t, quick, "select 1")
+	p.promoteLong(t, quick) // the two swap places
 	other.Query("select 1")
-	waitFor(t, "the queue", func() bool { return p.pool(t, "transaction").ClientsWaiting == 1 })
-	run(t, long, "commit") // its server is free in the session pool: the two swap places
 	other.ReceiveReady()
 	run(t, quick, "commit")
 
@@ -71,7 +100,7 @@ func TestPromotedClientGone(t *testing.T) {
 	run(t, long, "begin")
 	run(t, long, "do $$ begin create temp table mine (i int); end $$") // no text tells
 	server := one(t, long, "select pg_backend_pid()")
-	waitFor(t, "the promotion", func() bool { return p.pool(t, "transaction").Promotions["long_transaction"] == 1 })
+	p.promoteLong(t, long)
 	long.Close()
 	waitFor(t, "the server at rest", func() bool { return p.pool(t, "session").ServersIdle == 1 })
 	session := p.login(t, p.session)
@@ -124,14 +153,24 @@ func TestSessionState(t *testing.T) {
 	}
 }
 
+// fillForState leaves no room for state in pools of three: sessions have all the servers of one, and a client has state in the other, as many
+// as there may be.
+func (p *pooler) fillForState(t *testing.T) (sessions []*pgtest.Wire) {
+	t.Helper()
+	for range 3 {
+		s := p.login(t, p.session)
+		run(t, s, "select 1")
+		sessions = append(sessions, s)
+	}
+	run(t, p.login(t, p.transaction), "create temp table others (i int)")
+	return sessions
+}
+
 // TestSessionStateQueue: who waits for room goes on when there is some, in a transaction too; who gives up leaves the queue, and its server
 // stays with the transaction pool.
 func TestSessionStateQueue(t *testing.T) {
-	p := start(t, pgtest.Shared(t), "default_pool_size = 2\n", "")
-	sessions := []*pgtest.Wire{p.login(t, p.session), p.login(t, p.session)}
-	for _, s := range sessions {
-		run(t, s, "select 1")
-	}
+	p := start(t, pgtest.Shared(t), three, "")
+	sessions := p.fillForState(t)
 	a, b := p.login(t, p.transaction), p.login(t, p.transaction)
 	run(t, a, "begin")
 	server := one(t, a, "select pg_backend_pid()")
@@ -150,17 +189,49 @@ func TestSessionStateQueue(t *testing.T) {
 	a.Close()
 	waitFor(t, "everything at rest", func() bool {
 		tx, session := p.pool(t, "transaction"), p.pool(t, "session")
-		return tx.ServersActive == 0 && session.ServersActive == 1 && session.ClientsWaiting == 0 && session.ServersIdle == 1
+		return tx.ServersActive == 1 && session.ServersActive == 2 && session.ClientsWaiting == 0 && session.ServersIdle == 1
 	})
+}
+
+// TestWaitsForStateWithoutServer: between transactions a client that waits for room holds no server, be it the first that it asks for or not; it
+// is told when there is none in time, and gets one of the session pool's when that has room.
+func TestWaitsForStateWithoutServer(t *testing.T) {
+	p := start(t, pgtest.Shared(t), three+"query_wait_timeout = \"2s\"\n", "")
+	sessions := p.fillForState(t)
+	fresh, used := p.login(t, p.transaction), p.login(t, p.transaction)
+	run(t, used, "set app.tenant_id = '7'")
+	for _, w := range []*pgtest.Wire{fresh, used} {
+		w.Query("create temp table mine (i int)")
+	}
+	waitFor(t, "the queue", func() bool {
+		return p.pool(t, "session").ClientsWaiting == 2 && p.pool(t, "transaction").ServersActive == 1
+	})
+	for _, w := range []*pgtest.Wire{fresh, used} {
+		w.ExpectError("53300")
+		w.Expect("ReadyForQuery I")
+	}
+	used.Query("create temp table mine (i int)")
+	waitFor(t, "the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 1 })
+	sessions[0].Close()
+	used.ReceiveReady()
+	if got := one(t, used, "select count(*) || current_setting('app.tenant_id') from mine"); got != "07" {
+		t.Errorf("%q", got)
+	}
+	if tx, session := p.pool(t, "transaction"), p.pool(t, "session"); tx.ServersActive != 1 || session.ServersActive != 3 {
+		t.Errorf("%d and %d servers", tx.ServersActive, session.ServersActive)
+	}
+	used.Close()
+	waitFor(t, "the server to be cleaned", func() bool { return p.pool(t, "session").ServersIdle == 1 })
+	session := p.login(t, p.session)
+	if got := one(t, session, "select coalesce(current_setting('app.tenant_id', true), '') || coalesce(to_regclass('mine')::text, '')"); got != "" {
+		t.Errorf("a session sees %q", got)
+	}
 }
 
 // TestPromotionKeepsItsPlace: replies to what was sent before do not cost a client that waits for room its place in the queue.
 func TestPromotionKeepsItsPlace(t *testing.T) {
-	p := start(t, pgtest.Shared(t), "default_pool_size = 2\n", "")
-	sessions := []*pgtest.Wire{p.login(t, p.session), p.login(t, p.session)}
-	for _, s := range sessions {
-		run(t, s, "select 1")
-	}
+	p := start(t, pgtest.Shared(t), three, "")
+	sessions := p.fillForState(t)
 	a, b := p.login(t, p.transaction), p.login(t, p.transaction)
 	a.Send(&pgproto3.Query{String: "select pg_sleep(0.5)"}, &pgproto3.Query{String: "create temp table mine (i int)"})
 	waitFor(t, "the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 1 })

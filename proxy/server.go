@@ -393,7 +393,7 @@ func (s *Server) gone(err error) {
 		s.closing = true
 		s.closeReason = pool.CloseLost
 		w.pools(func() {
-			s.ps.Pool().Close(s.ps, pool.CloseLost, w.loop.Now())
+			s.ps.Pool().Close(s.ps, w.loop.Now())
 		})
 	}
 	s.leaveHub()

@@ -29,6 +29,7 @@ type worker struct {
 	ticker       *eventloop.Ticker
 	quiet        int // ticks in a row that found nothing to watch
 	draining     bool
+	begun        int // clients in a transaction that no server knows of
 	scratch      []byte
 	sql          []byte
 	lexer        sqltext.Lexer
@@ -135,7 +136,7 @@ func (w *worker) carryOut(a pool.Action) {
 	case pool.ActForget:
 		w.proxy.forget(a.Pool.Owner.(*serverPool))
 	case pool.ActMoved:
-		w.onServer(a.Server, func(_ *worker, s *Server) { s.moved(a.Pool) })
+		w.onServer(a.Server, func(on *worker, s *Server) { on.moved(s) })
 	case pool.ActExpire, pool.ActFail, pool.ActNotify, pool.ActPromoted:
 		on := w.proxy.workers[a.Waiter.Loop]
 		if on == w {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/hybridbouncer/hybridbouncer/protocol"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // oracle is the session a client would have if it were connected directly: it is given what the client sends, and says whether what
@@ -22,7 +23,7 @@ type oracle struct {
 	heard   int       // replies since base
 	cancels int       // requests made, ever
 	refused bool      // the pooler has refused a batch
-	defers  bool      // a BEGIN alone reaches no server
+	defers  bool      // a BEGIN alone may reach no server
 	begun   bool      // at base a transaction has begun, and nothing in it has reached a server
 	vain    bool      // since base something was refused
 	partial []byte
@@ -136,7 +137,11 @@ func (o *oracle) unserved() bool {
 			}
 		}
 		m := o.sent[o.next-1]
-		return m.kind() == 'Q' && m.text() == "begin"
+		if m.kind() != 'Q' {
+			return false
+		}
+		_, _, begins := sqltext.ParseBegin([]byte(m.text()))
+		return begins
 	}
 	for _, m := range o.sent[:o.next] {
 		if m.kind() != 'S' && m.kind() != 'H' && !o.vain && o.cancels == 0 {

@@ -34,10 +34,10 @@ var planted = []struct {
 		{"pool/checkin.go", "case f.RepliesOwed != 0:", "case f.RepliesOwed > 1:"},
 	}},
 	{"a waiter is forgotten", []edit{
-		{"pool/checkin.go", "if w := p.next(now); w != nil {", "if w := p.next(now); w != nil && p.open > 1 {"},
+		{"pool/checkin.go", "case w == nil:", "case w == nil, p.open < 2:"},
 	}},
 	{"the budget is off by one", []edit{
-		{"pool/budget.go", "&& p.open < p.room(now);", "&& p.open <= p.room(now);"},
+		{"pool/budget.go", "for p.waiting > 0 && p.open < p.room(now) {", "for p.waiting > 0 && p.open <= p.room(now) {"},
 	}},
 	{"CopyDone does not end a COPY", []edit{
 		{"proxy/relay/client.go", "case protocol.ClientCopyDone, protocol.ClientCopyFail:\n\t\tswitch {", "case protocol.ClientCopyFail:\n\t\tswitch {"},
@@ -73,7 +73,7 @@ var planted = []struct {
 		{"proxy/link.go", "s.dirty, s.lastID = c.pool.mode == relay.Session, c.info.id", "s.dirty, s.lastID = false, c.info.id"},
 	}},
 	{"the newest waiter is served first", []edit{
-		{"pool/waiter.go", "chosen := head\n", "chosen := q.last\n"},
+		{"pool/waiter.go", "chosen := head\n", "chosen := head.queue.Last()\n"},
 	}},
 	{"a waiter is not told that its time is over", []edit{
 		{"proxy/waiting.go", "w.failWaiter(a, stats.ClientQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))", ""},

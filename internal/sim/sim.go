@@ -193,7 +193,7 @@ func (r *run) enter(i int) error {
 	}
 	c.batches = 1 + r.world.rnd.IntN(12)
 	c.oracle = newOracle(c.app)
-	c.oracle.defers = r.defers
+	c.oracle.defers = !r.statements && !r.sessions
 	c.oracle.hearing = hearing{run: r, key: c.key, got: map[int]bool{}, from: map[string]int{}, floor: map[string]int{}}
 	if r.passes {
 		c.oracle.session.base = settingsOf("")

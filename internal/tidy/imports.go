@@ -21,7 +21,7 @@ var edges = map[string][]string{
 	"proxy/stats":       {"proxy/relay", "pool", "sqltext"},
 	"proxy/relay":       {"prepared", "sqltext", "protocol"},
 	"prepared":          {},
-	"pool":              {"sqltext"},
+	"pool":              {"sqltext", "internal/list"},
 	"auth":              {"protocol"},
 	"config":            {},
 	"sqltext":           {"protocol"},
@@ -35,6 +35,7 @@ var edges = map[string][]string{
 	"bench/launch":      {"bench/measure", "bench/wire", "internal/pgtest", "config"}, // config: a test loads the file that launch writes
 	"bench/measure":     {},
 	"bench/wire":        {},
+	"internal/list":     {},
 	"internal/leak":     {}, // it would serve to test any pooler
 	"internal/pgtest":   {"*"},
 	"internal/sim":      {"*"},

@@ -81,8 +81,8 @@ const unlinkedWhole = 8 << 10
 // unlinked judges a message of a client that has no server. Most need one; those that PostgreSQL would answer with nothing, or with
 // ReadyForQuery alone, do not.
 func (c *Client) unlinked(b []byte) Step {
-	if c.defers && b[0] == protocol.ClientQuery {
-		if step, judged := c.deferring(b); judged {
+	if (c.defers || c.Deferred()) && b[0] == protocol.ClientQuery {
+		if step, judged := c.deferring(b, false); judged {
 			return step
 		}
 	}

@@ -5,12 +5,12 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
-// A BEGIN that comes alone is answered without a server (defer_begin): a client that begins a transaction and then thinks holds none. The
-// BEGIN goes ahead of the next message that needs a server, by Server.Begin. What ends the transaction before there was one needs none
-// either.
+// A BEGIN that comes alone is answered without a server, with defer_begin always, and otherwise where no server is free: no PostgreSQL ever
+// refuses a BEGIN, so drivers do not expect it. The BEGIN goes ahead of the next message that needs a server, by Server.Begin. A COMMIT or
+// ROLLBACK that comes before one needs none either.
 //
-// Only a BEGIN that no server would refuse is answered like that. The server is taken to be in a transaction as soon as it has been sent:
-// what is decided before its reply has come is decided rightly.
+// With defer_begin only a BEGIN that no server would refuse is answered like that. The server is taken to be in a transaction as soon as the
+// BEGIN has been sent: decisions that are taken before its reply has come are right.
 
 // deferral is a transaction that has begun for the client, and for no server yet.
 type deferral struct {
@@ -52,8 +52,18 @@ func (c *Client) TxStatus() byte {
 	return StatusIdle
 }
 
-// deferring judges a Query of a client that has no server. judged is false when it needs one.
-func (c *Client) deferring(b []byte) (step Step, judged bool) {
+// DeferBegin judges the Query at the start of b, for which no server is free. ok is false when it has to wait for one.
+func (c *Client) DeferBegin(b []byte) (step Step, ok bool) {
+	if len(b) < headerBytes || b[0] != protocol.ClientQuery || c.Deferred() {
+		return Step{}, false
+	}
+	step, judged := c.deferring(b, true)
+	return step, judged && step.Verdict == Answer
+}
+
+// deferring judges a Query of a client that has no server. judged is false when it needs one. mayFail: also a BEGIN that some servers refuse
+// is answered.
+func (c *Client) deferring(b []byte, mayFail bool) (step Step, judged bool) {
 	size, complete := protocol.Whole(b)
 	if size > headerBytes+sqltext.TransactionTextMax || size < headerBytes {
 		return Step{}, false
@@ -65,7 +75,7 @@ func (c *Client) deferring(b []byte) (step Step, judged bool) {
 	step = Step{Verdict: Answer}
 	if was.begin == 0 {
 		begin, starts, ok := sqltext.ParseBegin(text)
-		if !ok {
+		if !ok || begin.MayFail() && !mayFail {
 			return Step{}, false
 		}
 		if c.deferred.begin = begin; starts {
