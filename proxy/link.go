@@ -151,6 +151,11 @@ func (w *worker) link(c *Client, s *Server) {
 	s.settled = c.settings
 	c.relay.Session.Begun = c.info.base != (sqltext.Session{Reported: s.base})
 	c.relay.Session.Restores = c.info.restores && c.relay.Session.Begun && s.replication == nil
+	if c.relay.Session.Tracked {
+		d := c.pool.catalogue.Load()
+		c.relay.Session.Catalogue = d.get()
+		c.relay.Session.Unread = d != nil && c.relay.Session.Catalogue == nil
+	}
 	s.relay.Watch(&c.relay, &w.lexer)
 	reset := c.resets(s)
 	s.dirty, s.lastID = c.pool.mode == relay.Session, c.info.id

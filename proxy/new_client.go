@@ -82,6 +82,9 @@ func (l *listener) enter(a *login.Attempt) error {
 		return protocol.ErrNoSuchDatabase(admitted.Database)
 	}
 	defer p.release(sp)
+	if sp.catalogue.Load() == nil {
+		p.provideCatalogue(a.Context(), sp)
+	}
 	if err := l.addClient(sp); err != nil {
 		return err
 	}

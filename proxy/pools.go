@@ -23,6 +23,8 @@ type serverPool struct {
 	limits  atomic.Pointer[poolSettings] // replaced by Reload
 	dials   dialCounts
 	numbers stats.Pool // names the pool in the counters
+	// catalogue is that of the pool's database; nil: it has no use for one. Set by the first login.
+	catalogue atomic.Pointer[databaseCatalogue]
 }
 
 // dialCounts are written by dialling goroutines.
@@ -101,6 +103,11 @@ func (p *Proxy) poolFor(l *listener, database, user string) (sp *serverPool, ok 
 	}
 	made.Hold()
 	return made.Owner.(*serverPool), true
+}
+
+// followsSessions reports that the clients of a pool are followed from server to server.
+func followsSessions(sp *serverPool, limits *poolSettings) bool {
+	return sp.mode != relay.Session && limits.isolation != isolationOff
 }
 
 // findPool finds a pool and holds it; nil if there is none.

@@ -61,6 +61,7 @@ type Proxy struct {
 	cancelSlots *semaphore.Weighted
 	nextID      atomic.Uint32
 	counts      coldCounts
+	catalogues  catalogues
 	reachable   dial.Reachability
 	probeEvery  time.Duration  // immutable after Start
 	goroutines  sync.WaitGroup // every goroutine but the loops
@@ -148,6 +149,7 @@ func (p *Proxy) Start() error {
 	for _, w := range p.workers {
 		p.loops.Go(w.loop.Run)
 	}
+	p.catalogues.loads.Store(true)
 	cfg := p.settings.Load().cfg
 	if cfg.IOUring {
 		p.logRing()

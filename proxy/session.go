@@ -174,6 +174,11 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	}
 	c.noteListens(s, &out.Listened)
 	s.dirty = s.dirty || out.Leftovers || last
+	s.outdated = s.outdated || out.CannotUndo
+	if out.Defined {
+		c.pool.catalogue.Load().outdate()
+		c.relay.Session.Catalogue, c.relay.Session.Unread = nil, c.pool.catalogue.Load() != nil
+	}
 	if last {
 		return true
 	}

@@ -110,6 +110,7 @@ func (n *SessionState) effectOf(l *sqltext.Lexer, e sqltext.Effects) *effect {
 		}
 		found.names = append(found.names, act)
 	}
+	n.addBeyond(found)
 	return found
 }
 

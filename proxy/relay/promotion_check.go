@@ -61,7 +61,7 @@ func (c *Client) check(b []byte, s *Server) (step Step, judged bool) {
 		return Step{}, false
 	}
 	n.readText(text, s)
-	e := s.Lexer.End()
+	e := n.effects(s.Lexer)
 	if n.sharesText(s.Lexer, e, b[0] == protocol.ClientParse) {
 		return s.share(), true
 	}

@@ -3,6 +3,7 @@ package relay
 import (
 	"strings"
 
+	"github.com/hybridbouncer/hybridbouncer/catalog"
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
@@ -30,6 +31,14 @@ type SessionState struct {
 	Begun bool
 
 	Sharing
+
+	// Catalogue tells what functions, triggers and the like of the database do; nil: it is not known yet.
+	Catalogue *catalog.Catalogue
+	// Unread: the database has a catalogue that has not been loaded. Every text may do anything then, and its server is cleaned.
+	Unread bool
+	beyond *catalog.Deeds // what the text does beyond its words that has been read; nil: nothing
+	// leadsToTemp: search_path has been set to a list under which new objects may be temporary.
+	leadsToTemp bool
 
 	made    sqltext.Effects // what is to be told by Made
 	read    bool            // the lexer has read the text of the message that comes next
@@ -66,6 +75,10 @@ type Outcome struct {
 	AskAll bool
 	// Leftovers: the server has something that no other client may find.
 	Leftovers bool
+	// Defined: objects of the database were defined, altered or dropped: what the Catalogue says may be true no more.
+	Defined bool
+	// CannotUndo: the server has something that no SQL takes back.
+	CannotUndo bool
 	// Discarded: DISCARD ALL has succeeded, and behind it nothing was made that only a connection can hold. That is known where Ask is too.
 	Discarded bool
 	Listened
@@ -73,10 +86,13 @@ type Outcome struct {
 
 // leftovers are the effects that stay with a server.
 const leftovers = sqltext.Prepares | sqltext.HoldsCursor | sqltext.MakesTemp | sqltext.LocksAdvisory | sqltext.HoldsOther |
-	sqltext.Listens | sqltext.Opaque | sqltext.Unreadable
+	sqltext.Listens | sqltext.Opaque | sqltext.Unreadable | sqltext.CallsUnknown | sqltext.Seeds
+
+// defining are the effects on the definitions of the database.
+const defining = sqltext.Defines | sqltext.Creates
 
 // noted are the effects that concern the session at all.
-const noted = leftovers | sqltext.Assigns | sqltext.ResetsAll | sqltext.DiscardsAll
+const noted = leftovers | defining | sqltext.Assigns | sqltext.ResetsAll | sqltext.DiscardsAll
 
 // saving are the effects on savepoints.
 const saving = sqltext.RollsBackTo | sqltext.Saves | sqltext.Releases
@@ -135,9 +151,11 @@ func (n *SessionState) Resolve() Outcome {
 	n.pending = nil
 	return Outcome{
 		Changes: p.changes, Ask: p.unsure, Listened: n.listened(p),
-		AskAll:    p.effects&(sqltext.Opaque|sqltext.Unreadable) != 0,
-		Leftovers: p.effects&n.leftovers() != 0,
-		Discarded: p.effects&sqltext.DiscardsAll != 0 && p.effects&leftovers == 0,
+		AskAll:     p.effects&(sqltext.Opaque|sqltext.Unreadable) != 0,
+		Leftovers:  p.effects&n.leftovers() != 0,
+		CannotUndo: p.effects&sqltext.Seeds != 0,
+		Defined:    p.effects&defining != 0,
+		Discarded:  p.effects&sqltext.DiscardsAll != 0 && p.effects&leftovers == 0,
 	}
 }
 

@@ -88,10 +88,17 @@ func (n *SessionState) watchWhole(f protocol.Frame, s *Server) {
 // readText has the lexer read a text, unless it has done so already.
 func (n *SessionState) readText(text []byte, s *Server) {
 	if !n.read {
-		s.Lexer.Begin(n.dialect())
+		n.begins(s.Lexer)
 		s.Lexer.Feed(text)
+		n.judge(s.Lexer, textOf(text), true)
 		n.read = true
 	}
+}
+
+// textOf returns a text without the zero byte behind it.
+func textOf(b []byte) []byte {
+	text, _, _ := bytes.Cut(b, zero)
+	return text
 }
 
 // called notes a FunctionCall.
@@ -133,7 +140,7 @@ func (n *SessionState) watchPart(f protocol.Frame, s *Server) {
 		p = &partial{kind: f.Type}
 		n.partial = p
 		data = data[headerBytes:]
-		p.lexer.Begin(n.dialect())
+		n.begins(&p.lexer)
 		p.named = f.Type == protocol.ClientQuery
 		if f.Type == protocol.ClientBind || f.Type == protocol.ClientExecute {
 			p.head = append(p.head, f.Data[:headerBytes]...)
@@ -156,6 +163,9 @@ func (n *SessionState) watchPart(f protocol.Frame, s *Server) {
 		return
 	}
 	n.partial = nil
+	if p.kind == protocol.ClientQuery || p.kind == protocol.ClientParse {
+		n.judge(&p.lexer, nil, false)
+	}
 	switch p.kind {
 	case protocol.ClientQuery:
 		n.queried(&p.lexer, s)
@@ -186,7 +196,7 @@ func (p *partial) readText(b []byte) {
 // ended is what a text does. What EXECUTE runs, it does not say: a statement that the client has prepared by the protocol, which knows it by
 // another name, or one of another client's.
 func (n *SessionState) ended(l *sqltext.Lexer) sqltext.Effects {
-	e := l.End()
+	e := n.effects(l)
 	n.observed(e)
 	if e&sqltext.Executes != 0 {
 		e |= sqltext.Opaque

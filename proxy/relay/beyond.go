@@ -1,0 +1,88 @@
+package relay
+
+import (
+	"github.com/hybridbouncer/hybridbouncer/catalog"
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
+)
+
+// Only the database's catalogue tells what a text does beyond its words, in functions that it calls and relations that it uses (package
+// catalog). That is added to the effects of the text, and treated like them from there on. Where no catalogue is used, a text that calls a
+// function which is not PostgreSQL's own leaves a server that has to be cleaned. While the catalogue is not loaded, every text does.
+
+// begins prepares a lexer for a text of this session.
+func (n *SessionState) begins(l *sqltext.Lexer) {
+	l.Begin(n.dialect())
+	n.beyond = nil
+	switch {
+	case !n.Tracked:
+	case n.Unread:
+		l.Watch(sqltext.EveryName())
+	case n.Catalogue != nil:
+		l.Watch(n.Catalogue.Names())
+	default:
+		l.Trust(sqltext.Builtins())
+	}
+}
+
+// judge asks the catalogue about a text that the lexer has read. whole is false for a text of which only parts have been seen.
+func (n *SessionState) judge(l *sqltext.Lexer, text []byte, whole bool) {
+	c := n.Catalogue
+	if !n.Tracked || c == nil || !c.Concerns(l.End()) {
+		return
+	}
+	if n.beyond = c.Unread(); whole {
+		n.beyond = c.Judge(text, n.dialect())
+	}
+}
+
+// effects returns what the text that the lexer has read does.
+func (n *SessionState) effects(l *sqltext.Lexer) sqltext.Effects {
+	e := l.End()
+	if n.leadsToTemp && e&sqltext.Creates != 0 {
+		e |= sqltext.MakesTemp
+	}
+	if e&sqltext.LeadsToTemp != 0 {
+		n.leadsToTemp = true
+	}
+	if n.Unread && e&sqltext.Mentions != 0 {
+		e |= sqltext.CallsUnknown
+	}
+	if n.beyond != nil {
+		for _, b := range beyondEffects {
+			if n.beyond.What&b.deed != 0 {
+				e |= b.effects
+			}
+		}
+	}
+	return e
+}
+
+// beyondEffects are the effects of a text that stand for what it does beyond its words.
+var beyondEffects = [...]struct {
+	deed    catalog.Deed
+	effects sqltext.Effects
+}{
+	{catalog.SetsNamed, sqltext.Assigns},
+	{catalog.SetsAny | catalog.Anything, sqltext.Opaque},
+	{catalog.ListensNamed | catalog.ListensAny, sqltext.Listens},
+	{catalog.MakesTemp, sqltext.MakesTemp},
+	{catalog.HoldsCursor, sqltext.HoldsCursor},
+	{catalog.Prepares, sqltext.Prepares},
+	{catalog.LocksAdvisory, sqltext.LocksAdvisory},
+	{catalog.HoldsOther, sqltext.HoldsOther},
+	{catalog.Seeds | catalog.CannotUndo, sqltext.Seeds},
+}
+
+// addBeyond adds the parameters and channels of what a text does beyond its words. Whether a parameter has been set, and to what, only the
+// server knows. The name of a channel is not told apart: a client that listens in a function keeps its server.
+func (n *SessionState) addBeyond(e *effect) {
+	if n.beyond == nil {
+		return
+	}
+	for _, name := range n.beyond.Settings {
+		e.changes = append(e.changes, boundChange{Change: Change{Name: name, Maybe: true}})
+	}
+	if n.beyond.What&(catalog.ListensNamed|catalog.ListensAny) != 0 {
+		e.listens = append(e.listens, listenAct{})
+	}
+}
