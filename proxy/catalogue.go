@@ -208,7 +208,9 @@ func (p *Proxy) refreshCatalogue(k *catalogueKeeper, sp *serverPool, d *database
 	ctx, cancel := p.context(catalogueMax)
 	defer cancel()
 	if k.pc == nil || k.pc.IsClosed() {
-		pc, err := dial.Connect(ctx, p.targetOf(sp))
+		target := p.targetOf(sp)
+		target.Server.ApplicationName += " catalogue" // so that pg_stat_activity tells it from a pool's server
+		pc, err := dial.Connect(ctx, target)
 		if err != nil {
 			return err
 		}

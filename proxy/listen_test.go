@@ -44,7 +44,7 @@ func payloads(messages []pgproto3.BackendMessage) (all []string) {
 // servers are the connections of the pooler to PostgreSQL, as that counts them.
 func (p *pooler) servers(t *testing.T) (n int) {
 	t.Helper()
-	rows, err := p.postgres.Query("select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name <> 'pgtest'")
+	rows, err := p.postgres.Query("select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name not in ('pgtest', 'hybridbouncer catalogue')")
 	if err != nil {
 		t.Fatal(err)
 	}

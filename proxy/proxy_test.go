@@ -139,7 +139,7 @@ func TestPgbench(t *testing.T) {
 			}
 			return
 		default:
-			rows, err := c.Query("select count(*) from pg_stat_activity where application_name not in ('', 'pgtest') and backend_type = 'client backend'")
+			rows, err := c.Query("select count(*) from pg_stat_activity where application_name not in ('', 'pgtest', 'hybridbouncer catalogue') and backend_type = 'client backend'")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -56,7 +56,7 @@ func isCopyData(m pgproto3.BackendMessage) bool {
 // counted and are still ending, excluded.
 func backends(t *testing.T, c *pgtest.Cluster, where string) string {
 	t.Helper()
-	rows, err := c.Query("select count(*) from pg_stat_activity where backend_type in ('client backend', 'walsender') and application_name <> 'pgtest' and " + where)
+	rows, err := c.Query("select count(*) from pg_stat_activity where backend_type in ('client backend', 'walsender') and application_name not in ('pgtest', 'hybridbouncer catalogue') and " + where)
 	if err != nil {
 		t.Fatal(err)
 	}
