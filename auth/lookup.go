@@ -19,6 +19,8 @@ type Lookup struct {
 	ask  Ask
 	keep time.Duration
 
+	forms formSample // of the secrets that were found
+
 	mu      sync.Mutex
 	answers map[lookupKey]*answer
 }
@@ -70,6 +72,9 @@ func (l *Lookup) secret(ctx context.Context, key lookupKey) (Secret, bool, error
 		defer l.finish(key, a)
 		a.err = errLookupBroken // the other logins get it if ask panics
 		a.secret, a.ok, a.err = l.ask(key.database, key.user)
+		if a.ok && a.secret.Text != "" {
+			l.forms.add(key.user, a.secret)
+		}
 		return a.secret, a.ok, a.err
 	}
 	select {
