@@ -223,7 +223,7 @@ func (e *Exchange) choose(p *Policy, l *Login) error {
 		maps = p.HBA.maps
 	case Cert:
 		rule.cert = certNamed
-	default:
+	case Trust, Password, MD5, SCRAM, SCRAMPlus, SocketUser, Reject:
 		return nil
 	}
 	if err := rule.certified(l, maps); err != nil {
@@ -273,7 +273,7 @@ func (e *Exchange) BodyMax() int {
 
 // Respond takes the client's next message. An error is a *protocol.Error: 28P01 for a wrong password and for an unknown user alike.
 func (e *Exchange) Respond(messageType byte, body []byte) (reply []byte, done bool, err error) {
-	if messageType != protocol.ClientPassword || e.stage == beginning || e.stage == over {
+	if messageType != protocol.ClientPassword {
 		return nil, false, protocol.ErrProtocol(fmt.Sprintf("expected password response, got message type %d", messageType))
 	}
 	switch e.stage {
@@ -281,9 +281,11 @@ func (e *Exchange) Respond(messageType byte, body []byte) (reply []byte, done bo
 		return e.password(body)
 	case awaitSASLInitial:
 		return e.saslInitial(body)
-	default:
+	case awaitSASLFinal:
 		return e.saslFinal(body)
+	case beginning, over:
 	}
+	return nil, false, protocol.ErrProtocol("unexpected password response")
 }
 
 // password checks a PasswordMessage.
