@@ -138,9 +138,10 @@ type Exchange struct {
 	database string
 	secret   Secret
 	known    bool
-	endpoint []byte  // see Origin
-	hashed   bool    // with the method password: other users' secrets take time to compare
-	lookup   *Lookup // where the secret comes from, if not from the user file
+	disguise disguise // of a user that is not known
+	endpoint []byte   // see Origin
+	hashed   bool     // with the method password: other users' secrets take time to compare
+	lookup   *Lookup  // where the secret comes from, if not from the user file
 	method   Method
 	salt     [4]byte
 	keys     *keyCache
@@ -177,7 +178,10 @@ func (v *Verifier) Begin(ctx context.Context, l Login) (*Exchange, error) {
 	if err := e.find(ctx, &p); err != nil {
 		return nil, err
 	}
-	if e.method == MD5 && e.known && e.secret.Kind == SecretSCRAM {
+	if !e.known {
+		e.disguise = e.disguiseOf(&p)
+	}
+	if e.method == MD5 && (e.secret.Kind == SecretSCRAM || e.disguise.kind == SecretSCRAM) {
 		e.method = SCRAM // as PostgreSQL does: an md5 line serves both kinds of secret
 	}
 	return e, nil
@@ -192,7 +196,9 @@ func (e *Exchange) find(ctx context.Context, p *Policy) (err error) {
 			return err
 		}
 	}
-	e.known = e.known && e.secret.Text != ""
+	if e.known = e.known && e.secret.Text != ""; !e.known {
+		e.secret = Secret{}
+	}
 	e.hashed = e.method == Password && (p.Lookup != nil || p.Users.hashed)
 	return nil
 }
@@ -217,7 +223,7 @@ func (e *Exchange) choose(p *Policy, l *Login) error {
 		maps = p.HBA.maps
 	case Cert:
 		rule.cert = certNamed
-	default:
+	case Trust, Password, MD5, SCRAM, SCRAMPlus, SocketUser, Reject:
 		return nil
 	}
 	if err := rule.certified(l, maps); err != nil {
@@ -267,7 +273,7 @@ func (e *Exchange) BodyMax() int {
 
 // Respond takes the client's next message. An error is a *protocol.Error: 28P01 for a wrong password and for an unknown user alike.
 func (e *Exchange) Respond(messageType byte, body []byte) (reply []byte, done bool, err error) {
-	if messageType != protocol.ClientPassword || e.stage == beginning || e.stage == over {
+	if messageType != protocol.ClientPassword {
 		return nil, false, protocol.ErrProtocol(fmt.Sprintf("expected password response, got message type %d", messageType))
 	}
 	switch e.stage {
@@ -275,9 +281,11 @@ func (e *Exchange) Respond(messageType byte, body []byte) (reply []byte, done bo
 		return e.password(body)
 	case awaitSASLInitial:
 		return e.saslInitial(body)
-	default:
+	case awaitSASLFinal:
 		return e.saslFinal(body)
+	case beginning, over:
 	}
+	return nil, false, protocol.ErrProtocol("unexpected password response")
 }
 
 // password checks a PasswordMessage.

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -82,6 +83,26 @@ func (h *HBA) asksSecrets() bool {
 	return slices.ContainsFunc(h.rules, func(r hbaRule) bool { return r.method.secret() })
 }
 
+// Fit compares the rules with the ways in which listeners speak TLS: none does, some do, some ask for certificates of clients too. The error
+// lists the rules that could only refuse. The warnings list those that match no client, as PostgreSQL's log does when ssl is off.
+func (h *HBA) Fit(speakTLS, askCertificates bool) (warnings []string, err error) {
+	var faults []error
+	for i := range h.rules {
+		r := &h.rules[i]
+		switch {
+		case (r.method == Cert || r.cert != certUnasked) && !askCertificates:
+			faults = append(faults, r.fault("the line asks for a certificate of the client, and no listener has client_tls_ca_file, which says whose certificates count"))
+		case r.method == SCRAMPlus && !speakTLS:
+			faults = append(faults, r.fault("scram-sha-256-plus works over TLS alone, and no listener speaks TLS (client_tls_sslmode)"))
+		case r.transport == overTLS && !speakTLS:
+			warnings = append(warnings, r.fault("the line matches no client, because no listener speaks TLS (client_tls_sslmode)").Error())
+		}
+	}
+	return warnings, errors.Join(faults...)
+}
+
+func (r *hbaRule) fault(text string) error { return fmt.Errorf("%s:%d: %s", r.file, r.line, text) }
+
 // match finds the rule for a login. A client that is refused hears PostgreSQL's own message.
 func (h *HBA) match(l *Login) (*hbaRule, error) {
 	for i := range h.rules {
@@ -138,9 +159,10 @@ func (t transport) carries(o *Origin) bool {
 		return !o.Local && !o.TLS
 	case overAny:
 		return !o.Local
-	default:
+	case overSocket:
 		return o.Local
 	}
+	return false
 }
 
 func (r *hbaRule) forDatabase(l *Login) bool {

@@ -1,14 +1,8 @@
 package auth
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"maps"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -91,70 +85,4 @@ func (v *Verifier) ServerLogin(database, user, serverUser string) Credentials {
 		return v.proven.get(lookupKey{database, user})
 	}
 	return Credentials{}
-}
-
-// SCRAMClient logs in to PostgreSQL with SCRAM keys in place of a password.
-type SCRAMClient struct {
-	keys        *Keys
-	nonce       string
-	authMessage string
-}
-
-// NewSCRAMClient begins an exchange. first is the client-first-message.
-func NewSCRAMClient(k *Keys) (c *SCRAMClient, first []byte) {
-	var nonce [18]byte
-	_, _ = rand.Read(nonce[:]) // never fails (crypto/rand)
-	c = &SCRAMClient{keys: k, nonce: base64.StdEncoding.EncodeToString(nonce[:])}
-	return c, []byte("n,,n=,r=" + c.nonce)
-}
-
-var (
-	errServerMessage = errors.New("SCRAM: PostgreSQL sent a malformed message")
-	errOtherSecret   = errors.New("PostgreSQL's SCRAM secret of this user is another than the pooler's: copy rolpassword from pg_authid into the user file, or store the password itself")
-	errImpostor      = errors.New("SCRAM: the server does not know the secret of this user; is it the right PostgreSQL?")
-)
-
-// Final answers the server-first-message.
-func (c *SCRAMClient) Final(serverFirst []byte) ([]byte, error) {
-	parts := strings.Split(string(serverFirst), ",")
-	if len(parts) < 3 {
-		return nil, errServerMessage
-	}
-	nonce, ok := strings.CutPrefix(parts[0], "r=")
-	salt64, ok2 := strings.CutPrefix(parts[1], "s=")
-	number, ok3 := strings.CutPrefix(parts[2], "i=")
-	if !ok || !ok2 || !ok3 || !strings.HasPrefix(nonce, c.nonce) || len(nonce) == len(c.nonce) {
-		return nil, errServerMessage
-	}
-	salt, err := base64.StdEncoding.DecodeString(salt64)
-	n, err2 := strconv.Atoi(number)
-	if err != nil || err2 != nil {
-		return nil, errServerMessage
-	}
-	if string(salt) != c.keys.Salt || n != c.keys.Iterations {
-		return nil, errOtherSecret
-	}
-	const header = "biws" // base64 of n,,
-	final := "c=" + header + ",r=" + nonce
-	c.authMessage = fmt.Sprintf("n=,r=%s,%s,%s", c.nonce, serverFirst, final)
-	proof := mac(c.keys.StoredKey, c.authMessage)
-	for i := range proof {
-		proof[i] ^= c.keys.ClientKey[i]
-	}
-	return []byte(final + ",p=" + base64.StdEncoding.EncodeToString(proof)), nil
-}
-
-// Verify checks the server-final-message, by which the server proves that it knows the secret too.
-func (c *SCRAMClient) Verify(serverFinal []byte) error {
-	text, ok := strings.CutPrefix(string(serverFinal), "v=")
-	signature, err := base64.StdEncoding.DecodeString(text)
-	if !ok || err != nil || !hmac.Equal(signature, mac(c.keys.ServerKey, c.authMessage)) {
-		return errImpostor
-	}
-	return nil
-}
-
-// AnswerMD5 returns the password message for a server that asks for MD5. secret is md5... as it is stored.
-func AnswerMD5(secret string, salt [4]byte) string {
-	return "md5" + hexMD5(strings.TrimPrefix(secret, "md5")+string(salt[:]))
 }

@@ -106,6 +106,9 @@ func (e *Exchange) expected() (*Keys, error) {
 	if e.known && e.secret.Kind == SecretSCRAM {
 		return e.secret.keys, nil
 	}
+	if !e.known && e.disguise.kind == SecretSCRAM {
+		return e.disguisedKeys(), nil
+	}
 	owner := keyOwner{e.user, e.secret.Text}
 	if !e.known || e.secret.Kind != SecretPlain {
 		e.known, owner.password = false, ""

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/xdg-go/scram"
 	"github.com/xdg-go/stringprep"
@@ -28,10 +29,7 @@ type Keys struct {
 
 // deriveKeys runs PBKDF2.
 func deriveKeys(password, salt string, iterations int) (*Keys, error) {
-	if prepared, err := stringprep.SASLprep.Prepare(password); err == nil {
-		password = prepared // else PostgreSQL takes the bytes as they are
-	}
-	salted, err := pbkdf2.Key(sha256.New, password, []byte(salt), iterations, sha256.Size)
+	salted, err := pbkdf2.Key(sha256.New, saslPrepared(password), []byte(salt), iterations, sha256.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +37,39 @@ func deriveKeys(password, salt string, iterations int) (*Keys, error) {
 	stored := sha256.Sum256(k.ClientKey)
 	k.StoredKey = stored[:]
 	return k, nil
+}
+
+// saslPrepared returns a password as PostgreSQL and libpq hash it: after SASLprep (RFC 4013), or as it is if SASLprep refuses it or leaves
+// nothing of it. PostgreSQL's SASLprep (src/common/saslprep.c) differs from the standard in two points. It looks for prohibited characters
+// before it normalizes the text. It reads the zero-width space, which stands in two tables, as a space.
+func saslPrepared(password string) string {
+	if isASCII(password) {
+		return password // SASLprep changes none of them
+	}
+	spaced := strings.ReplaceAll(password, "\u200b", " ")
+	if _, err := saslProhibits.Prepare(spaced); err != nil {
+		return password
+	}
+	prepared, err := saslNormalizes.Prepare(spaced)
+	if err != nil || prepared == "" {
+		return password
+	}
+	return prepared
+}
+
+// The two steps of PostgreSQL's SASLprep.
+var (
+	saslProhibits  = stringprep.Profile{Mappings: stringprep.SASLprep.Mappings, Prohibits: stringprep.SASLprep.Prohibits, CheckBiDi: true}
+	saslNormalizes = stringprep.Profile{Mappings: stringprep.SASLprep.Mappings, Normalize: true}
+)
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func mac(key []byte, text string) []byte {

@@ -64,7 +64,8 @@ func (s Secret) md5(user string) string {
 // line is ignored, as are empty lines and lines that begin with ; or #. Immutable.
 type UserFile struct {
 	secrets map[string]Secret
-	hashed  bool // some are SCRAM secrets
+	hashed  bool       // some are SCRAM secrets
+	forms   []disguise // of all secrets, in the order of names
 }
 
 // seed returns 32 bytes that nobody can guess without the file, and that a restart does not change. Salts that are made of the seed
@@ -127,6 +128,9 @@ func parseUserFile(text string) (u *UserFile, line int, err error) {
 			u.secrets[name] = parsed
 			u.hashed = u.hashed || parsed.Kind == SecretSCRAM
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(u.secrets)) {
+		u.forms = append(u.forms, disguiseAs(u.secrets[name]))
 	}
 	return u, line, nil
 }

@@ -36,9 +36,8 @@ func Default() *Config {
 			ApplicationName: "hybridbouncer",
 		},
 		Auth: Auth{
-			Type:           "scram-sha-256",
-			AuthQuery:      defaultAuthQuery,
-			AuthQueryCache: 10 * time.Second,
+			Type:      "scram-sha-256",
+			AuthQuery: defaultAuthQuery,
 		},
 		Listeners: []Listener{transactional, session},
 		Admin:     Admin{Listen: "127.0.0.1:9127"},

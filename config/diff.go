@@ -3,17 +3,18 @@ package config
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // Change is one setting that differs between two configurations.
 type Change struct {
 	Key  string // path such as server.port; the path of the section for a new or removed listener, database or user
-	Old  string // as TOML writes it, secrets masked; "absent" for a new section
+	Old  string // as TOML writes it, secrets masked; "absent" for a new section, or an override that is not written
 	New  string // the same; "absent" for a removed section
 	When When   // what the change needs
 }
 
-// absent stands for a listener, database or user that one of the configurations does not have.
+// absent stands for a listener, database, user or override that one of the configurations does not have.
 const absent = "absent"
 
 // Diff returns the changes from one configuration to another in the order of the key table. It matches listeners, databases and users
@@ -26,12 +27,33 @@ func Diff(before, after *Config) []Change {
 	changes := changedSections(before, after)
 	for _, t := range after.Targets() {
 		o, known := old[t.Path]
-		if !known || Show(o.Field()) == Show(t.Field()) {
+		if !known || Show(o.Field()) == Show(t.Field()) && o.isAbsent() == t.isAbsent() {
 			continue
 		}
-		changes = append(changes, Change{Key: t.Path, Old: o.Key.Show(o.Section), New: t.Key.Show(t.Section), When: t.Key.When})
+		changes = append(changes, Change{Key: t.Path, Old: o.shown(), New: t.shown(), When: t.Key.When})
 	}
 	return changes
+}
+
+// isAbsent reports whether a key that overrides a limit is not written.
+func (t Target) isAbsent() bool {
+	if t.Key.Off == "" {
+		return false
+	}
+	switch p := t.Field().(type) {
+	case *int:
+		return *p == 0
+	case *time.Duration:
+		return *p == 0
+	}
+	return false
+}
+
+func (t Target) shown() string {
+	if t.isAbsent() {
+		return absent
+	}
+	return t.Key.Show(t.Section)
 }
 
 // changedSections returns the new and the removed listeners, databases and users.

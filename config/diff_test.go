@@ -53,7 +53,7 @@ func TestDiff(t *testing.T) {
 		{Key: "listener.b.max_client_conn", Old: "100", New: "7", When: config.NewLogins},
 		{Key: "listener.b.default_pool_size", Old: "5", New: "6", When: config.Live},
 		{Key: "databases.kept.pool_size", Old: "1", New: "2", When: config.Live},
-		{Key: "users.u.query_timeout", Old: `"0s"`, New: `"3s"`, When: config.Live},
+		{Key: "users.u.query_timeout", Old: "absent", New: `"3s"`, When: config.Live},
 		{Key: "log.format", Old: `"text"`, New: `"json"`, When: config.Restart},
 	}
 	if have := config.Diff(before, after); !reflect.DeepEqual(have, want) {

@@ -192,7 +192,7 @@ var authKeys = []Key{
 	{
 		Name: "auth_query_cache", When: NewLogins,
 		Zero:  "a lookup at each login",
-		Doc:   "How long the pooler keeps the result of auth_query. An old password can still log in for this long. After a failed login, the next login runs the query again.",
+		Doc:   "How long the pooler keeps the result of auth_query. For this long an old password can still log in, and the first login with a new one fails. Logins of one user at the same time share a lookup anyway.",
 		field: of(func(a *Auth) any { return &a.AuthQueryCache }),
 	},
 	{

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -85,5 +86,57 @@ func TestDiffOnOneListener(t *testing.T) {
 	merged.Databases["d"].Listeners["b"] = config.DatabaseOnListener{}
 	if len(config.Diff(after, mustLoad(t, changed))) > 0 {
 		t.Error("the merged configuration shares memory with the one it was made from")
+	}
+}
+
+// TestZeroSwitchesOff: a 0 that is written in an overriding table switches the limit off there, and an absent key does not. A reload tells
+// one from the other.
+func TestZeroSwitchesOff(t *testing.T) {
+	const head = `
+[server]
+max_db_connections = 7
+max_user_connections = 7
+[auth]
+type = "trust"
+max_db_client_connections = 7
+max_user_client_connections = 7
+[[listener]]
+name = "a"
+listen = ["127.0.0.1:1"]
+reserve_pool_size = 7
+min_pool_size = 7
+query_wait_timeout = "7s"
+client_idle_timeout = "7s"
+idle_transaction_timeout = "7s"
+transaction_timeout = "7s"
+query_timeout = "7s"
+server_lifetime = "7s"
+`
+	without := mustLoad(t, head)
+	for _, table := range []string{"databases", "users", config.DatabaseOnListenerSection, config.UserOnListenerSection} {
+		for _, key := range config.SectionNamed(table).Keys {
+			if key.Off == "" {
+				continue
+			}
+			header := map[string]string{
+				"databases": "[databases.d]", "users": "[users.u]", config.DatabaseOnListenerSection: "[databases.d.a]", config.UserOnListenerSection: "[users.u.a]",
+			}[table]
+			for _, zero := range []string{"0", "\"0\"", "\"0s\""} {
+				if _, number := key.Field(config.SectionNamed(table).Defaults()).(*int); number && zero != "0" {
+					continue
+				}
+				off := mustLoad(t, head+header+"\n"+key.Name+" = "+zero+"\n")
+				have, _ := off.Resolve(&off.Listeners[0], "d", "u")
+				other, _ := without.Resolve(&without.Listeners[0], "d", "u")
+				if differences := fmt.Sprintf("%+v", have); strings.Count(differences, ":7") != strings.Count(fmt.Sprintf("%+v", other), ":7")-1 {
+					t.Errorf("%s %s = %s: %s", header, key.Name, zero, differences)
+				}
+				on := mustLoad(t, head+header+"\n")
+				changes := config.Diff(on, off)
+				if len(changes) != 1 || changes[0].Old != "absent" || strings.Trim(changes[0].New, "\"s") != "0" {
+					t.Errorf("%s %s = %s: the changes are %v", header, key.Name, zero, changes)
+				}
+			}
+		}
 	}
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // Resolved holds the settings of one database and user on one listener. A user's setting overrides the database's, and that one the
-// listener's, as in PgBouncer. A table for one listener overrides its own user or database only. A time-out or limit of 0 is off, except where docs/settings.md says otherwise.
+// listener's, as in PgBouncer. A table for one listener overrides its own user or database only. A time-out or limit of
+// 0 is off, except where docs/settings.md says otherwise.
 type Resolved struct {
 	Host           string // as server.host: a comma list, or a directory
 	Port           int
@@ -60,28 +61,28 @@ func (c *Config) Resolve(listener *Listener, database, user string) (r Resolved,
 		DBName: cmp.Or(d.DBName, database),
 
 		PoolSize:           cmp.Or(ul.PoolSize, u.PoolSize, dl.PoolSize, d.PoolSize, listener.DefaultPoolSize),
-		ReservePoolSize:    cmp.Or(ul.ReservePoolSize, u.ReservePoolSize, dl.ReservePoolSize, d.ReservePoolSize, listener.ReservePoolSize),
+		ReservePoolSize:    limit(ul.ReservePoolSize, u.ReservePoolSize, dl.ReservePoolSize, d.ReservePoolSize, listener.ReservePoolSize),
 		ReservePoolTimeout: listener.ReservePoolTimeout,
-		MaxDBConnections:   cmp.Or(d.MaxDBConnections, c.Server.MaxDBConnections),
-		MaxUserConnections: cmp.Or(u.MaxUserConnections, c.Server.MaxUserConnections),
+		MaxDBConnections:   limit(d.MaxDBConnections, c.Server.MaxDBConnections),
+		MaxUserConnections: limit(u.MaxUserConnections, c.Server.MaxUserConnections),
 
-		MaxDBClientConnections:   cmp.Or(d.MaxDBClientConnections, c.Auth.MaxDBClientConnections),
-		MaxUserClientConnections: cmp.Or(u.MaxUserClientConnections, c.Auth.MaxUserClientConnections),
+		MaxDBClientConnections:   limit(d.MaxDBClientConnections, c.Auth.MaxDBClientConnections),
+		MaxUserClientConnections: limit(u.MaxUserClientConnections, c.Auth.MaxUserClientConnections),
 
-		QueryWaitTimeout:       cmp.Or(ul.QueryWaitTimeout, u.QueryWaitTimeout, dl.QueryWaitTimeout, d.QueryWaitTimeout, listener.QueryWaitTimeout),
+		QueryWaitTimeout:       limit(ul.QueryWaitTimeout, u.QueryWaitTimeout, dl.QueryWaitTimeout, d.QueryWaitTimeout, listener.QueryWaitTimeout),
 		QueryWaitNotify:        listener.QueryWaitNotify,
-		ClientIdleTimeout:      cmp.Or(ul.ClientIdleTimeout, u.ClientIdleTimeout, listener.ClientIdleTimeout),
-		IdleTransactionTimeout: cmp.Or(ul.IdleTransactionTimeout, u.IdleTransactionTimeout, listener.IdleTransactionTimeout),
-		TransactionTimeout:     cmp.Or(ul.TransactionTimeout, u.TransactionTimeout, listener.TransactionTimeout),
-		QueryTimeout:           cmp.Or(ul.QueryTimeout, u.QueryTimeout, listener.QueryTimeout),
-		ServerLifetime:         cmp.Or(dl.ServerLifetime, d.ServerLifetime, listener.ServerLifetime),
+		ClientIdleTimeout:      limit(ul.ClientIdleTimeout, u.ClientIdleTimeout, listener.ClientIdleTimeout),
+		IdleTransactionTimeout: limit(ul.IdleTransactionTimeout, u.IdleTransactionTimeout, listener.IdleTransactionTimeout),
+		TransactionTimeout:     limit(ul.TransactionTimeout, u.TransactionTimeout, listener.TransactionTimeout),
+		QueryTimeout:           limit(ul.QueryTimeout, u.QueryTimeout, listener.QueryTimeout),
+		ServerLifetime:         limit(dl.ServerLifetime, d.ServerLifetime, listener.ServerLifetime),
 		ServerIdleTimeout:      listener.ServerIdleTimeout,
 		ServerCheckDelay:       listener.ServerCheckDelay,
 	}
 	if listener.ReservePoolTimeout == 0 { // off, as in PgBouncer
 		r.ReservePoolSize = 0
 	}
-	r.MinPoolSize = min(cmp.Or(dl.MinPoolSize, d.MinPoolSize, listener.MinPoolSize), r.PoolSize)
+	r.MinPoolSize = min(limit(dl.MinPoolSize, d.MinPoolSize, listener.MinPoolSize), r.PoolSize)
 	r.ServerUser, r.ServerPassword = c.serverLogin(d, user)
 	return r, true
 }

@@ -39,7 +39,8 @@ type Key struct {
 	Allowed []string // the words a text may be; nil: any text
 	Min     int      // of a number
 	Max     int      // of a number; 0: no limit
-	Zero    string   // what 0 or the empty text means, for the documents
+	Zero    string   // what 0 or the empty text means, for the documents; with Off, what it means that the key is absent
+	Off     string   // of a key that overrides a limit of another table: what a written 0 means, for the documents
 
 	// field returns the pointer to the setting inside its section: *string, *int, *bool, *time.Duration or *[]string.
 	field func(section any) any

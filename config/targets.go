@@ -20,9 +20,9 @@ type Target struct {
 // Field returns the pointer to the setting; see Key.Field.
 func (t Target) Field() any { return t.Key.field(t.Section) }
 
-// Set assigns a raw value; see Assign for its types and the error.
+// Set assigns a raw value; see Key.Assign, and the function Assign for its types and the error.
 func (t Target) Set(raw any) error {
-	if err := Assign(t.Field(), raw); err != nil {
+	if err := t.Key.Assign(t.Section, raw); err != nil {
 		return err
 	}
 	if t.store != nil {

@@ -43,6 +43,9 @@ func (v *validator) value(t Target) {
 	case *int:
 		v.number(t, *p)
 	case *time.Duration:
+		if *p == off && t.Key.Off != "" {
+			return
+		}
 		if *p < 0 {
 			v.fault(t.Path, "must not be negative; 0 means: %s", t.Key.Zero)
 		} else if *p > durationMax {
@@ -62,8 +65,8 @@ func (v *validator) value(t Target) {
 }
 
 func (v *validator) number(t Target, n int) {
-	// 0 in [databases] and [users] means "not set".
-	unset := n == 0 && (strings.HasPrefix(t.Path, "databases.") || strings.HasPrefix(t.Path, "users."))
+	// In [databases] and [users] 0 means that the key is absent.
+	unset := n == off && t.Key.Off != "" || n == 0 && (strings.HasPrefix(t.Path, "databases.") || strings.HasPrefix(t.Path, "users."))
 	switch {
 	case unset:
 	case n < t.Key.Min && t.Key.Max > 0, t.Key.Max > 0 && n > t.Key.Max:

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -30,6 +31,32 @@ func Assign(p, raw any) error {
 	}
 	panic(fmt.Sprintf("bug: the key table has a field of type %T", p))
 }
+
+// Assign puts a raw value into the key's field of a section; see the function Assign. A 0 that is written for a key with Off switches the
+// limit off: the field is negative then.
+func (k *Key) Assign(section, raw any) error {
+	p := k.field(section)
+	if err := Assign(p, raw); err != nil || k.Off == "" {
+		return err
+	}
+	switch p := p.(type) {
+	case *int:
+		if *p == 0 {
+			*p = off
+		}
+	case *time.Duration:
+		if *p == 0 {
+			*p = off
+		}
+	}
+	return nil
+}
+
+// off is the value of an overriding limit that is written as 0. It cannot be written otherwise.
+const off = math.MinInt64
+
+// limit returns the first of these values that is set; 0 if none is, or if that one is off.
+func limit[T int | time.Duration](values ...T) T { return max(cmp.Or(values...), 0) }
 
 func assignText(p *string, raw any) error {
 	switch v := raw.(type) {
@@ -166,10 +193,16 @@ func Show(p any) string {
 	case *string:
 		return QuoteText(*p)
 	case *int:
+		if *p == off {
+			return "0"
+		}
 		return strconv.Itoa(*p)
 	case *bool:
 		return strconv.FormatBool(*p)
 	case *time.Duration:
+		if *p == off {
+			return QuoteText(showDuration(0))
+		}
 		return QuoteText(showDuration(*p))
 	case *[]string:
 		quoted := make([]string, len(*p))

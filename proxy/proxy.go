@@ -127,6 +127,19 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 	return p, p.openWorkers(cfg.Loops)
 }
 
+// Check reads every file that is read only when a client or server needs it: certificates and keys, on both sides. Nothing is bound, and
+// PostgreSQL is not asked. The error lists every fault.
+func (p *Proxy) Check() (warnings []string, err error) {
+	cfg := p.settings.Load().cfg
+	var faults []error
+	for i := range cfg.Listeners {
+		_, err := newListener(p, &cfg.Listeners[i])
+		faults = append(faults, err)
+	}
+	faults = append(faults, dial.Check(cfg.Server))
+	return p.logins.Warnings(), errors.Join(faults...)
+}
+
 // openWorkers makes the loops. loops = 0 makes one per processor but lets clients onto the first alone until it is busy.
 func (p *Proxy) openWorkers(loops int) error {
 	open := loops

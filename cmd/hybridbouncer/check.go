@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -29,8 +30,12 @@ func runCheck(p *process, args []string) error {
 			fmt.Fprintf(p.stdout, "%-72s # %s\n", s.Key+" = "+s.Value, s.From)
 		}
 	}
-	if err := build(c); err != nil {
+	warnings, err := build(c)
+	if err != nil {
 		return err
+	}
+	for _, warning := range warnings {
+		fmt.Fprintf(p.stderr, "warning: %s\n", warning)
 	}
 	if !*list {
 		p.summary(path, c)
@@ -39,17 +44,18 @@ func runCheck(p *process, args []string) error {
 }
 
 // build makes a proxy that is never started: so the code that reads a file, such as the user file, also checks it.
-func build(c *config.Config) error {
+func build(c *config.Config) (warnings []string, err error) {
 	var login loginFile
 	defer login.remove()
 	if err := login.apply(c); err != nil {
-		return err
+		return nil, err
 	}
 	built, err := proxy.New(c, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return built.Close()
+	warnings, err = built.Check()
+	return warnings, errors.Join(err, built.Close())
 }
 
 // summary prints what would run.

@@ -160,7 +160,7 @@ func (r *fileReader) table(s *config.Section, where []string, group string, tree
 			continue
 		}
 		r.config.SetOrigin(path, config.Origin{File: r.config.File, Line: r.line(keyWhere)})
-		if err := config.Assign(key.Field(value), table[name]); err != nil {
+		if err := key.Assign(value, table[name]); err != nil {
 			r.fault(keyWhere, path, err.Error(), "")
 		}
 	}

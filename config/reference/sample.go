@@ -95,7 +95,7 @@ func (s *sample) section(name, group string, value any) {
 			comment += ": " + strings.Join(k.Allowed, " | ")
 		}
 		if !isSet && k.Zero != "" {
-			comment += "; " + zeroWord(k, value) + ": " + k.Zero
+			comment += "; " + zeroText(k, value)
 		}
 		fmt.Fprintf(&s.b, "%-43s # %s\n", line, comment)
 	}

@@ -109,6 +109,14 @@ func meaning(k *config.Key) string {
 	return strings.ReplaceAll(text, "|", "\\|")
 }
 
+// zeroText says what 0 or the empty text means, and what it means that a key with Off is absent.
+func zeroText(k *config.Key, section any) string {
+	if k.Off != "" {
+		return "absent: " + k.Zero + "; 0: " + k.Off
+	}
+	return zeroWord(k, section) + ": " + k.Zero
+}
+
 // zeroWord returns the word for "not set" of the key's type.
 func zeroWord(k *config.Key, section any) string {
 	switch k.Field(section).(type) {
@@ -154,11 +162,11 @@ func defaultText(k *config.Key, s *config.Section, section any) string {
 	unset := value == `""` || value == "0" || value == `"0s"` || value == "[]"
 	switch {
 	case unset && k.Zero != "":
-		return zeroWord(k, section) + ": " + k.Zero
+		return zeroText(k, section)
 	case unset && s.Named():
 		return "must be set"
 	case k.Zero != "":
-		return "`" + value + "`; " + zeroWord(k, section) + ": " + k.Zero
+		return "`" + value + "`; " + zeroText(k, section)
 	}
 	return "`" + value + "`"
 }

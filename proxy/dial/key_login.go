@@ -2,12 +2,11 @@ package dial
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
-	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -16,21 +15,24 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
-// keyLogin logs in to PostgreSQL with what pgconn does not take in the place of a password: SCRAM keys, or an md5 secret. It sits between
-// pgconn and the socket (or the TLS on it), answers PostgreSQL's request itself, and shows pgconn a server that asked for nothing. So all
-// else stays pgconn's: hosts, TLS, time-outs, parameters. It reads message by exact message, and nothing behind the login's end.
+// keyLogin logs in to PostgreSQL with credentials that pgconn cannot use: SCRAM keys, an md5 secret, or a password that SASLprep changes. It
+// sits between pgconn and the socket (or the TLS on it), answers PostgreSQL's request itself, and shows pgconn a server that asked for nothing.
+// So all else stays pgconn's: hosts, TLS, time-outs, parameters. It reads message by exact message, and nothing behind the login's end.
 type keyLogin struct {
 	net.Conn
 	user        string
-	credentials auth.Credentials
-	pending     []byte // a message that pgconn is reading
-	over        bool   // the login is decided: all passes
+	credentials auth.Credentials // with a password, pgconn answers every request but that for SCRAM
+	pending     []byte           // a message that pgconn is reading
+	over        bool             // the login is decided: all passes
 }
 
-// withCredentials makes pgconn's configuration log in with credentials, if there is no password.
+// withCredentials makes pgconn's configuration log in with credentials, if there is no password that pgconn can use.
 func withCredentials(cfg *pgconn.Config, c auth.Credentials) {
 	if cfg.Password != "" {
-		return
+		if auth.PreparesAlike(cfg.Password) {
+			return
+		}
+		c = auth.Credentials{Password: cfg.Password}
 	}
 	cfg.AfterNetConnect = func(_ context.Context, cfg *pgconn.Config, nc net.Conn) (net.Conn, error) {
 		return &keyLogin{Conn: nc, user: cfg.User, credentials: c}, nil
@@ -73,25 +75,28 @@ func (k *keyLogin) next() error {
 	if err != nil {
 		return err
 	}
-	if kind == protocol.ServerAuthentication && len(body) >= 4 {
-		switch binary.BigEndian.Uint32(body) {
-		case authOK:
-			k.over = true
-		case authMD5:
-			if k.credentials.MD5 == "" {
-				return k.lacks("MD5", "an md5 secret")
-			}
-			return k.md5(body)
-		case authSASL:
-			if k.credentials.Keys == nil {
-				return k.lacks("SCRAM-SHA-256", "a SCRAM secret, and a client that has logged in with it (SCRAM pass-through)")
-			}
-			return k.scram(body)
-		default:
-			return k.lacks("another kind of proof", "nothing that it takes but a password")
-		}
+	if kind != protocol.ServerAuthentication || len(body) < 4 {
+		k.show(kind, body)
+		return nil
 	}
-	k.show(kind, body)
+	password := k.credentials.Password != ""
+	switch request := binary.BigEndian.Uint32(body); {
+	case request == authOK:
+		k.over = true
+		k.show(kind, body)
+	case request == authSASL && (password || k.credentials.Keys != nil):
+		return k.scram(body)
+	case password:
+		k.show(kind, body)
+	case request == authMD5 && k.credentials.MD5 != "":
+		return k.md5(body)
+	case request == authMD5:
+		return k.lacks("MD5", "an md5 secret")
+	case request == authSASL:
+		return k.lacks("SCRAM-SHA-256", "a SCRAM secret, and a client that has logged in with it (SCRAM pass-through)")
+	default:
+		return k.lacks("another kind of proof", "nothing that it takes but a password")
+	}
 	return nil
 }
 
@@ -130,12 +135,11 @@ func (k *keyLogin) scram(body []byte) error {
 	if err := offer.Decode(body); err != nil {
 		return err
 	}
-	const mechanism = "SCRAM-SHA-256"
-	if !slices.Contains(offer.AuthMechanisms, mechanism) {
-		return fmt.Errorf("PostgreSQL offers no %s, but %s", mechanism, strings.Join(offer.AuthMechanisms, ", "))
+	client, first, err := auth.NewSCRAMClient(k.credentials, offer.AuthMechanisms, k.endpoint())
+	if err != nil {
+		return err
 	}
-	client, first := auth.NewSCRAMClient(k.credentials.Keys)
-	if err := k.send(&pgproto3.SASLInitialResponse{AuthMechanism: mechanism, Data: first}); err != nil {
+	if err := k.send(&pgproto3.SASLInitialResponse{AuthMechanism: client.Mechanism, Data: first}); err != nil {
 		return err
 	}
 	var more pgproto3.AuthenticationSASLContinue
@@ -154,6 +158,19 @@ func (k *keyLogin) scram(body []byte) error {
 		return err
 	}
 	return client.Verify(end.Data)
+}
+
+// endpoint identifies PostgreSQL's certificate for channel binding. It returns nil without TLS.
+func (k *keyLogin) endpoint() []byte {
+	secure, ok := k.Conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	certificates := secure.ConnectionState().PeerCertificates
+	if len(certificates) == 0 {
+		return nil
+	}
+	return auth.Endpoint(certificates[0])
 }
 
 func (k *keyLogin) send(m pgproto3.FrontendMessage) error {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
@@ -13,6 +14,14 @@ import (
 type TLS struct {
 	config *tls.Config
 	direct bool // sslnegotiation
+}
+
+// Check reads the files that the settings of [server] name. It connects to nothing.
+func Check(sv config.Server) error {
+	if _, err := configFor(Target{Server: sv, Resolved: config.Resolved{Host: "127.0.0.1", Port: 1, DBName: "x", ServerUser: "x"}}); err != nil {
+		return fmt.Errorf("[server]: %w", err)
+	}
+	return nil
 }
 
 // secure begins TLS on a new connection to the same host.

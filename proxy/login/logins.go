@@ -14,6 +14,7 @@ package login
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"runtime"
 
@@ -90,9 +91,43 @@ func (s *Logins) Policy(cfg *config.Config) (policy auth.Policy, err error) {
 		policy.Lookup = auth.NewLookup(cfg.Auth.AuthQueryCache, s.authQueries.ask)
 	}
 	if cfg.Auth.HBAFile != "" {
-		policy.HBA, err = auth.LoadHBA(cfg.Auth.HBAFile, cfg.Auth.IdentFile)
+		if policy.HBA, err = auth.LoadHBA(cfg.Auth.HBAFile, cfg.Auth.IdentFile); err != nil {
+			return policy, err
+		}
 	}
+	_, err = fit(&policy, cfg)
 	return policy, err
+}
+
+// fit compares the policy with the TLS settings of the listeners. The error says why nobody could log in.
+func fit(policy *auth.Policy, cfg *config.Config) (warnings []string, err error) {
+	speakTLS, askCertificates := false, false
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		on := l.ClientTLSMode != "disable" && l.ClientTLSMode != ""
+		speakTLS = speakTLS || on
+		askCertificates = askCertificates || on && l.ClientTLSCAFile != ""
+	}
+	switch {
+	case policy.HBA != nil:
+		return policy.HBA.Fit(speakTLS, askCertificates)
+	case policy.Method == auth.Cert && !askCertificates:
+		return nil, errors.New(`[auth] type = "cert" needs a listener with TLS and client_tls_ca_file, which says whose certificates count`)
+	case policy.Method == auth.SCRAMPlus && !speakTLS:
+		return nil, errors.New(`[auth] type = "scram-sha-256-plus" works over TLS alone, and no listener speaks TLS (client_tls_sslmode)`)
+	}
+	return nil, nil
+}
+
+// Warnings names the settings in force that belong together and have no effect as they are.
+func (s *Logins) Warnings() []string {
+	cfg := s.Config()
+	policy, err := s.Policy(cfg)
+	if err != nil {
+		return nil // New has told it
+	}
+	warnings, _ := fit(&policy, cfg)
+	return warnings
 }
 
 // Close closes the connections of auth_query. It is called when every login has ended.
