@@ -65,9 +65,10 @@ func (p *Pool) fill(now time.Duration) {
 	}
 }
 
-// MarkStale closes all servers as they become free, idle ones at once (RECONNECT).
+// MarkStale closes all servers as they become free, idle ones at once (RECONNECT). Failed logins count no more: the next is tried at once.
 func (p *Pool) MarkStale(now time.Duration) {
 	p.set.guarded()
 	p.hadStale, p.staleAt = true, now
+	p.pause, p.retryAt, p.lastErr = 0, 0, nil
 	p.retire(now)
 }

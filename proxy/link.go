@@ -253,6 +253,9 @@ func (s *Server) facts() pool.Facts {
 
 // checkin gives a server back through the pool's gate.
 func (w *worker) checkin(s *Server) {
+	if s.place.left.Load() {
+		s.retire(pool.CloseStale)
+	}
 	if s.outdated {
 		w.closeServer(s, s.outdatedBy)
 		return

@@ -41,6 +41,7 @@ type Server struct {
 	tls          *dial.TLS
 	// replication: it is a walsender, opened for one client; nil: any client's.
 	replication *replication
+	place       *place            // where it was opened
 	reported    map[string]string // with replication: its parameters, until its client has been greeted
 	clocks      relay.Clocks
 
