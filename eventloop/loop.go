@@ -264,6 +264,12 @@ func (l *Loop) Clock() time.Duration { return l.kernel.Now() }
 // Connections is how many Conns the loop has. Any goroutine.
 func (l *Loop) Connections() int { return int(l.count.Load()) }
 
+// Backlogged reports whether some socket has not taken all that was sent to it. It looks at every connection.
+func (l *Loop) Backlogged() bool {
+	l.owned("Loop.Backlogged")
+	return slices.ContainsFunc(l.conns, func(c *Conn) bool { return c != nil && c.Unsent() > 0 })
+}
+
 // BusyTotal is the time spent handling, not waiting. Any goroutine.
 func (l *Loop) BusyTotal() time.Duration { return time.Duration(l.busy.Load()) }
 

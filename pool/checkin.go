@@ -65,6 +65,8 @@ func (p *Pool) Checkin(s *Server, f Facts, now time.Duration) Outcome {
 		return Outcome{Kind: BeingCanceled}
 	case s.Dedicated != nil:
 		return p.refuse(s, CloseDedicated, now)
+	case s.stale():
+		return p.refuse(s, CloseStale, now)
 	case s.expired(now):
 		return p.refuse(s, CloseLifetime, now)
 	case p.excess():

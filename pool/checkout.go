@@ -157,5 +157,10 @@ func (s *Set) Leave(w *Waiter, now time.Duration) bool {
 	return true
 }
 
-// expired reports whether a server has reached its lifetime.
-func (s *Server) expired(now time.Duration) bool { return s.expireAt > 0 && now >= s.expireAt }
+// expired reports whether a server is not to be lent any more: it has reached its lifetime, or is stale.
+func (s *Server) expired(now time.Duration) bool {
+	return s.expireAt > 0 && now >= s.expireAt || s.stale()
+}
+
+// stale reports whether a server was opened before the pool was last told that it is somewhere else.
+func (s *Server) stale() bool { return s.bornAt <= s.pool.staleAt }

@@ -54,6 +54,8 @@ func (p *Pool) retire(now time.Duration) {
 	for s := p.states[ServerIdle].Last(); s != nil; {
 		prev := s.place.Prev()
 		switch {
+		case s.stale():
+			p.close(s, CloseStale)
 		case s.expired(now):
 			p.close(s, CloseLifetime)
 		case p.limits.IdleTimeout > 0 && now-s.usedAt >= p.limits.IdleTimeout && p.usable() > p.limits.MinSize:
@@ -75,4 +77,12 @@ func (p *Pool) fill(now time.Duration) {
 	for p.wanted && p.open < min(p.limits.MinSize, p.limits.Size) && p.mayDial(nil, now) && p.affordable() && p.set.starving.Len() == 0 {
 		p.dial(nil, now)
 	}
+}
+
+// MarkStale closes all servers as they become free, idle ones at once (RECONNECT). Failed logins count no more: the next is tried at once.
+func (p *Pool) MarkStale(now time.Duration) {
+	p.set.guarded()
+	p.staleAt = now
+	p.pause, p.retryAt, p.lastErr = 0, 0, nil
+	p.retire(now)
 }

@@ -77,6 +77,7 @@ type Pool struct {
 
 	retryAt  time.Duration // no dial before
 	pause    time.Duration // the last pause after a failed login; 0: the last login succeeded
+	staleAt  time.Duration // servers born then or before are closed when next free; below 0: none is stale
 	lastErr  error
 	sends    bool // its servers may be promoted to another pool
 	receives bool // servers of others are promoted to it
@@ -103,7 +104,7 @@ func (s *Set) Open(k Key, l Limits, now time.Duration) *Pool {
 	}
 	p := &Pool{
 		Key: k, set: s, limits: l, database: budgetOf(s.database, k.Database), user: budgetOf(s.user, k.User), usedAt: now, bare: true,
-		ownAt: never,
+		ownAt: never, staleAt: never,
 	}
 	p.database.pools++
 	p.user.pools++

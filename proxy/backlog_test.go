@@ -95,7 +95,7 @@ func answeredByThePooler(t *testing.T, k *deaf) {
 	l.Name, l.PoolMode = "l", "transaction"
 	cfg.Listeners = []config.Listener{l}
 	sim, err := NewSimulation(cfg, slog.New(slog.DiscardHandler), Environment{
-		NewKernel: func(int) eventloop.Kernel { return k }, Dial: func(dial.Target, func(dial.Opened, error)) {}, Cancel: func(dial.CancelTarget, func()) {}, Seed: 1,
+		NewKernel: func(int) eventloop.Kernel { return k }, Dial: func(dial.Target, func(dial.Opened, error)) {}, Cancel: func(dial.CancelTarget, func(bool)) {}, Seed: 1,
 	})
 	if err != nil {
 		t.Fatal(err)

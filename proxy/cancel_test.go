@@ -78,14 +78,14 @@ func TestCancelBehindAnswer(t *testing.T) {
 // lateCancel is a cancel request that the pooler has asked for and that is still on its way to PostgreSQL.
 type lateCancel struct {
 	target dial.CancelTarget
-	done   func()
+	done   func(late bool)
 }
 
 // arrive lets it reach PostgreSQL.
 func (l lateCancel) arrive(t *testing.T) {
 	t.Helper()
 	pgtest.Cancel(t, l.target.Address.String(), pgproto3.BackendKeyData{ProcessID: l.target.Key.ProcessID, SecretKey: l.target.Key.Secret})
-	l.done()
+	l.done(false)
 }
 
 // TestCancelArrivesLate: a cancel request that reaches PostgreSQL behind the reply to the query that it was for hits nothing else. Until it has
@@ -106,7 +106,7 @@ func TestCancelArrivesLate(t *testing.T) {
 			c := pgtest.Shared(t)
 			fault := pgtest.NewFaultProxy(t, c.Address())
 			late := make(chan lateCancel, 1)
-			env := proxy.Environment{Cancel: func(target dial.CancelTarget, done func()) { late <- lateCancel{target, done} }}
+			env := proxy.Environment{Cancel: func(target dial.CancelTarget, done func(bool)) { late <- lateCancel{target, done} }}
 			cfg := configuration(t, fmt.Sprintf("host = %q\nport = %d\n", fault.Host(), fault.Port()), "default_pool_size = 1\n", "")
 			p := launchIn(t, c, cfg, slog.New(slog.DiscardHandler), env)
 			w, other := p.enter(t, p.transaction, map[string]string{"options": "-c app.begun=begun"}), p.login(t, p.transaction)

@@ -61,9 +61,14 @@ type clientInfo struct {
 	restores bool
 	// replication is what its own server is opened with; nil: an ordinary client.
 	replication *replication
-	// home is the index of the loop it is on, for cancel requests: the one field that other goroutines read.
+	// home is the index of the loop it is on, or homeless. Cancel requests look for the client by it.
 	home atomic.Int32
+	// cancels is how many of its cancel requests wait to be carried out.
+	cancels atomic.Int32
 }
+
+// homeless is the home of a client that is between two loops, or not yet on any.
+const homeless = -1
 
 // newClient is a client that has just logged in.
 func newClient(sp *serverPool, begins baseline) *Client {
@@ -72,6 +77,7 @@ func newClient(sp *serverPool, begins baseline) *Client {
 		relay: relay.NewClient(sp.limits.Load().statementsMax > 0), pool: sp, isolation: sp.limits.Load().isolation,
 		base: begins.server, set: begins.asked, info: &clientInfo{base: base, asked: begins.asked},
 	}
+	c.info.home.Store(homeless)
 	if sp.mode == relay.Session {
 		c.info.restores = c.isolation != isolationOff
 		c.isolation = isolationOff // it has its server to itself

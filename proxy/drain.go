@@ -67,17 +67,24 @@ func (w *worker) drain() {
 	})
 }
 
-// closeMax is how long Close waits for the servers' last bytes.
-const closeMax = 2 * time.Second
+const (
+	// closeMax is how long Close waits for the servers' last bytes, and for the cancel requests for what they do.
+	closeMax = 2 * time.Second
+	// partingMax is how long Close waits for clients to end their connections too, when they have been sent their last words.
+	partingMax = 100 * time.Millisecond
+	// closePoll is how often Close looks whether that is so.
+	closePoll = 10 * time.Millisecond
+)
 
 // shutdown ends everything on this loop and then the loop. Called by Close, from any goroutine; the loops end on their own time.
 func (w *worker) shutdown() {
 	w.loop.Post(func() {
 		w.draining = true
 		w.walk(w.closeAll)
-		deadline := w.loop.Now() + closeMax
-		w.loop.Every(drainPoll, func(now time.Duration) {
-			if w.servers.n == 0 && w.loop.Connections() == 0 || now >= deadline {
+		begun := w.loop.Now()
+		w.loop.Every(closePoll, func(now time.Duration) {
+			parted := w.loop.Connections() == 0 || now-begun >= partingMax && !w.loop.Backlogged()
+			if w.servers.n == 0 && parted || now-begun >= closeMax {
 				w.loop.Stop()
 			}
 		}).Start()

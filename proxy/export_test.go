@@ -1,6 +1,10 @@
 package proxy
 
-import "time"
+import (
+	"time"
+
+	"github.com/hybridbouncer/hybridbouncer/protocol"
+)
 
 // Verify walks the invariants of all pools: what is counted is what there is.
 func (p *Proxy) Verify() error {
@@ -54,4 +58,26 @@ func (p *Proxy) Listeners() (subscriptions, channels int) {
 		channels += n[1]
 	}
 	return subscriptions, channels
+}
+
+// MoveClients hands every idle client that is on a loop to the next loop, and returns when their new loop has them.
+func (p *Proxy) MoveClients(from int) {
+	done := make(chan struct{})
+	w, to := p.workers[from], p.workers[(from+1)%len(p.workers)]
+	w.loop.Post(func() {
+		for c := w.clients.first; c != nil; {
+			next := c.next
+			if c.state == clientIdle && c.conn.Kept() == 0 && c.conn.Backlog() == 0 {
+				w.moveClient(c, to)
+			}
+			c = next
+		}
+		to.loop.Post(func() { close(done) })
+	})
+	<-done
+}
+
+// Cancel carries out a cancel request as if it had come over the network.
+func (p *Proxy) Cancel(id uint32, secret []byte) {
+	p.cancel(protocol.CancelKey{ProcessID: id, Secret: secret})
 }

@@ -264,8 +264,11 @@ func (s *Server) facts() pool.Facts {
 
 // checkin gives a server back through the pool's gate.
 func (w *worker) checkin(s *Server) {
+	if s.place.left.Load() {
+		s.retire(pool.CloseStale)
+	}
 	if s.outdated {
-		w.closeServer(s, pool.CloseStale)
+		w.closeServer(s, s.outdatedBy)
 		return
 	}
 	facts := s.facts()
@@ -347,7 +350,7 @@ const cancelAgain = 200 * time.Millisecond
 func (w *worker) cancelAbandoned(s *Server, now time.Duration) {
 	if s.cancelAt > 0 && now >= s.cancelAt && s.cancels == 0 && !s.relay.Quiet() {
 		s.cancelAt = now + cancelAgain
-		s.cancel(func() {})
+		s.cancel(nil)
 	}
 }
 
@@ -367,7 +370,7 @@ func (w *worker) rest(s *Server) {
 		w.closeServer(s, pool.CloseUnreadBytes) // it is idle: whoever got it next would get the rest of this
 		return
 	case s.deadline == 0 && s.outdated && s.hub == nil:
-		w.closeServer(s, pool.CloseStale)
+		w.closeServer(s, s.outdatedBy)
 		return
 	case s.deadline == 0 || !s.relay.Quiet() || s.saysMore():
 		return // idle, or not there yet

@@ -382,7 +382,8 @@ func (w *worker) hubListens(c *Client, s *Server) {
 
 // mayGive reports that the client's server can become the shared connection: it counts in this pool, and nothing is left on it.
 func (w *worker) mayGive(c *Client, s *Server) bool {
-	return s.pool == c.pool && !s.relay.Kept && !s.dirty && !s.closing && s.cancels == 0 && s.parting == nil && c.waiter == nil && !w.draining &&
+	return s.pool == c.pool && !s.relay.Kept && !s.dirty && !s.closing && !s.outdated && s.cancels == 0 && s.parting == nil &&
+		c.waiter == nil && !w.draining &&
 		s.relay.Settled() && !c.relay.MidMessage() && !s.conn.Unread() && s.facts().Clean()
 }
 

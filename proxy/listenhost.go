@@ -62,6 +62,20 @@ func (w *worker) forgetListening(sp *serverPool) {
 	w.listenHosts = slices.DeleteFunc(w.listenHosts, func(h *listenHost) bool { return h.pool == sp })
 }
 
+// stopListeningFor closes the server that listens for the clients of a pool, because the pool's servers are elsewhere now. The Hub takes
+// another. Only the first loop has Hubs.
+func (w *worker) stopListeningFor(sp *serverPool) {
+	w.walk(func() {
+		for s := w.servers.first; s != nil; {
+			next := s.next
+			if s.hub != nil && s.pool == sp {
+				w.closeServer(s, pool.CloseStale)
+			}
+			s = next
+		}
+	})
+}
+
 // tickHubs lets every Hub look at the clocks.
 func (w *worker) tickHubs(now time.Duration) {
 	for _, h := range w.listenHosts {

@@ -104,6 +104,7 @@ func (w *worker) moveClient(c *Client, to *worker) {
 	c.counters.Clients--
 	c.application.Leave(w.loop.Now())
 	src := c.conn.Detach()
+	c.info.home.Store(homeless) // from here on this loop must not look at it
 	to.loop.Post(func() { to.adoptClient(c, src) })
 }
 

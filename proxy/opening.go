@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"sync"
 
@@ -14,7 +15,7 @@ import (
 func (w *worker) startDial(ps *pool.Server) {
 	p := w.proxy
 	sp := ps.Pool().Owner.(*serverPool)
-	s := &Server{ps: ps, pool: sp, worker: w, relay: relay.NewServer()}
+	s := &Server{ps: ps, pool: sp, worker: w, relay: relay.NewServer(), place: sp.place.Load()}
 	ps.Owner = s
 	p.mu.Lock()
 	ps.Loop = w.index
@@ -22,6 +23,8 @@ func (w *worker) startDial(ps *pool.Server) {
 	target := p.targetOf(sp)
 	if r, ok := ps.Dedicated.(*replication); ok {
 		s.replication, target.Replication = r, r.parameters
+	} else {
+		target.Until = s.place.until
 	}
 	var once sync.Once
 	p.env.Dial(target, func(d dial.Opened, err error) {
@@ -54,10 +57,11 @@ func (w *worker) dialed(s *Server, d dial.Opened) {
 	s.inRecovery = d.Parameters["in_hot_standby"] == "on"
 	s.pool.dials.connects.Add(1)
 	p.reachable.Note(dial.AddressIn(&s.pool.limits.Load().resolved), nil)
-	if s.replication == nil {
-		s.pool.welcome.learn(d.Parameters)
-	} else {
+	switch {
+	case s.replication != nil:
 		s.reported = d.Parameters
+	case !s.place.left.Load():
+		s.pool.welcome.learn(d.Parameters)
 	}
 	s.relay.Tally = &w.countersOf(s.pool).Tally
 	w.servers.add(s)
@@ -80,6 +84,12 @@ func (w *worker) dialed(s *Server, d dial.Opened) {
 
 func (w *worker) dialFailed(s *Server, err error) {
 	p := w.proxy
+	if s.replication == nil && s.place.left.Load() {
+		w.pools(func() {
+			s.ps.Pool().DialFailed(s.ps, movedError{}, w.loop.Now())
+		})
+		return
+	}
 	s.pool.dials.failures.Add(1)
 	text := "PostgreSQL could not be reached or refused the login; the pool tries again after a pause (server_login_retry)"
 	if s.replication != nil {
@@ -100,6 +110,9 @@ func (p *Proxy) dial(target dial.Target, done func(dial.Opened, error)) {
 	p.spawn(func() {
 		ctx, cancel := p.context(target.Server.ConnectTimeout)
 		defer cancel()
+		if target.Until != nil {
+			defer context.AfterFunc(target.Until, cancel)()
+		}
 		first := p.warnOfBudget
 		if target.Replication != nil {
 			first = nil // a walsender takes no such question

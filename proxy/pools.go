@@ -21,6 +21,7 @@ type serverPool struct {
 	pool    *pool.Pool // guarded by Proxy.mu
 	welcome welcome
 	limits  atomic.Pointer[poolSettings] // replaced by Reload
+	place   atomic.Pointer[place]        // replaced by Reload, after limits
 	dials   dialCounts
 	numbers stats.Pool // names the pool in the counters
 	// catalogue is that of the pool's database; nil: it has no use for one. Set by the first login.
@@ -35,6 +36,7 @@ type dialCounts struct {
 // poolSettings is what the configuration says of one pool.
 type poolSettings struct {
 	resolved   config.Resolved
+	location   location
 	pool       pool.Limits
 	link       relay.Limits
 	clientIdle time.Duration
@@ -64,10 +66,20 @@ func (s *Server) resetQuery() string {
 	return s.pool.limits.Load().resetQuery
 }
 
-// setLimits puts settings in force.
-func (sp *serverPool) setLimits(limits *poolSettings) {
+// setLimits puts settings in force. moved tells that the pool's servers are elsewhere now. One goroutine at a time calls it for a pool.
+func (sp *serverPool) setLimits(limits *poolSettings) (moved bool) {
 	sp.limits.Store(limits)
 	sp.numbers.SetLongTransaction(limits.longTransaction)
+	before := sp.place.Load()
+	if before != nil && before.at == limits.location {
+		return false
+	}
+	sp.place.Store(newPlace(limits.location))
+	if before == nil {
+		return false
+	}
+	before.leave()
+	return true
 }
 
 func (sp *serverPool) checkQuery() string { return sp.limits.Load().checkQuery }
@@ -83,17 +95,21 @@ const dialsMax = 3
 // holds the pool, and has to release it. Any goroutine may.
 func (p *Proxy) poolFor(l *listener, database, user string) (sp *serverPool, ok bool) {
 	key := pool.Key{Listener: l.name, Database: database, User: user}
+	if !p.settings.Load().knows(key) {
+		return nil, false
+	}
 	if sp = p.findPool(key); sp != nil {
 		return sp, true
-	}
-	limits, ok := p.settings.Load().resolve(l.name, database, user)
-	if !ok {
-		return nil, false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	made := p.set.Lookup(key)
 	if made == nil { // nobody was faster
+		// Behind the lock: a reload that comes now finds either these settings changed already, or the pool.
+		limits, ok := p.settings.Load().resolve(l.name, database, user)
+		if !ok {
+			return nil, false
+		}
 		sp = &serverPool{key: key, mode: l.mode, listener: l}
 		sp.numbers = stats.Pool{Listener: key.Listener, Database: key.Database, User: key.User, PoolMode: l.mode.String()}
 		sp.setLimits(limits)
@@ -196,6 +212,16 @@ func newSettings(cfg *config.Config) *settings {
 	return s
 }
 
+// knows reports whether the configuration has the database. A listener that is gone from it serves the pools that it has until a restart.
+func (s *settings) knows(key pool.Key) bool {
+	l := s.cfg.Listener(key.Listener)
+	if l == nil {
+		return true
+	}
+	_, ok := s.cfg.Resolve(l, key.Database, key.User)
+	return ok
+}
+
 // resolve works out the settings of one pool. ok is false when there is no such database, or no such listener any more.
 func (s *settings) resolve(listener, database, user string) (*poolSettings, bool) {
 	l := s.cfg.Listener(listener)
@@ -212,6 +238,7 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 	}
 	return &poolSettings{
 		resolved: r,
+		location: locationOf(&r, &s.cfg.Server),
 		pool: pool.Limits{
 			Size: r.PoolSize, MinSize: r.MinPoolSize, Reserve: r.ReservePoolSize, ReserveTimeout: r.ReservePoolTimeout,
 			WaitTimeout: r.QueryWaitTimeout, WaitNotify: l.QueryWaitNotify,

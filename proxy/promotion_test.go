@@ -98,7 +98,7 @@ func TestPromotedClientGone(t *testing.T) {
 	p := start(t, pgtest.Shared(t), quickPromotion, "")
 	long := p.login(t, p.transaction)
 	run(t, long, "begin")
-	run(t, long, "do $$ begin create temp table mine (i int); end $$") // no text tells
+	run(t, long, "do $$ begin execute 'create temp ' || 'table mine (i int)'; end $$") // no text tells
 	server := one(t, long, "select pg_backend_pid()")
 	p.promoteLong(t, long)
 	long.Close()

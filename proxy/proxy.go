@@ -64,7 +64,8 @@ type Proxy struct {
 	catalogues  catalogues
 	reachable   dial.Reachability
 	probeEvery  time.Duration  // immutable after Start
-	goroutines  sync.WaitGroup // every goroutine but the loops
+	goroutines  sync.WaitGroup // every goroutine but the loops and those that deliver cancel requests
+	canceling   sync.WaitGroup // goroutines that deliver cancel requests; only loops start them
 	spawning    sync.Mutex     // see spawn
 	loops       sync.WaitGroup
 	life        context.Context // ends with Close: so do the goroutines
@@ -85,8 +86,8 @@ type Environment struct {
 	// Dial opens a server and calls done exactly once, from any goroutine; nil: by pgconn.
 	Dial func(target dial.Target, done func(dial.Opened, error))
 	// Cancel delivers a cancel request to a server and calls done exactly once, from any goroutine, when PostgreSQL has acted on it or
-	// it could not be delivered; nil: over the network.
-	Cancel func(target dial.CancelTarget, done func())
+	// it could not be delivered. late tells that it was given up on and may arrive yet. nil: over the network.
+	Cancel func(target dial.CancelTarget, done func(late bool))
 	// Seed makes the jitter of lifetimes repeatable; 0: from the clock.
 	Seed uint64
 }
@@ -203,8 +204,8 @@ func (p *Proxy) Addresses() map[string][]string {
 	return all
 }
 
-// Close ends everything at once: clients get 57P01, servers are told goodbye. It waits until every goroutine and loop has ended, at
-// most a few seconds (closeMax), and may be called more than once.
+// Close ends everything at once: clients get 57P01, their queries are canceled, servers are told goodbye. It waits until every goroutine
+// and loop has ended, at most a few seconds (closeMax), and may be called more than once.
 func (p *Proxy) Close() error {
 	p.closeOnce.Do(func() {
 		p.draining.Store(true)
@@ -219,6 +220,7 @@ func (p *Proxy) Close() error {
 			w.shutdown()
 		}
 		p.loops.Wait()
+		p.canceling.Wait()
 		p.goroutines.Wait()
 		p.logins.Close()
 	})

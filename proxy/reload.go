@@ -66,7 +66,7 @@ func (p *Proxy) loadTLS(cfg *config.Config) (map[*listener]*login.ClientTLS, err
 	return all, nil
 }
 
-// resize gives every pool its new limits. A pool whose database or listener is gone from the configuration keeps its old ones until it
+// resize gives every pool its new limits. Where the servers of a pool are elsewhere now, its old ones are closed as they become free. A pool whose database or listener is gone from the configuration keeps its old ones until it
 // is empty. Runs on a loop, as all calls into pools do.
 func (w *worker) resize(s *settings) {
 	p := w.proxy
@@ -75,11 +75,21 @@ func (w *worker) resize(s *settings) {
 		if !ok {
 			continue
 		}
-		sp.setLimits(limits)
+		moved := sp.setLimits(limits)
 		w.pools(func() {
+			now := w.loop.Now()
+			if moved {
+				now = w.clock() // no other loop has opened a server later than that, with what it knew before
+				sp.pool.MarkStale(now)
+				now++ // what is opened from here on is not stale
+			}
 			p.setBudgets(limits.resolved, sp.key)
-			p.set.SetLimits(sp.pool, limits.pool, w.loop.Now())
+			p.set.SetLimits(sp.pool, limits.pool, now)
 		})
+		if moved {
+			sp.welcome.forget()
+			w.stopListeningFor(sp)
+		}
 	}
 	w.act()
 }

@@ -41,6 +41,7 @@ type Server struct {
 	tls          *dial.TLS
 	// replication: it is a walsender, opened for one client; nil: any client's.
 	replication *replication
+	place       *place            // where it was opened
 	reported    map[string]string // with replication: its parameters, until its client has been greeted
 	clocks      relay.Clocks
 
@@ -51,7 +52,7 @@ type Server struct {
 	next, prev *Server // worker.servers
 
 	cancels     int           // cancel requests on their way to it
-	cancelsLate []func()      // cancel requests for what waits behind a statement of the proxy's own; each is called when it is done with
+	cancelsLate []func()      // its client's cancel requests that wait for cancelFor; each is called when it has been carried out
 	deadline    time.Duration // of draining, checking, cleaning or closing; 0: none
 	cancelAt    time.Duration // when the query of a client that is gone is canceled; 0: not, or it has been
 	drained     int           // bytes dropped since its client left
@@ -65,10 +66,11 @@ type Server struct {
 	transit      bool       // lent to a client on another loop, and not there yet
 	lost         bool       // it broke while in transit
 	applying     bool       // replies to applySettings are on their way
-	outdated     bool       // PostgreSQL has changed its configuration since the login: it is not lent again
+	outdated     bool       // it is not lent again; see retire
 	resetting    bool       // DISCARD ALL is on its way, sent to clean it
 	asks         *loginWait // the login for which the server has been asked whether it is in recovery; nil: none
 	inRecovery   bool       // in_hot_standby as reported at its login
+	outdatedBy   pool.CloseReason
 	closeReason  pool.CloseReason
 }
 
@@ -286,10 +288,17 @@ func (s *Server) report(frame []byte, injected bool) {
 // has been promoted. The linked client is told, as on a direct connection. The server is not lent again, because it no longer is what its
 // login showed: one that is opened anew shows what holds for everybody.
 func (s *Server) reloaded(name, value string) {
-	s.outdated = true
+	s.retire(pool.CloseStale)
 	s.pool.welcome.changed(name, value)
 	if c := s.client; c != nil {
 		c.base = sqltext.Settings{} // its settings rest on this server no more: rebase makes them anew
+	}
+}
+
+// retire marks a server that its client may still use and nobody else may have. It is closed when it comes back.
+func (s *Server) retire(why pool.CloseReason) {
+	if !s.outdated {
+		s.outdated, s.outdatedBy = true, why
 	}
 }
 

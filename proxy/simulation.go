@@ -75,7 +75,9 @@ func (m *Simulation) Adopt(key pool.Key, application string, parameters map[stri
 }
 
 // Cancel is a cancel request for a client; done is called when it has been dealt with.
-func (m *Simulation) Cancel(c *Client, done func()) { m.proxy.cancelOn(c, m.proxy.workers[0], done) }
+func (m *Simulation) Cancel(c *Client, done func()) {
+	m.proxy.cancelOn(c, m.proxy.workers[0], m.proxy.cancelHops(), done)
+}
 
 // Verify walks the invariants of all pools.
 func (m *Simulation) Verify() error {

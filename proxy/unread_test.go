@@ -82,7 +82,7 @@ func TestUnreadBytesStayWithTheirClient(t *testing.T) {
 		Dial: func(_ dial.Target, done func(dial.Opened, error)) {
 			done(dial.Opened{Source: eventloop.Source{FD: server}, Parameters: parameters}, nil)
 		},
-		Cancel: func(dial.CancelTarget, func()) {}, Seed: 1,
+		Cancel: func(dial.CancelTarget, func(bool)) {}, Seed: 1,
 	})
 	if err != nil {
 		t.Fatal(err)

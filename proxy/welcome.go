@@ -149,22 +149,27 @@ func (p *Proxy) parametersFor(ctx context.Context, sp *serverPool) (*parameters,
 	if known := sp.welcome.trusted(); known != nil {
 		return known, nil
 	}
-	wait := &loginWait{pool: sp, done: make(chan *protocol.Error, 1)}
-	w := p.workers[0]
-	w.loop.Post(func() { w.queueLogin(wait) })
-	select {
-	case err := <-wait.done:
-		if err != nil {
-			return nil, err.AsFatal()
+	for range parametersTries {
+		wait := &loginWait{pool: sp, done: make(chan *protocol.Error, 1)}
+		w := p.workers[0]
+		w.loop.Post(func() { w.queueLogin(wait) })
+		select {
+		case err := <-wait.done:
+			if err != nil {
+				return nil, err.AsFatal()
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 		if known := sp.welcome.get(); known != nil {
 			return known, nil
 		}
-		return nil, protocol.ErrServerLost().AsFatal() // it was lost a moment later
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
+	return nil, protocol.ErrServerLost().AsFatal()
 }
+
+// parametersTries is how often a login waits for a server that is lost, or left behind by a reload, a moment later.
+const parametersTries = 3
 
 // queueLogin puts a login into the queue of its pool; with a server there already it is through at once.
 func (w *worker) queueLogin(l *loginWait) {

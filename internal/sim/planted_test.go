@@ -55,10 +55,17 @@ var planted = []struct {
 		{"proxy/relay/client.go", "s.copyEnded() // the server has", ""},
 	}},
 	{"a cancel request goes to another server", []edit{
-		{"proxy/cancel.go", "s := c.server\n", "s := w.servers.first\n"},
+		{"proxy/cancel.go", "c.server.cancelFor(", "w.servers.first.cancelFor("},
 	}},
 	{"a server is lent while a cancel request is on its way to it", []edit{
 		{"proxy/link.go", "CancelsInFlight: s.cancels, ", ""},
+	}},
+	{"a server is lent although a cancel request may still reach it", []edit{
+		{"proxy/cancel.go", "\t\ts.retire(pool.CloseDoubt)\n", ""},
+		{"proxy/cancel.go", "\tif late {\n\t\tw.closeServer(s, pool.CloseDoubt)", "\tif false {\n\t\tw.closeServer(s, pool.CloseDoubt)"},
+	}},
+	{"a server that is to be closed becomes the shared connection", []edit{
+		{"proxy/listenclient.go", "!s.outdated && ", ""},
 	}},
 	{"ReadyForQuery is owed to a Query that the server skips", []edit{
 		{"proxy/relay/client.go", "case s.skipping: // the server", "case false: // the server"},

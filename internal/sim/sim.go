@@ -233,10 +233,17 @@ func (r *run) dial(target dial.Target, done func(dial.Opened, error)) {
 	})
 }
 
-// cancel is proxy.Environment's.
-func (r *run) cancel(target dial.CancelTarget, done func()) {
+// cancel is proxy.Environment's. Some requests are given up on, and arrive all the same.
+func (r *run) cancel(target dial.CancelTarget, done func(late bool)) {
+	if r.world.chance(4) {
+		r.world.after(r.world.between(0, 20*time.Millisecond), func() {
+			done(true)
+			r.world.after(r.world.between(0, 200*time.Millisecond), r.servers[target.Key.ProcessID-1].canceled)
+		})
+		return
+	}
 	r.world.after(r.world.between(0, 20*time.Millisecond), func() {
 		r.servers[target.Key.ProcessID-1].canceled()
-		r.world.after(r.world.between(0, 2*time.Millisecond), done)
+		r.world.after(r.world.between(0, 2*time.Millisecond), func() { done(false) })
 	})
 }

@@ -41,6 +41,8 @@ type Target struct {
 	Credentials auth.Credentials
 	// Replication are the startup parameters of the one client that a walsender is opened for; nil: an ordinary server.
 	Replication map[string]string
+	// Until ends when nobody wants the server any more. nil: never.
+	Until context.Context
 }
 
 // Opened is a server that has logged in and is ready for queries. Whoever receives it owns the source.
