@@ -100,7 +100,7 @@ func (p *Proxy) dial(target dial.Target, done func(dial.Opened, error)) {
 	p.spawn(func() {
 		ctx, cancel := p.context(target.Server.ConnectTimeout)
 		defer cancel()
-		first := p.warnOfBudget
+		first := p.askPlaces
 		if target.Replication != nil {
 			first = nil // a walsender takes no such question
 		}

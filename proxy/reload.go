@@ -81,5 +81,6 @@ func (w *worker) resize(s *settings) {
 			p.set.SetLimits(sp.pool, limits.pool, w.loop.Now())
 		})
 	}
+	w.setBudget()
 	w.act()
 }
