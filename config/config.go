@@ -65,6 +65,7 @@ type Server struct {
 	ConnectTimeout time.Duration `toml:"server_connect_timeout"`
 	LoginRetry     time.Duration `toml:"server_login_retry"` // longest pause between failed logins
 
+	MaxConnections     int `toml:"max_connections"`      // servers over all pools; 0: as many as PostgreSQL has places for, less a reserve
 	MaxDBConnections   int `toml:"max_db_connections"`   // servers per database over all pools; 0: no limit
 	MaxUserConnections int `toml:"max_user_connections"` // servers per user over all pools; 0: no limit
 
@@ -141,6 +142,9 @@ type Listener struct {
 	PromoteTo       string        `toml:"promote_to"`
 	LongTransaction time.Duration `toml:"long_transaction"`
 
+	LendIdleAfter                  time.Duration `toml:"lend_idle_after"`                   // 0: idle clients keep their servers
+	IdleTransactionPressureTimeout time.Duration `toml:"idle_transaction_pressure_timeout"` // 0: never
+
 	DeferBegin bool `toml:"defer_begin"`
 
 	// MaxPreparedStatements is how many statements a server of a transaction pool holds; 0: they are not tracked.
@@ -185,6 +189,7 @@ type User struct {
 	ReservePoolSize          int           `toml:"reserve_pool_size"`
 	MaxUserConnections       int           `toml:"max_user_connections"`
 	MaxUserClientConnections int           `toml:"max_user_client_connections"`
+	Weight                   int           `toml:"weight"` // 0: 1
 	QueryTimeout             time.Duration `toml:"query_timeout"`
 	QueryWaitTimeout         time.Duration `toml:"query_wait_timeout"`
 	IdleTransactionTimeout   time.Duration `toml:"idle_transaction_timeout"`

@@ -80,6 +80,9 @@ func DefaultListener() Listener {
 		ClientTLSCiphers:   "default",
 		Promotion:          "on",
 		LongTransaction:    time.Second,
+		LendIdleAfter:      50 * time.Millisecond,
+
+		IdleTransactionPressureTimeout: 5 * time.Second,
 
 		MaxPreparedStatements: 200,
 	}

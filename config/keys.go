@@ -100,6 +100,12 @@ var serverKeys = []Key{
 		field: of(func(s *Server) any { return &s.LoginRetry }),
 	},
 	{
+		Name: "max_connections", When: Live, Unit: "servers",
+		Zero:  "what PostgreSQL allows ordinary users, less a twentieth (1 to 5) for logins of others and the connections of auth_query; no limit where [databases] names another PostgreSQL",
+		Doc:   "Most servers of all pools together. A pool whose client waits takes the place of an idle server of another pool.",
+		field: of(func(s *Server) any { return &s.MaxConnections }),
+	},
+	{
 		Name: "max_db_connections", When: Live, Unit: "servers",
 		Zero:  "no limit",
 		Doc:   "Most servers of one database, over all pools of all listeners.",

@@ -209,6 +209,18 @@ var listenerKeys = []Key{
 		field: of(func(l *Listener) any { return &l.LongTransaction }),
 	},
 	{
+		Name: "lend_idle_after", When: Live,
+		Zero:  "a client keeps its server until it leaves, as in PgBouncer",
+		Doc:   "In session mode: a client that is idle outside a transaction for this long, and holds no session state, lends its server when another client waits. It gets a server again at its next statement.",
+		field: of(func(l *Listener) any { return &l.LendIdleAfter }),
+	},
+	{
+		Name: "idle_transaction_pressure_timeout", When: Live,
+		Zero:  "never",
+		Doc:   "Close a client that is idle in a transaction for this long (25P03), but only while another client waits for a server of the same pool.",
+		field: of(func(l *Listener) any { return &l.IdleTransactionPressureTimeout }),
+	},
+	{
 		Name: "defer_begin", When: NewLogins,
 		Doc:   "Answer a BEGIN that comes alone without a server, and send it with the first statement. So a client that pauses after BEGIN needs no server. now() and the transaction's start in pg_stat_activity are then the time of the first statement; time-outs count from BEGIN. A BEGIN that can fail (SERIALIZABLE, READ WRITE) is sent at once. Only in transaction mode.",
 		field: of(func(l *Listener) any { return &l.DeferBegin }),
@@ -327,6 +339,12 @@ var userKeys = []Key{
 		Name: "max_user_client_connections", When: NewLogins, Unit: "clients", Zero: asAuth, Off: "no limit",
 		Doc:   "Most clients of this user, over all listeners.",
 		field: of(func(u *User) any { return &u.MaxUserClientConnections }),
+	},
+	{
+		Name: "weight", When: Live, Unit: "shares",
+		Zero:  "1",
+		Doc:   "Share of this user in the servers of all pools while several users wait for one. A user of weight 3 gets three times the servers of a user of weight 1.",
+		field: of(func(u *User) any { return &u.Weight }),
 	},
 	{
 		Name: "query_timeout", When: Live, Zero: asListener, Off: "never",

@@ -10,19 +10,63 @@ import (
 // PostgreSQL's where it has one, so that clients who look for it find it; what is ours is added behind it, with the setting that
 // matters; the hint says what to do.
 
-// ErrQueryWaitTimeout: no server became free in time. Nothing of the client's has reached a server, so the connection is kept. oldest
-// is the age of the oldest transaction in the pool, 0 if not known.
-func ErrQueryWaitTimeout(waited, timeout time.Duration, busy, size int, oldest time.Duration, oldestApplication string) *Error {
+// Shortage tells why no server became free in time.
+type Shortage struct {
+	Listener        string
+	Session         bool // the listener's mode
+	Waited, Timeout time.Duration
+	Busy, Size      int // servers of the pool that were not free, and how many it may have
+	// What the clients do that have them, as far as it is known.
+	Running, IdleInTransaction, Idle int
+	Oldest                           time.Duration // age of the oldest transaction in the pool; 0: not known
+	Application                      string        // that began it
+	Others, Budget                   int           // servers of other pools, and of all together, where there may be no more; 0: there may
+	PostgreSQL                       string        // what PostgreSQL said when it had no place for another server; empty: it had
+}
+
+// ErrQueryWaitTimeout: no server became free in time. Nothing of the client's has reached a server, so the connection is kept.
+func ErrQueryWaitTimeout(s Shortage) *Error {
 	e := &Error{
 		Severity: "ERROR", Code: "53300",
-		Message: fmt.Sprintf("no server became free within query_wait_timeout (%s): %d of %d busy", span(timeout), busy, size),
-		Detail:  fmt.Sprintf("Waited %s; nothing was sent to PostgreSQL.", span(waited)),
-		Hint:    "Raise default_pool_size, or move long transactions to the session listener.",
+		Message: fmt.Sprintf("no server became free within query_wait_timeout (%s) of listener %q: %d of %d busy%s", span(s.Timeout), s.Listener, s.Busy, s.Size,
+			s.holders()),
+		Detail: fmt.Sprintf("Waited %s; nothing was sent to PostgreSQL.", span(s.Waited)),
 	}
-	if oldest > 0 {
-		e.Message += fmt.Sprintf(", oldest transaction %s old by %s", span(oldest), application(oldestApplication))
+	if s.Oldest > 0 {
+		e.Message += fmt.Sprintf(", oldest transaction %s old by %s", span(s.Oldest), application(s.Application))
+	}
+	switch {
+	case s.PostgreSQL != "":
+		e.Message += ", and PostgreSQL has no place for another server: " + s.PostgreSQL
+		e.Hint = "Raise max_connections of PostgreSQL, or close connections that do not come through the pooler."
+	case s.Budget > 0:
+		e.Message += fmt.Sprintf(", and all pools together may have no more than %d servers (max_connections): others have %d", s.Budget, s.Others)
+		e.Hint = "Raise max_connections of PostgreSQL and of the pooler, or give the user a weight."
+	case s.IdleInTransaction > s.Running:
+		e.Hint = "Have the application commit before it pauses, or lower idle_transaction_timeout."
+	case s.Session:
+		e.Hint = "Raise default_pool_size of this listener, or close connections that are not in use."
+	default:
+		e.Hint = "Raise default_pool_size, or move long transactions to the session listener."
 	}
 	return e
+}
+
+// holders says by counts what the clients do that have the servers.
+func (s *Shortage) holders() string {
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{s.Running, "run statements"}, {s.IdleInTransaction, "are idle in transactions"}, {s.Idle, "are idle with session state"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, part.what))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 // ErrNoRoomForSession: a client of a transaction port wants to make something that only a connection can hold, and all servers of the

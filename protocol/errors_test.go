@@ -110,16 +110,16 @@ func TestErrorTexts(t *testing.T) {
 		want string
 	}{
 		{
-			ErrQueryWaitTimeout(30*time.Second, 30*time.Second, 25, 25, 41*time.Second, "embedder"),
-			`no server became free within query_wait_timeout (30s): 25 of 25 busy, oldest transaction 41s old by "embedder"`,
+			ErrQueryWaitTimeout(Shortage{Listener: "tx", Timeout: 30 * time.Second, Busy: 25, Size: 25, Running: 23, Idle: 2, Oldest: 41 * time.Second, Application: "embedder"}),
+			`no server became free within query_wait_timeout (30s) of listener "tx": 25 of 25 busy (23 run statements, 2 are idle with session state), oldest transaction 41s old by "embedder"`,
 		},
 		{
-			ErrQueryWaitTimeout(time.Second, time.Minute, 3, 5, 1234*time.Millisecond, ""),
-			`no server became free within query_wait_timeout (1m): 3 of 5 busy, oldest transaction 1.2s old by a client without application_name`,
+			ErrQueryWaitTimeout(Shortage{Listener: "tx", Timeout: time.Minute, Busy: 3, Size: 5, Oldest: 1234 * time.Millisecond, PostgreSQL: "too many clients"}),
+			`no server became free within query_wait_timeout (1m) of listener "tx": 3 of 5 busy, oldest transaction 1.2s old by a client without application_name, and PostgreSQL has no place for another server: too many clients`,
 		},
 		{
-			ErrQueryWaitTimeout(time.Second, time.Minute, 3, 5, 0, ""),
-			`no server became free within query_wait_timeout (1m): 3 of 5 busy`,
+			ErrQueryWaitTimeout(Shortage{Listener: "tx", Timeout: time.Minute, Busy: 3, Size: 5, IdleInTransaction: 3, Others: 88, Budget: 91}),
+			`no server became free within query_wait_timeout (1m) of listener "tx": 3 of 5 busy (3 are idle in transactions), and all pools together may have no more than 91 servers (max_connections): others have 88`,
 		},
 		{ErrAuthFailed(`o"brien`), `password authentication failed for user "o"brien"`}, // as PostgreSQL: not escaped
 		{ErrClientIdle("client_idle_timeout", 90*time.Minute), `terminating connection due to idle-session timeout (client_idle_timeout = 1h30m)`},

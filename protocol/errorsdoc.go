@@ -132,8 +132,11 @@ var laterErrors = []errorRow{
 	},
 	{
 		constructor: "ErrQueryWaitTimeout",
-		sample:      ErrQueryWaitTimeout(30*time.Second, 30*time.Second, 25, 25, 41*time.Second, "embedder"),
-		settings:    []string{"query_wait_timeout", "default_pool_size"},
+		sample: ErrQueryWaitTimeout(Shortage{
+			Listener: "transactional", Waited: 30 * time.Second, Timeout: 30 * time.Second, Busy: 25, Size: 25, Running: 20, IdleInTransaction: 5,
+			Oldest: 41 * time.Second, Application: "embedder",
+		}),
+		settings: []string{"query_wait_timeout", "default_pool_size"},
 		when: "No server became free within `query_wait_timeout`. Nothing of the client's batch was sent; the rest of it is skipped to its " +
 			"Sync. A client that has sent more behind that batch is closed, so that nothing runs without what went before it.",
 	},

@@ -2,16 +2,24 @@ package proxy
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/hybridbouncer/hybridbouncer/config"
 	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
+	"github.com/hybridbouncer/hybridbouncer/proxy/login"
 )
 
-// warnOfBudget logs a warning if the pools together may want more servers than PostgreSQL has places. It asks the first server there is,
-// before anybody gets it: a connection of its own would be one more than the budgets allow. Called by dialling goroutines.
-func (p *Proxy) warnOfBudget(ctx context.Context, pc *pgconn.PgConn) {
-	if !p.budgetAsked.CompareAndSwap(false, true) {
+// placesKept is how long what PostgreSQL said about its places is believed: it may be restarted with another max_connections.
+const placesKept = time.Minute
+
+// askPlaces asks a new server how many connections PostgreSQL has places for, before a client gets it: a connection of its own would be one
+// more than the budget allows. It asks the first server, and then one in placesKept. Called by dialling goroutines.
+func (p *Proxy) askPlaces(ctx context.Context, pc *pgconn.PgConn) {
+	now := p.workers[0].clock()
+	asked := p.placesAsked.Load()
+	if asked != 0 && now-time.Duration(asked) < placesKept || !p.placesAsked.CompareAndSwap(asked, int64(max(now, 1))) {
 		return
 	}
 	places, err := dial.Places(ctx, pc)
@@ -19,16 +27,44 @@ func (p *Proxy) warnOfBudget(ctx context.Context, pc *pgconn.PgConn) {
 		p.log.Debug("asking PostgreSQL for max_connections", "error", err)
 		return
 	}
+	p.places.Store(int64(places))
+	w := p.workers[0]
+	w.loop.Post(func() {
+		w.setBudget()
+		w.act()
+	})
+}
+
+// setBudget tells the pools how many servers there may be in all. The first loop's thread.
+func (w *worker) setBudget() {
+	p := w.proxy
 	cfg := p.settings.Load().cfg
-	wanted := 0
-	for i := range cfg.Listeners {
-		wanted += cfg.Listeners[i].DefaultPoolSize + cfg.Listeners[i].ReservePoolSize
+	budget := budgetOf(cfg, int(p.places.Load()))
+	if budget != w.budget {
+		w.budget = budget
+		p.log.Info("the budget of all pools together", "servers", budget, "places_of_postgresql", p.places.Load())
 	}
+	w.pools(func() {
+		p.set.SetBudget(budget, w.loop.Now())
+	})
+}
+
+// budgetOf works out how many servers all pools together may have; 0: no limit. places is what PostgreSQL has for ordinary users; 0: not known.
+func budgetOf(cfg *config.Config, places int) int {
+	if cfg.Server.MaxConnections > 0 {
+		return cfg.Server.MaxConnections
+	}
+	if places == 0 {
+		return 0
+	}
+	for _, d := range cfg.Databases {
+		if d.Host != "" && d.Host != cfg.Server.Host || d.Port != 0 && d.Port != cfg.Server.Port {
+			return 0 // what one PostgreSQL says holds for its own servers only
+		}
+	}
+	budget := places - min(max(places/20, 1), 5)
 	if cfg.AsksPostgreSQL() {
-		wanted++ // for auth_query
+		budget -= login.AuthServersMax
 	}
-	if wanted > places {
-		p.log.Warn("the pools of one database and user may open more servers than PostgreSQL has places for: lower default_pool_size or "+
-			"reserve_pool_size, set max_db_connections, or raise max_connections of PostgreSQL", "pools", wanted, "places", places)
-	}
+	return max(budget, 1)
 }

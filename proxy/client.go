@@ -97,10 +97,11 @@ func newClient(sp *serverPool, begins baseline) *Client {
 
 // applicationName returns the client's application_name as it is now.
 func (c *Client) applicationName() string {
-	if name, ok := c.settings.Get("application_name"); ok {
-		return name
+	name, ok := c.settings.Get("application_name")
+	if !ok || c.info.application == "" && name == c.pool.listener.proxy.settings.Load().cfg.Server.ApplicationName {
+		return c.info.application // it has none, and is told that of its servers
 	}
-	return c.info.application
+	return name
 }
 
 // renamed is called when the client's parameters have changed: its application_name may be another.

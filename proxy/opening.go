@@ -113,7 +113,7 @@ func (p *Proxy) dial(target dial.Target, done func(dial.Opened, error)) {
 		if target.Until != nil {
 			defer context.AfterFunc(target.Until, cancel)()
 		}
-		first := p.warnOfBudget
+		first := p.askPlaces
 		if target.Replication != nil {
 			first = nil // a walsender takes no such question
 		}

@@ -182,6 +182,7 @@ func (p *Proxy) forgetProofs() {
 func (p *Proxy) setBudgets(r config.Resolved, key pool.Key) {
 	p.set.SetDatabaseMax(key.Database, r.MaxDBConnections)
 	p.set.SetUserMax(key.User, r.MaxUserConnections)
+	p.set.SetUserWeight(key.User, p.settings.Load().cfg.Users[key.User].Weight)
 }
 
 // allPools is a copy that may be walked without the lock.

@@ -71,7 +71,8 @@ type Proxy struct {
 	life        context.Context // ends with Close: so do the goroutines
 	end         context.CancelFunc
 	draining    atomic.Bool
-	budgetAsked atomic.Bool
+	places      atomic.Int64 // connections that PostgreSQL has for ordinary users; 0: not known
+	placesAsked atomic.Int64 // when it was asked, in the time of the first loop; 0: never
 	openLoops   atomic.Int32 // loops that take new clients: [0, openLoops)
 	closeOnce   sync.Once
 }

@@ -91,5 +91,6 @@ func (w *worker) resize(s *settings) {
 			w.stopListeningFor(sp)
 		}
 	}
+	w.setBudget()
 	w.act()
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/pool"
 	"github.com/hybridbouncer/hybridbouncer/protocol"
 	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
+	"github.com/hybridbouncer/hybridbouncer/proxy/relay"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
@@ -39,8 +40,8 @@ func (w *worker) tellWaiter(a pool.Action) {
 			w.failWaiter(a, stats.ClientQueryWaitTimeout, w.proxy.noRoomError(sp, a.Waited))
 			return
 		}
-		w.findOldest(sp, func(oldest oldestTransaction) {
-			w.failWaiter(a, stats.ClientQueryWaitTimeout, w.proxy.waitError(sp, a.Waited, oldest))
+		w.tallyHolders(sp, func(h holders) {
+			w.failWaiter(a, stats.ClientQueryWaitTimeout, w.proxy.waitError(sp, a, &h))
 		})
 	}
 }
@@ -76,13 +77,22 @@ func (w *worker) failWaiter(a pool.Action, why stats.ClientClose, err *protocol.
 	w.freeWaiter(a.Waiter)
 }
 
-// waitError is what a waiter that has waited for too long is told: how many servers are busy, and with what.
-func (p *Proxy) waitError(sp *serverPool, waited time.Duration, oldest oldestTransaction) *protocol.Error {
+// waitError tells a waiter that has waited for too long how many servers are busy, and with what.
+func (p *Proxy) waitError(sp *serverPool, a pool.Action, h *holders) *protocol.Error {
 	p.mu.Lock()
-	busy := sp.pool.Open() - sp.pool.Count(pool.ServerIdle)
+	busy, holding := sp.pool.Open()-sp.pool.Count(pool.ServerIdle), sp.pool.Holding()
 	p.mu.Unlock()
-	limits := sp.limits.Load().pool
-	return protocol.ErrQueryWaitTimeout(waited, limits.WaitTimeout, busy, limits.Size+limits.Reserve, oldest.age, oldest.application)
+	shortage := protocol.Shortage{
+		Listener: sp.key.Listener, Session: sp.mode == relay.Session, Waited: a.Waited, Timeout: sp.limits.Load().pool.WaitTimeout,
+		Busy: busy, Size: holding.Max, Running: h.running, IdleInTransaction: h.idleInTransaction, Idle: h.idle,
+		Oldest: h.oldest, Application: h.application,
+	}
+	if a.Err != nil {
+		shortage.PostgreSQL = serverLoginError(a.Err).Message
+	} else if holding.TotalMax > 0 && holding.TotalOpen >= holding.TotalMax && busy < holding.Max {
+		shortage.Budget, shortage.Others = holding.TotalMax, holding.TotalOpen-busy
+	}
+	return protocol.ErrQueryWaitTimeout(shortage)
 }
 
 // noRoomError is what a client is told whose server finds no room in a session pool.
@@ -133,42 +143,52 @@ func (p *Proxy) logRefusal(c *Client, why stats.ClientClose, err *protocol.Error
 	p.log.Warn("client refused", append(c.logAttrs(), "reason", why.String(), "sqlstate", err.Code, "error", err.Message)...)
 }
 
-// oldestTransaction is the transaction that has held a server of a pool for longest, and who began it.
-type oldestTransaction struct {
-	age         time.Duration
-	application string
+// holders tells what the clients do that have the servers of a pool.
+type holders struct {
+	running, idleInTransaction, idle int
+	oldest                           time.Duration // age of the oldest transaction; 0: there is none
+	application                      string        // that began it
 }
 
-// findOldest asks loop after loop for the oldest transaction of a pool and then calls told on w. With one loop that is at once.
-func (w *worker) findOldest(sp *serverPool, told func(oldestTransaction)) {
-	w.proxy.workers[0].addOldest(sp, oldestTransaction{}, w, told)
+// tallyHolders asks loop after loop what the clients do that have the servers of a pool, and then calls told on w. With one loop that is at
+// once.
+func (w *worker) tallyHolders(sp *serverPool, told func(holders)) {
+	w.proxy.workers[0].addHolders(sp, holders{}, w, told)
 }
 
-// addOldest adds what this loop has to what the loops before it have. Called on any loop.
-func (w *worker) addOldest(sp *serverPool, oldest oldestTransaction, asker *worker, told func(oldestTransaction)) {
+// addHolders adds those of this loop to those of the loops before it. Called on any loop.
+func (w *worker) addHolders(sp *serverPool, h holders, asker *worker, told func(holders)) {
 	if len(w.proxy.workers) == 1 {
-		told(w.oldestOf(sp, oldest))
+		w.holdersOf(sp, &h)
+		told(h)
 		return
 	}
 	w.loop.Post(func() {
-		oldest = w.oldestOf(sp, oldest)
+		w.holdersOf(sp, &h)
 		if next := w.index + 1; next < len(w.proxy.workers) {
-			w.proxy.workers[next].addOldest(sp, oldest, asker, told)
+			w.proxy.workers[next].addHolders(sp, h, asker, told)
 			return
 		}
-		asker.loop.Post(func() { told(oldest); asker.act() })
+		asker.loop.Post(func() { told(h); asker.act() })
 	})
 }
 
-func (w *worker) oldestOf(sp *serverPool, oldest oldestTransaction) oldestTransaction {
+func (w *worker) holdersOf(sp *serverPool, h *holders) {
 	now := w.loop.Now()
 	for s := w.servers.first; s != nil; s = s.next {
-		if s.pool != sp || s.client == nil || s.clocks.Transaction == 0 {
+		if s.pool != sp || s.client == nil {
 			continue
 		}
-		if age := now - s.clocks.Transaction; age > oldest.age {
-			oldest = oldestTransaction{age: age, application: s.client.applicationName()}
+		switch {
+		case s.relay.Answering():
+			h.running++
+		case s.relay.Settled():
+			h.idle++
+		default:
+			h.idleInTransaction++
+		}
+		if age := now - s.clocks.Transaction; s.clocks.Transaction > 0 && age > h.oldest {
+			h.oldest, h.application = age, s.client.applicationName()
 		}
 	}
-	return oldest
 }

@@ -30,6 +30,7 @@ type worker struct {
 	quiet        int // ticks in a row that found nothing to watch
 	draining     bool
 	begun        int // clients in a transaction that no server knows of
+	budget       int // of the first loop: of all pools; 0: no limit
 	scratch      []byte
 	sql          []byte
 	lexer        sqltext.Lexer
@@ -70,6 +71,7 @@ func (w *worker) clock() time.Duration { return w.loop.Clock() }
 
 // startJanitor lets worker 0 drive the clock of all pools.
 func (w *worker) startJanitor() {
+	w.setBudget()
 	w.loop.Every(poolTickInterval, func(now time.Duration) {
 		w.pools(func() {
 			w.proxy.set.Tick(now)

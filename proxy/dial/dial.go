@@ -59,6 +59,7 @@ type Error struct {
 	cause error
 	// Server is PostgreSQL's answer; nil when PostgreSQL did not speak.
 	Server *protocol.Error
+	full   bool
 }
 
 func (e *Error) Error() string { return e.cause.Error() }
@@ -76,6 +77,9 @@ func (e *Error) Transient() bool {
 	return false
 }
 
+// Full reports that PostgreSQL has no place for another connection, whichever role and database it is for.
+func (e *Error) Full() bool { return e.full }
+
 // Refused: PostgreSQL has said no, and would say so again.
 func (e *Error) Refused() bool { return e.Server != nil && !e.Transient() }
 
@@ -86,7 +90,7 @@ func Server(ctx context.Context, target Target, first func(context.Context, *pgc
 	if err != nil {
 		return Opened{}, &Error{
 			cause:  fmt.Errorf("dial for pool %s/%s: %w", target.Pool.Database, target.Pool.User, err),
-			Server: serverError(err),
+			Server: serverError(err), full: isFull(err),
 		}
 	}
 	return opened, nil
@@ -99,6 +103,13 @@ func Connect(ctx context.Context, target Target) (*pgconn.PgConn, error) {
 		return nil, err
 	}
 	return pgconn.ConnectConfig(ctx, cfg)
+}
+
+// isFull tells "too many clients" and "slots are reserved" from the limits of one role or one database, which have the same SQLSTATE. The text
+// depends on lc_messages; the function that raises the error does not.
+func isFull(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "53300" && pe.Routine != "InitializeSessionUserId" && pe.Routine != "CheckMyDatabase"
 }
 
 // serverError is what PostgreSQL itself said, if it did.

@@ -32,9 +32,9 @@ type authQueries struct {
 	waiting int // logins that wait for a place
 }
 
-// authServersMax bounds the connections for auth_query. They do not count in the pools: a login would have to wait for a server while all are
+// AuthServersMax bounds the connections for auth_query. They do not count in the pools: a login would have to wait for a server while all are
 // busy, and nobody could get in when it matters. They need a bound of their own, because a client may name any database.
-const authServersMax = 5
+const AuthServersMax = 5
 
 // authTarget says where to ask, and as which user.
 type authTarget struct {
@@ -64,7 +64,7 @@ const (
 )
 
 func newAuthQueries(s *Logins) *authQueries {
-	return &authQueries{logins: s, places: semaphore.NewWeighted(authServersMax), servers: make(map[authTarget]*authServer)}
+	return &authQueries{logins: s, places: semaphore.NewWeighted(AuthServersMax), servers: make(map[authTarget]*authServer)}
 }
 
 // ask is auth.Ask.
@@ -120,7 +120,7 @@ func (a *authQueries) row(ctx context.Context, q *config.AuthQuery, user string)
 	target := authTarget{host: q.Host, port: q.Port, dbname: q.DBName, user: q.User}
 	s := a.take(ctx, target)
 	if s == nil {
-		return nil, fmt.Errorf("auth_query in %d other databases takes too long: %w", authServersMax, ctx.Err())
+		return nil, fmt.Errorf("auth_query in %d other databases takes too long: %w", AuthServersMax, ctx.Err())
 	}
 	defer a.leave(target, s)
 	s.mu.Lock()
