@@ -108,7 +108,7 @@ func (c *client) statement() string {
 	if c.run.listens && w.chance(4) {
 		return token + c.notifying()
 	}
-	switch w.rnd.IntN(14) {
+	switch w.rnd.IntN(17) {
 	case 0:
 		return token + "select 1/0"
 	case 1:
@@ -129,6 +129,8 @@ func (c *client) statement() string {
 		if c.run.tracks {
 			return token + "show lock_timeout"
 		}
+	case 11, 12, 13:
+		return token + []string{"savepoint ", "savepoint ", "release ", "rollback to ", "rollback to "}[w.rnd.IntN(5)] + []string{"a", "b"}[w.rnd.IntN(2)]
 	case 10:
 		if c.run.refuses {
 			return token + "load 'x'"
