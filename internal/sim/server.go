@@ -184,6 +184,21 @@ func (v *server) terminated() {
 	v.exit()
 }
 
+// unasked is in what a server says of its own accord.
+const unasked = "nobody has asked for this"
+
+// remarks is PostgreSQL saying something that answers nothing.
+func (v *server) remarks() {
+	if v.gone {
+		return
+	}
+	notice := protocol.Error{Severity: "NOTICE", Code: "00000", Message: unasked}
+	said := notice.AppendNotice(nil)
+	v.run.world.trace.messages(v.name(), "says", true, said)
+	v.out = append(v.out, said...)
+	v.flush()
+}
+
 // ended: the pooler has closed.
 func (v *server) ended(bool) {
 	v.heardOf = true
