@@ -49,8 +49,8 @@ type session struct {
 	settings settings
 	before   settings // as they were when the transaction began
 	saved    []savepoint
-	reported string   // the application_name that the client was last told
-	skipping bool     // to the next Sync
+	reported string // the application_name that the client was last told
+	skipping bool   // to the next Sync
 	copying  copying
 	rows     int
 	rest     string            // statements of the Query behind its COPY
