@@ -372,7 +372,7 @@ func (c *client) ended(reset bool) {
 		c.run.world.fail("client %s was reset", c.name)
 	}
 	if c.stayed && !reset && !c.oracle.fatal && !c.run.faults && len(c.oracle.partial) > 0 {
-		c.run.world.fail("client %s, half-closed, was closed in the middle of a message", c.name)
+		c.run.world.fail("client %s, half-closed, was closed in the middle of a message: %q", c.name, c.oracle.partial)
 	}
 	c.left, c.done = true, true
 	c.socket.hangUp()
