@@ -214,7 +214,7 @@ func (w *worker) unlink(c *Client, s *Server) {
 func (w *worker) settle(s *Server) {
 	c, parting := s.client, s.parting
 	ends := parting != nil || w.draining
-	if s.saysMore() {
+	if s.saysMore() || s.relay.MidMessage() {
 		return // come again when that has been read
 	}
 	if s.awaitsCancel() {

@@ -252,7 +252,7 @@ func (w *worker) settleListens(c *Client, s *Server, ends bool) bool {
 
 // releaseReady sends a ReadyForQuery that was withheld, if there is one.
 func (c *Client) releaseReady() {
-	if c.listens != nil && c.listens.owesReady {
+	if c.listens != nil && c.listens.owesReady && !c.server.relay.Torn() { // else settle sends it
 		c.listens.release(c)
 	}
 }

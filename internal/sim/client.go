@@ -108,7 +108,7 @@ func (c *client) statement() string {
 	if c.run.listens && w.chance(4) {
 		return token + c.notifying()
 	}
-	switch w.rnd.IntN(14) {
+	switch w.rnd.IntN(17) {
 	case 0:
 		return token + "select 1/0"
 	case 1:
@@ -129,6 +129,8 @@ func (c *client) statement() string {
 		if c.run.tracks {
 			return token + "show lock_timeout"
 		}
+	case 11, 12, 13:
+		return token + []string{"savepoint ", "savepoint ", "release ", "rollback to ", "rollback to "}[w.rnd.IntN(5)] + []string{"a", "b"}[w.rnd.IntN(2)]
 	case 10:
 		if c.run.refuses {
 			return token + "load 'x'"
@@ -370,7 +372,7 @@ func (c *client) ended(reset bool) {
 		c.run.world.fail("client %s was reset", c.name)
 	}
 	if c.stayed && !reset && !c.oracle.fatal && !c.run.faults && len(c.oracle.partial) > 0 {
-		c.run.world.fail("client %s, half-closed, was closed in the middle of a message", c.name)
+		c.run.world.fail("client %s, half-closed, was closed in the middle of a message: %q", c.name, c.oracle.partial)
 	}
 	c.left, c.done = true, true
 	c.socket.hangUp()

@@ -54,7 +54,7 @@ func randomBatch(rnd *rand.Rand) (batch []message) {
 		"select 'a'", "select 'b'", "select 1/0", "selec", "begin", "commit", "rollback", "set application_name = 'x'", "show application_name",
 		"set lock_timeout = '7s'", "show lock_timeout", "reset lock_timeout", "reset application_name", "reset all", "deallocate all",
 		"copy (select 'c') to stdout", "", "copy sim from stdin",
-		"select rejected_by_hybridbouncer",
+		"select rejected_by_hybridbouncer", "savepoint a", "savepoint b", "release a", "rollback to a", "rollback to b", "rollback to savepoint b",
 	}
 	notifying := []string{"listen n1", "listen n2", "unlisten n1", "unlisten *", "notify n1, 'd'", "notify n2, 'd'"}
 	pick := func() string {

@@ -91,6 +91,12 @@ var planted = []struct {
 	{"a SET is taken back with a transaction that was pipelined behind it", []edit{
 		{"proxy/relay/transaction.go", "case status == StatusIdle:\n\t\tp.commit()\n", "case status == StatusIdle:\n"},
 	}},
+	{"a ROLLBACK TO takes nothing back", []edit{
+		{"proxy/relay/transaction.go", "\tp.cut(p.savepoints[at].mark)\n", ""},
+	}},
+	{"what PostgreSQL skips is done all the same", []edit{
+		{"proxy/relay/undolog.go", "\ts.ledger.drop(k)\n", "\tfor i := range k {\n\t\tif d := s.ledger.at(i).deed; d != nil {\n\t\t\ts.carryOut(d)\n\t\t}\n\t}\n\ts.ledger.drop(k)\n"},
+	}},
 	{"a client goes on before its server has answered the pooler's question", []edit{
 		{"proxy/server.go", "case c.held && s.relay.Asking():", "case c.held && s.relay.Asking() && c.torn:"},
 	}},

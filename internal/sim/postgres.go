@@ -48,8 +48,9 @@ type session struct {
 	base     settings // what RESET goes back to
 	settings settings
 	before   settings // as they were when the transaction began
-	reported string   // the application_name that the client was last told
-	skipping bool     // to the next Sync
+	saved    []savepoint
+	reported string // the application_name that the client was last told
+	skipping bool   // to the next Sync
 	copying  copying
 	rows     int
 	rest     string            // statements of the Query behind its COPY
@@ -137,6 +138,11 @@ func (s *session) step(m message, canceled bool) (replies []message) {
 
 // abort is what an error does to the transaction.
 func (s *session) abort(fault []byte) []byte {
+	if len(s.saved) > 0 { // only what came behind the newest savepoint
+		s.tx = 'E'
+		s.back(len(s.saved) - 1)
+		return fault
+	}
 	if s.begun {
 		s.settings = s.before
 	}
@@ -363,7 +369,8 @@ func abortedFailure() []byte {
 func parse(sql string) []byte {
 	verb, _, _ := strings.Cut(bare(sql), " ")
 	switch verb {
-	case "select", "begin", "commit", "rollback", "set", "reset", "show", "copy", "discard", "deallocate", "load", "listen", "unlisten", "notify", "":
+	case "select", "begin", "commit", "rollback", "set", "reset", "show", "copy", "discard", "deallocate", "load", "listen", "unlisten", "notify",
+		"savepoint", "release", "":
 		return nil
 	}
 	return failure("42601", "syntax error at or near \""+verb+"\"")
@@ -467,8 +474,8 @@ func (s *session) run(sql string, simple bool) (replies []message, fault []byte)
 	case strings.HasPrefix(plain, "reset "):
 		s.reset(strings.TrimPrefix(plain, "reset "))
 		return []message{complete("RESET")}, nil
-	case strings.HasPrefix(plain, "rollback to "):
-		return nil, failure("3B001", "savepoint does not exist")
+	case strings.HasPrefix(plain, "savepoint "), strings.HasPrefix(plain, "release "), strings.HasPrefix(plain, "rollback to "):
+		return s.savepoint(plain)
 	case plain == "deallocate all":
 		s.deallocate()
 		return []message{complete("DEALLOCATE ALL")}, nil
@@ -555,7 +562,7 @@ func (s *session) boundary(plain string) (replies []message) {
 		s.rollback()
 	}
 	s.commit()
-	s.tx, s.begun = 'I', false
+	s.tx, s.begun, s.saved = 'I', false, nil
 	return append(replies, complete(tag))
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/protocol"
 )
 
 // server is a PostgreSQL server process: a session that takes its time, on a socket.
@@ -169,6 +170,33 @@ func (v *server) crash() {
 	v.gone = true
 	v.run.world.trace.say(v.name(), "crashes")
 	v.socket.abort()
+}
+
+// terminated ends it at any moment, with PostgreSQL's words for that.
+func (v *server) terminated() {
+	if v.gone {
+		return
+	}
+	fatal := protocol.Error{Severity: "FATAL", Code: "57P01", Message: "terminating connection due to administrator command"}
+	last := fatal.Append(nil)
+	v.run.world.trace.messages(v.name(), "says", true, last)
+	v.out = append(v.out, last...)
+	v.exit()
+}
+
+// unasked is in what a server says of its own accord.
+const unasked = "nobody has asked for this"
+
+// remarks is PostgreSQL saying something that answers nothing.
+func (v *server) remarks() {
+	if v.gone {
+		return
+	}
+	notice := protocol.Error{Severity: "NOTICE", Code: "00000", Message: unasked}
+	said := notice.AppendNotice(nil)
+	v.run.world.trace.messages(v.name(), "says", true, said)
+	v.out = append(v.out, said...)
+	v.flush()
 }
 
 // ended: the pooler has closed.

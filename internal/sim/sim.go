@@ -175,8 +175,16 @@ func (r *run) through() bool {
 // beat keeps time going.
 func (r *run) beat() {
 	r.world.after(pulse, r.beat)
+	if r.world.chance(10) && len(r.servers) > 0 && r.world.now < 5*time.Second {
+		r.servers[r.world.rnd.IntN(len(r.servers))].remarks()
+	}
 	if r.faults && r.world.chance(50) && len(r.servers) > 0 && r.world.now < 5*time.Second {
-		r.servers[r.world.rnd.IntN(len(r.servers))].crash()
+		v := r.servers[r.world.rnd.IntN(len(r.servers))]
+		if r.world.chance(2) {
+			v.crash()
+		} else {
+			v.terminated()
+		}
 	}
 }
 

@@ -46,3 +46,19 @@ func TestLongBatch(t *testing.T) {
 		t.Errorf("%d answers of %d, settled %t", answered, OwedMax, p.server.Settled())
 	}
 }
+
+// TestLinkedInTheMiddle: a client does not get the rest of what its server has begun to say before they were linked.
+func TestLinkedInTheMiddle(t *testing.T) {
+	p := newPairing(200)
+	p.server.Unlink()
+	notice := replies(t, &pgproto3.NoticeResponse{Message: "mind what you have asked for"})
+	if step := p.server.FromServer(notice[:12]); step.N != 12 {
+		t.Fatalf("%+v", step)
+	}
+	p.server.Link(&p.client, &p.tally, &p.desk, 200)
+	p.send(t, pgtest.Encode(t, &pgproto3.Query{String: "select 1"}))
+	b := append(notice[12:], replies(t, &pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})...)
+	if step := p.server.FromServer(b); step.Verdict != Drop || step.N != len(notice)-12 {
+		t.Errorf("%v of %d bytes, not the %d of the notice", step.Verdict, step.N, len(notice)-12)
+	}
+}

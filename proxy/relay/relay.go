@@ -210,6 +210,7 @@ func (s *Server) Link(c *Client, tally *Tally, desk *Desk, statementsMax int) {
 	s.client, s.Tally, s.desk, s.StatementsMax = c, tally, desk, statementsMax
 	s.dropBound, s.renewed, s.lastBound.of, s.lent = false, 0, boundNothing, s.cache.Latest()
 	s.portals = s.portals[:0]
+	s.midInternal = s.scanner.MidMessage() // what it has begun to say to nobody is not for this client either
 	if !c.tracked {
 		s.unnamed.of = nil
 	}
