@@ -86,6 +86,9 @@ func TestUnion(t *testing.T) {
 	if again := union(full, d); again != full || union(d, full) != full || union(full, &Deeds{What: SetsNamed, Settings: []string{"c"}}) != full {
 		t.Errorf("it shrinks and grows: %s", again) // a cycle of functions would never come to rest
 	}
+	if more := union(full, &Deeds{What: SetsNamed | MakesTemp, Settings: []string{"c"}}); more.What&^ListensNamed != SetsAny|MakesTemp || more.Settings != nil {
+		t.Errorf("it begins to count anew: %s", more)
+	}
 	if more := union(d, &Deeds{What: ListensNamed, Channels: []string{"d"}}); more.What != SetsNamed|ListensAny || more.Channels != nil {
 		t.Errorf("%s", more)
 	}
