@@ -24,14 +24,17 @@ type statement struct {
 	setConfig      call    // where a SELECT of nothing but set_config stands
 	firstAssign    int     // assignments before this one are of other statements
 	updates        bool    // the word UPDATE stands in it
-
-	watcher
+	watching       bool    // see watcher
+	dotAt          int     // tokensSeen at the last dot
+	lengths        *[256]uint64
 
 	// what is kept of it
 	recording   recording
 	tokens      [tokensMax]keptToken
 	tokenCount  int // may exceed tokensMax: the rest is not kept
 	paramNumber int
+
+	watcher watcher
 }
 
 const (
@@ -104,12 +107,14 @@ type assignment struct {
 func (s *statement) beginText() {
 	s.effects, s.statements = 0, 0
 	s.assignments, s.listenings, s.names, s.text = s.assignments[:0], s.listenings[:0], s.names[:0], s.text[:0]
-	s.watcher.begin()
+	if s.watching || s.lengths == nil {
+		s.watching, s.watcher, s.lengths = false, watcher{}, &interesting
+	}
 	s.beginStatement()
 }
 
 func (s *statement) beginStatement() {
-	s.updates = false
+	s.updates, s.dotAt = false, -1
 	s.verb, s.previous, s.tokensSeen, s.parens, s.atomic = verbNone, wordNone, 0, 0, 0
 	s.temp, s.dropped, s.local, s.calling, s.setConfig = false, false, false, 0, callNone
 	s.recording, s.tokenCount, s.firstAssign = recordNothing, 0, len(s.assignments)
@@ -151,12 +156,12 @@ var interesting = func() (lengths [256]uint64) {
 // word takes a word without quotes.
 func (s *statement) word(w []byte) {
 	s.tokensSeen++
-	if s.watching {
-		s.watchWord(w, false)
-	}
-	if s.verb == verbOther && s.previous == wordNone && s.setConfig <= callStart && interesting[w[0]]>>min(len(w), identifierMax)&1 == 0 {
+	if s.verb == verbOther && s.previous == wordNone && s.setConfig <= callStart && s.lengths[w[0]]>>min(len(w), identifierMax)&1 == 0 {
 		s.setConfig = callNone
 		return
+	}
+	if s.watching {
+		s.watchWord(w, false)
 	}
 	var folded [identifierMax]byte
 	s.folded(foldWord(&folded, w))
@@ -216,16 +221,29 @@ func (s *statement) first(w []byte) {
 	switch string(w) {
 	case "select":
 		s.setConfig = callStart
-	case "with", "values", "table", "fetch", "move", "close", "show", "lock", "checkpoint":
-	case "insert", "merge":
+	case "insert":
 		s.effects |= Writes | DrawsSequence
 		s.previous = wordInsert
 	case "update":
 		s.effects |= Writes
 		s.updates = true
+	case "delete":
+		s.effects |= Writes
+	default:
+		s.firstOther(w)
+	}
+}
+
+// firstOther takes those that are less frequent.
+func (s *statement) firstOther(w []byte) {
+	switch string(w) {
+	case "with", "values", "table", "fetch", "move", "close", "show", "lock", "checkpoint":
+	case "merge":
+		s.effects |= Writes | DrawsSequence
+		s.previous = wordInsert
 	case "copy":
 		s.effects |= Writes | DrawsSequence
-	case "delete", "truncate":
+	case "truncate":
 		s.effects |= Writes
 	case "create":
 		s.effects |= Creates | Defines
@@ -338,7 +356,7 @@ func (s *statement) anywhere(w []byte, previous word) {
 
 // name takes a name, quoted or not, that may be one of those that matter.
 func (s *statement) name(w []byte) {
-	if len(w) < 6 {
+	if len(w) < 6 || w[0] == 'p' && (w[1] != 'g' || w[2] != '_') {
 		return
 	}
 	switch string(w) {
@@ -408,7 +426,9 @@ func (s *statement) quoted(w []byte) {
 	if previous == wordExecute {
 		s.executed(w)
 	}
-	s.name(w)
+	if len(w) > 0 && s.lengths[w[0]]>>min(len(w), identifierMax)&1 != 0 {
+		s.name(w)
+	}
 }
 
 // punct takes one of the signs of the grammar.
@@ -418,13 +438,15 @@ func (s *statement) punct(c byte) {
 		return
 	}
 	s.tokensSeen++
-	if s.watching {
-		s.watchSign(c)
-	}
 	previous := s.previous
 	s.previous = wordNone
 	switch c {
+	case '.':
+		s.dotAt = s.tokensSeen
 	case '(':
+		if s.watching {
+			s.watchParenthesis()
+		}
 		s.parens++
 		if previous == wordFunction {
 			s.effects |= s.calling
@@ -445,9 +467,6 @@ func (s *statement) punct(c byte) {
 // other takes a sign that means nothing here but that it is there.
 func (s *statement) other(c byte) {
 	s.tokensSeen++
-	if s.watching {
-		s.watchSign(c)
-	}
 	s.previous = wordNone
 	s.sign(c)
 }
@@ -500,9 +519,6 @@ func (s *statement) param() {
 // value notes a number, string or parameter.
 func (s *statement) value() {
 	s.tokensSeen++
-	if s.watching {
-		s.watchSign(0)
-	}
 	s.previous = wordNone
 	if s.recording == recordNothing {
 		s.impure()
