@@ -140,19 +140,6 @@ func (s *statement) endStatement() {
 	s.beginStatement()
 }
 
-// interesting tells, by its first byte, how long a word can be that matters anywhere in a statement: bit n for n bytes.
-var interesting = func() (lengths [256]uint64) {
-	longer := func(n int) uint64 { return ^uint64(0) << n }
-	of := func(n int) uint64 { return 1 << n }
-	for letter, mask := range map[byte]uint64{
-		'i': of(4) | of(6), 'm': of(5), 'u': of(6) | of(7), 't': of(4) | of(9) | of(7) | of(10) | longer(12), 'd': of(4) | of(6) | longer(14),
-		's': of(6) | of(7) | of(10) | longer(13), 'p': longer(7), 'q': longer(12), 'l': of(7), 'c': of(7), 'n': of(7),
-	} {
-		lengths[letter], lengths[letter-'a'+'A'] = mask, mask
-	}
-	return lengths
-}()
-
 // word takes a word without quotes.
 func (s *statement) word(w []byte) {
 	s.tokensSeen++
@@ -165,17 +152,6 @@ func (s *statement) word(w []byte) {
 	}
 	var folded [identifierMax]byte
 	s.folded(foldWord(&folded, w))
-}
-
-// foldWord is a word in lower case, cut as PostgreSQL cuts it.
-func foldWord(folded *[identifierMax]byte, w []byte) []byte {
-	n := copy(folded[:], w)
-	for i, c := range folded[:n] {
-		if c >= 'A' && c <= 'Z' {
-			folded[i] = c + 'a' - 'A'
-		}
-	}
-	return folded[:n]
 }
 
 func (s *statement) folded(w []byte) {
@@ -371,8 +347,6 @@ func (s *statement) name(w []byte) {
 		if s.updates {
 			s.effects |= Unreadable // a rule makes it a set_config of whatever rows there are
 		}
-	case "uescape":
-		s.effects |= Unreadable // a comment stands before it: its identifier has been read without it
 	default:
 		if e := functionEffects(w); e != 0 {
 			s.previous, s.calling = wordFunction, e

@@ -54,6 +54,8 @@ func (l *Lexer) afterEscapes(b []byte, i int) int {
 		case byteClasses[c] == classLetter:
 			l.state = lexUescape
 			return i
+		case c == '-', c == '/':
+			l.effects |= Unreadable // a comment may begin, with UESCAPE behind it
 		}
 		l.state = lexPlain
 		l.endEscapes('\\')
