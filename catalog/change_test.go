@@ -62,8 +62,12 @@ func TestChange(t *testing.T) {
 		{"CREATE RULE r AS ON INSERT TO app.w DO ALSO SELECT 1", true},
 		{"CREATE DOMAIN app.d AS int", true},
 		{"ALTER DOMAIN app.d ADD CHECK (value > 0)", true},
+		{"ALTER DOMAIN app.d SET DEFAULT 7", true},
 		{"ALTER TABLE app.w ADD e app.d", true},
+		{"ALTER TABLE app.w ADD CONSTRAINT k CHECK (a > 0)", true},
+		{"ALTER TABLE app.w DROP CONSTRAINT k, ADD CONSTRAINT k CHECK (app.is_set(a))", true},
 		{"CREATE OPERATOR app.<%> (leftarg = int, rightarg = int, function = app.harmless)", true},
+		{"DROP OPERATOR app.<%> (int, int); CREATE OPERATOR app.<%> (leftarg = int, rightarg = int, function = pg_catalog.int4pl)", true},
 		{"DROP OPERATOR app.<%> (int, int)", true},
 	} {
 		d.run(d.plain, c.sql)
