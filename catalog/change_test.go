@@ -49,6 +49,7 @@ func TestChange(t *testing.T) {
 		{"ALTER TABLE app.t DISABLE TRIGGER g", true},
 		{"DROP TRIGGER g ON app.t", true},
 		{"ALTER TABLE app.t ALTER b SET DEFAULT upper('x')", true},
+		{"ALTER TABLE app.t ALTER b SET DEFAULT lower('x')", true},
 		{"ALTER TABLE app.t ADD CHECK (app.is_set(a))", true},
 		{"CREATE POLICY p ON app.t USING (app.is_set(a))", true},
 		{"ALTER POLICY p ON app.t USING (true)", true},

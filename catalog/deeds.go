@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // Deed is a set of things that code may do to a session beyond its transaction.
@@ -79,6 +81,38 @@ func (d *Deeds) String() string {
 		said = strings.Replace(said, "listens", "listens("+strings.Join(d.Channels, " ")+")", 1)
 	}
 	return said
+}
+
+// Effects are what a text would be said to do that does this in its own words, but for what it says of parameters and channels: SetsNamed is
+// Assigns, whose names are in Settings and whose values the server has to be asked for; what nobody can read is Opaque. nil: none.
+func (d *Deeds) Effects() sqltext.Effects {
+	var e sqltext.Effects
+	if d == nil {
+		return 0
+	}
+	for _, p := range effectsOfDeeds {
+		if d.What&p.deed != 0 {
+			e |= p.effects
+		}
+	}
+	return e
+}
+
+var effectsOfDeeds = [...]struct {
+	deed    Deed
+	effects sqltext.Effects
+}{
+	{SetsNamed, sqltext.Assigns},
+	{SetsAny, sqltext.Opaque | sqltext.AssignsUnnamed},
+	{ListensNamed, sqltext.Listens},
+	{ListensAny, sqltext.Listens | sqltext.Unlistens | sqltext.Opaque},
+	{MakesTemp, sqltext.MakesTemp},
+	{HoldsCursor, sqltext.HoldsCursor},
+	{Prepares, sqltext.Prepares},
+	{LocksAdvisory, sqltext.LocksAdvisory},
+	{HoldsOther, sqltext.HoldsOther},
+	{Seeds, sqltext.Seeds},
+	{Anything | CannotUndo, sqltext.Opaque},
 }
 
 // namesMax bounds the parameters, and the channels, of one Deeds. What does more does SetsAny or ListensAny.

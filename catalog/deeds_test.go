@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/hybridbouncer/hybridbouncer/sqltext"
 )
 
 // TestParseDeeds: an operator's words are read, and what is printed can be read again.
@@ -39,6 +41,23 @@ func TestParseDeeds(t *testing.T) {
 		if again, err := ParseDeeds(have); err != nil || again.String() != have {
 			t.Errorf("%q is not read again: %s, %v", have, again, err)
 		}
+	}
+}
+
+// TestEffects: every deed is an effect that a pooler heeds.
+func TestEffects(t *testing.T) {
+	for i, name := range deedNames {
+		d := &Deeds{What: 1 << i}
+		if e := d.Effects(); e == 0 || e&^(sqltext.Assigns|sqltext.AssignsUnnamed|sqltext.Opaque|sqltext.Listens|sqltext.Unlistens|sqltext.MakesTemp|
+			sqltext.HoldsCursor|sqltext.Prepares|sqltext.LocksAdvisory|sqltext.HoldsOther|sqltext.Seeds) != 0 {
+			t.Errorf("%s: %s", name, e)
+		}
+	}
+	if e := (*Deeds)(nil).Effects(); e != 0 {
+		t.Errorf("nothing does %s", e)
+	}
+	if e := (&Deeds{What: SetsNamed | MakesTemp}).Effects(); e != sqltext.Assigns|sqltext.MakesTemp {
+		t.Errorf("%s", e)
 	}
 }
 
