@@ -254,8 +254,8 @@ func (r *reader) effects(p piece) sqltext.Effects {
 	l := &r.lexer
 	l.Begin(r.dialect)
 	quiet := r.named && p.depth == 0
-	if p.from > 0 {
-		l.Feed([]byte("values ")) // no first word of a statement follows
+	if p.from > 0 || len(p.tokens) > 1 && p.tokens[1].IsSign("(") && !p.tokens[0].Is("explain") {
+		l.Feed([]byte("values ")) // no first word of a statement follows, but perhaps a function behind THEN or ELSE
 	}
 	at := len(p.text)
 	if p.from < len(p.tokens) {

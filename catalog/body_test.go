@@ -69,6 +69,8 @@ func TestBodies(t *testing.T) {
 		{"begin for r in select set_config('a.b', v, false) loop null; end loop; end", "sets(a.b)"},
 		{"begin raise notice '%', set_config('a.b', v, false); exception when others then set role bob; end", "sets(a.b role)"},
 		{"begin set role bob; end", "sets(role)"},
+		{"declare y int := case when a then 1 else pg_advisory_lock(1) end; c cursor for select case when a then setseed(0) end; begin null; end", "locks_advisory seeds"},
+		{"begin select case when a then pg_advisory_lock(1) else setseed(0) end into x; end", "locks_advisory seeds"},
 		{"begin if a then set local role bob; else set time zone 'UTC'; end if; end", "sets(timezone)"},
 		{"<<x>> begin <<y>> loop set session authorization bob; end loop; end", "sets(session_authorization)"},
 		{"begin set search_path to a, b; reset a.b; reset all; end", "sets(a.b search_path) sets_any"},
@@ -94,6 +96,9 @@ func TestBodies(t *testing.T) {
 		{"declare set text; listen int := 1; begin set := 'x'; listen := 2; set.x := 3; set[1] := 4; end", "nothing"},
 		{"begin alter table t_a add b int; grant execute on function f to x; end", "nothing t_a"},
 		{"begin create trigger a before insert on t_a execute function f_x(); end", "anything f_x t_a"},
+		{"#variable_conflict use_column\nbegin set role bob; end", "sets(role)"},
+		{"#print_strict_params on\n#variable_conflict use_column\n<<x>>\ndeclare y text := set_config('a.b', 'c', false); begin null; end", "sets(a.b)"},
+		{"begin <<y>> begin set role bob; exception when others then <<z>> declare x int; begin set role none; listen a; end; end; end", "sets(role) listens(a)"},
 		// EXECUTE
 		{"begin execute v; end", "anything"},
 		{"begin execute 'set role ' || v; end", "anything"},
@@ -148,7 +153,7 @@ func readBody(body string) string {
 	found := &recorder{}
 	r.begin(found, false, sqltext.Dialect{})
 	first, _, _ := strings.Cut(body, " ")
-	if (first == "begin" || first == "declare" || first == "<<x>>") && !strings.HasPrefix(body, "begin atomic") && !strings.Contains(body, "with hold") {
+	if (first == "begin" || first[:1] == "#" || first == "declare" || first == "<<x>>") && !strings.HasPrefix(body, "begin atomic") && !strings.Contains(body, "with hold") {
 		r.plpgsql([]byte(body), 0)
 	} else {
 		r.sqlBody([]byte(body))

@@ -8,9 +8,7 @@
 //
 // How a pooler uses it:
 //
-//	loading := catalog.NewLoading(corrections)
-//	for loading.Next() { ask(loading.SQL(), loading.Row) } // between BeginSQL and EndSQL
-//	c, err := loading.Catalogue()
+//	c, err := catalog.Load(ask, corrections)
 //
 //	lexer.Begin(dialect)
 //	lexer.Watch(c.Names())   // costs nothing when nothing in the database does anything
@@ -18,6 +16,7 @@
 //	effects := lexer.End()
 //	if c.Concerns(effects) { // once for a prepared text
 //		deeds := c.Judge(text, dialect) // what the text does beyond its words; nil: nothing
+//		effects = effects&^sqltext.Opaque | deeds.Effects()
 //	}
 //
 // Of Deeds the caller makes what it makes of the same effects in a text: parameters with names are followed, channels are subscribed,

@@ -49,6 +49,7 @@ func TestChange(t *testing.T) {
 		{"ALTER TABLE app.t DISABLE TRIGGER g", true},
 		{"DROP TRIGGER g ON app.t", true},
 		{"ALTER TABLE app.t ALTER b SET DEFAULT upper('x')", true},
+		{"ALTER TABLE app.t ALTER b SET DEFAULT lower('x')", true},
 		{"ALTER TABLE app.t ADD CHECK (app.is_set(a))", true},
 		{"CREATE POLICY p ON app.t USING (app.is_set(a))", true},
 		{"ALTER POLICY p ON app.t USING (true)", true},
@@ -62,8 +63,12 @@ func TestChange(t *testing.T) {
 		{"CREATE RULE r AS ON INSERT TO app.w DO ALSO SELECT 1", true},
 		{"CREATE DOMAIN app.d AS int", true},
 		{"ALTER DOMAIN app.d ADD CHECK (value > 0)", true},
+		{"ALTER DOMAIN app.d SET DEFAULT 7", true},
 		{"ALTER TABLE app.w ADD e app.d", true},
+		{"ALTER TABLE app.w ADD CONSTRAINT k CHECK (a > 0)", true},
+		{"ALTER TABLE app.w DROP CONSTRAINT k, ADD CONSTRAINT k CHECK (app.is_set(a))", true},
 		{"CREATE OPERATOR app.<%> (leftarg = int, rightarg = int, function = app.harmless)", true},
+		{"DROP OPERATOR app.<%> (int, int); CREATE OPERATOR app.<%> (leftarg = int, rightarg = int, function = pg_catalog.int4pl)", true},
 		{"DROP OPERATOR app.<%> (int, int)", true},
 	} {
 		d.run(d.plain, c.sql)

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/hybridbouncer/hybridbouncer/sqltext"
@@ -48,6 +49,24 @@ func TestEmptyCatalogue(t *testing.T) {
 	}
 	if err := half.Row([][]byte{nil}); err == nil {
 		t.Error("a row of too few columns")
+	}
+}
+
+// TestLoadFails: the first error is told, with what was asked, and the transaction is ended.
+func TestLoadFails(t *testing.T) {
+	for _, fails := range []string{BeginSQL, functionsSQL, bodiesSQL, EndSQL} {
+		ended := false
+		refused := errors.New("permission denied")
+		c, err := Load(func(sql string, _ func([][]byte) error) error {
+			ended = ended || sql == EndSQL
+			if sql == fails {
+				return refused
+			}
+			return nil
+		}, nil)
+		if c != nil || !errors.Is(err, refused) || !ended {
+			t.Errorf("%.40s: %v, %v, ended: %v", fails, c, err, ended)
+		}
 	}
 }
 

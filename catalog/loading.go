@@ -36,7 +36,7 @@ type relation struct{ read, write int32 }
 // thing is what a node is, for people.
 type thing struct{ kind, schema, name string }
 
-// Loading makes a Catalogue of the rows of some queries. Its caller runs them one after the other, in one transaction:
+// Loading makes a Catalogue of the rows of some queries. Its caller, which is Load in most cases, runs them one after the other in one transaction:
 //
 //	for loading.Next() {
 //		for each row of loading.SQL() { err = loading.Row(columns) }
@@ -120,11 +120,32 @@ func (l *Loading) Step() string { return steps[l.step].name }
 func (l *Loading) Row(columns [][]byte) error {
 	s := steps[l.step]
 	if len(columns) != s.columns {
-		return fmt.Errorf("load the catalogue: %s: %d columns, not %d", s.name, len(columns), s.columns)
+		return fmt.Errorf("%d columns, not %d", len(columns), s.columns)
 	}
 	r := row{columns: columns}
 	s.row(l, r)
 	return nil
+}
+
+// Load makes a Catalogue by a caller's ask, which runs a query and hands over its rows, in text format, one after the other; it ends with the
+// first error of row. The queries run in one transaction, which is ended in any case unless ask fails for that. corrections are those of
+// NewLoading.
+func Load(ask func(sql string, row func(columns [][]byte) error) error, corrections map[string]*Deeds) (*Catalogue, error) {
+	nothing := func([][]byte) error { return nil }
+	l := NewLoading(corrections)
+	err := ask(BeginSQL, nothing)
+	for err == nil && l.Next() {
+		if err = ask(l.SQL(), l.Row); err != nil {
+			err = fmt.Errorf("load the catalogue: %s: %w", l.Step(), err)
+		}
+	}
+	if end := ask(EndSQL, nothing); err == nil {
+		err = end
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.Catalogue()
 }
 
 // row reads columns.

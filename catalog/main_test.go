@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -66,23 +67,16 @@ func (d *database) run(pc *pgconn.PgConn, sql string) {
 // load makes the catalogue as an ordinary role.
 func (d *database) load(corrections map[string]*Deeds) *Catalogue {
 	d.t.Helper()
-	d.run(d.plain, BeginSQL)
-	defer d.run(d.plain, EndSQL)
-	loading := NewLoading(corrections)
-	for loading.Next() {
-		rows := d.plain.Exec(d.ctx, loading.SQL())
+	c, err := Load(func(sql string, row func([][]byte) error) error {
+		rows := d.plain.Exec(d.ctx, sql)
+		var err error
 		for rows.NextResult() {
 			for rows.ResultReader().NextRow() {
-				if err := loading.Row(rows.ResultReader().Values()); err != nil {
-					d.t.Fatal(err)
-				}
+				err = errors.Join(err, row(rows.ResultReader().Values()))
 			}
 		}
-		if err := rows.Close(); err != nil {
-			d.t.Fatalf("%s: %v", loading.Step(), err)
-		}
-	}
-	c, err := loading.Catalogue()
+		return errors.Join(err, rows.Close())
+	}, corrections)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -28,15 +28,16 @@ func (r *reader) plpgsql(text []byte, depth int) {
 			continue
 		}
 		switch {
-		case t.IsSign(";"), t.Is("then"), t.Is("else"), t.Is("loop"):
+		case t.IsSign(";"), !declares && (t.Is("then") || t.Is("else") || t.Is("loop")):
 			cut(i)
 		case t.IsSign(">>") && i == start+2 && tokens[start].IsSign("<<"): // a label
 			start = i + 1
-		case start != i:
-		case t.Is("begin"), t.Is("exception"):
-			declares, start = false, i+1
+		case t.Is("begin"), t.Is("exception") && start == i: // #variable_conflict may stand before a block
+			cut(i)
+			declares = false
 		case t.Is("declare"):
-			declares, start = true, i+1
+			cut(i)
+			declares = true
 		}
 	}
 	cut(len(tokens))

@@ -241,6 +241,10 @@ var ways = []way{
 		setup: "CREATE TYPE app.r AS (x int); CREATE TYPE app.s AS (y int); CREATE TABLE app.t (a app.s); CREATE FUNCTION app.turn(app.r) RETURNS app.s LANGUAGE sql AS $$SELECT row(app.set_int(($1).x))::app.s$$; CREATE CAST (app.r AS app.s) WITH FUNCTION app.turn(app.r) AS ASSIGNMENT",
 	},
 	{
+		name: "cast of a number", text: "INSERT INTO app.t VALUES (1)", want: "sets(app.int)",
+		setup: "CREATE TYPE app.s AS (y int); CREATE TABLE app.t (a app.s); CREATE FUNCTION app.turn(int) RETURNS app.s LANGUAGE sql AS $$SELECT row(app.set_int($1))::app.s$$; CREATE CAST (int AS app.s) WITH FUNCTION app.turn(int) AS ASSIGNMENT",
+	},
+	{
 		name: "cast between PostgreSQL's types", text: "SELECT 'a' || 1::money::point::text", want: "sets(app.int)",
 		setup: "--super\nCREATE FUNCTION app.turn(money) RETURNS point LANGUAGE sql AS $$SELECT point(app.set_int(1), 1)$$; CREATE CAST (money AS point) WITH FUNCTION app.turn(money)",
 	},

@@ -210,7 +210,8 @@ func TestListenLongTextUnnamed(t *testing.T) {
 		many += fmt.Sprintf("listen channel_%d;", i)
 	}
 	for name, sql := range map[string]string{
-		"many": many + long,
+		"escaped": long + `listen U&"n\0065ws" /**/ uescape '\'`,
+		"many":    many + long,
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, pgtest.Shared(t), three, "")

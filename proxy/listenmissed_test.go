@@ -48,7 +48,7 @@ func extended(w *pgtest.Wire, name, sql string) []pgproto3.BackendMessage {
 // TestListenBoundPromoted: a LISTEN by the extended protocol is promoted where no shared connection can listen for its client: in a pool of one
 // server, or in another encoding, or when its statement has been prepared before that was so.
 func TestListenBoundPromoted(t *testing.T) {
-	for _, of := range []struct{ size, encoding, channel string }{{single, "UTF8", "news"}, {three, "LATIN1", "news"}} {
+	for _, of := range []struct{ size, encoding, channel string }{{single, "UTF8", "news"}, {three, "LATIN1", "news"}, {three, "UTF8", `U&"news" /**/ uescape '!'`}} {
 		for _, name := range []string{"", "named"} {
 			p := start(t, pgtest.Shared(t), of.size, "")
 			w, other := p.enter(t, p.transaction, map[string]string{"client_encoding": of.encoding}), p.login(t, p.transaction)

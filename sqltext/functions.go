@@ -26,3 +26,27 @@ func functionEffects(name []byte) Effects {
 	}
 	return 0
 }
+
+// interesting tells, by its first byte, how long a word can be that matters anywhere in a statement: bit n for n bytes.
+var interesting = func() (lengths [256]uint64) {
+	longer := func(n int) uint64 { return ^uint64(0) << n }
+	of := func(n int) uint64 { return 1 << n }
+	for letter, mask := range map[byte]uint64{
+		'i': of(4) | of(6), 'm': of(5), 'u': of(6), 't': of(4) | of(9) | of(7) | of(10) | longer(12), 'd': of(4) | of(6) | longer(14),
+		's': of(6) | of(7) | of(10) | longer(13), 'p': longer(7), 'q': longer(12), 'l': of(7), 'c': of(7), 'n': of(7),
+	} {
+		lengths[letter], lengths[letter-'a'+'A'] = mask, mask
+	}
+	return lengths
+}()
+
+// foldWord is a word in lower case, cut as PostgreSQL cuts it.
+func foldWord(folded *[identifierMax]byte, w []byte) []byte {
+	n := copy(folded[:], w)
+	for i, c := range folded[:n] {
+		if c >= 'A' && c <= 'Z' {
+			folded[i] = c + 'a' - 'A'
+		}
+	}
+	return folded[:n]
+}

@@ -5,7 +5,8 @@
 // goroutine at a time; everything else may be called from any goroutine.
 //
 // Read effects.go first: it lists what a text can do. lexer.go finds tokens, statement.go follows the statements of a text, judge.go reads
-// those whose first words tell everything. settings.go holds parameter values, settingsdiff.go writes the statements that set them.
+// those whose first words tell everything; watch.go looks for names that the caller knows. tokens.go is for texts that are whole in memory, such
+// as bodies of functions. settings.go holds parameter values, settingsdiff.go writes the statements that set them.
 package sqltext
 
 import "bytes"

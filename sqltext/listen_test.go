@@ -19,6 +19,8 @@ func TestListenings(t *testing.T) {
 		"listen Größe":                              "größe?",
 		`listen "GRÖSSE"`:                           "GRÖSSE?",
 		`listen U&"d\0061t"`:                        "dat",
+		`listen U&"d!0061t" uescape '!'`:            "dat",
+		`listen U&"d!0061t" /**/ uescape '!'`:       "d!0061t unreadable", // and so not believed
 		"listen " + sixty + "123456":                sixty + "123",
 		`listen "` + sixty + `ää"`:                  sixty + "ä?", // cut between characters
 		`listen "` + sixty + `1ä2"`:                 sixty + "1ä?",

@@ -103,6 +103,18 @@ func (n *Names) Has(name []byte) bool {
 	return n.foreign && hasHigh(name)
 }
 
+// mayHave is a quick look at a word that is not folded: most pass no further.
+func (n *Names) mayHave(w []byte) bool {
+	if len(w) == 0 {
+		return false
+	}
+	lengths := n.lengths[w[0]]
+	if w[0] >= 'A' && w[0] <= 'Z' {
+		lengths |= n.lengths[w[0]+'a'-'A']
+	}
+	return lengths>>min(len(w), identifierMax)&1 != 0 || n.all || n.foreign
+}
+
 // Empty reports whether no text can mention anything of the set.
 func (n *Names) Empty() bool { return n == nil || n.count == 0 && !n.foreign && !n.all }
 

@@ -24,14 +24,17 @@ type statement struct {
 	setConfig      call    // where a SELECT of nothing but set_config stands
 	firstAssign    int     // assignments before this one are of other statements
 	updates        bool    // the word UPDATE stands in it
-
-	watcher
+	watching       bool    // see watcher
+	dotAt          int     // tokensSeen at the last dot
+	lengths        *[256]uint64
 
 	// what is kept of it
 	recording   recording
 	tokens      [tokensMax]keptToken
 	tokenCount  int // may exceed tokensMax: the rest is not kept
 	paramNumber int
+
+	watcher watcher
 }
 
 const (
@@ -104,12 +107,14 @@ type assignment struct {
 func (s *statement) beginText() {
 	s.effects, s.statements = 0, 0
 	s.assignments, s.listenings, s.names, s.text = s.assignments[:0], s.listenings[:0], s.names[:0], s.text[:0]
-	s.watcher.begin()
+	if s.watching || s.lengths == nil {
+		s.watching, s.watcher, s.lengths = false, watcher{}, &interesting
+	}
 	s.beginStatement()
 }
 
 func (s *statement) beginStatement() {
-	s.updates = false
+	s.updates, s.dotAt = false, -1
 	s.verb, s.previous, s.tokensSeen, s.parens, s.atomic = verbNone, wordNone, 0, 0, 0
 	s.temp, s.dropped, s.local, s.calling, s.setConfig = false, false, false, 0, callNone
 	s.recording, s.tokenCount, s.firstAssign = recordNothing, 0, len(s.assignments)
@@ -135,42 +140,18 @@ func (s *statement) endStatement() {
 	s.beginStatement()
 }
 
-// interesting tells, by its first byte, how long a word can be that matters anywhere in a statement: bit n for n bytes.
-var interesting = func() (lengths [256]uint64) {
-	longer := func(n int) uint64 { return ^uint64(0) << n }
-	of := func(n int) uint64 { return 1 << n }
-	for letter, mask := range map[byte]uint64{
-		'i': of(4) | of(6), 'm': of(5), 'u': of(6) | of(7), 't': of(4) | of(9) | of(7) | of(10) | longer(12), 'd': of(4) | of(6) | longer(14),
-		's': of(6) | of(7) | of(10) | longer(13), 'p': longer(7), 'q': longer(12), 'l': of(7), 'c': of(7), 'n': of(7),
-	} {
-		lengths[letter], lengths[letter-'a'+'A'] = mask, mask
-	}
-	return lengths
-}()
-
 // word takes a word without quotes.
 func (s *statement) word(w []byte) {
 	s.tokensSeen++
-	if s.watching {
-		s.watchWord(w, false)
-	}
-	if s.verb == verbOther && s.previous == wordNone && s.setConfig <= callStart && interesting[w[0]]>>min(len(w), identifierMax)&1 == 0 {
+	if s.verb == verbOther && s.previous == wordNone && s.setConfig <= callStart && s.lengths[w[0]]>>min(len(w), identifierMax)&1 == 0 {
 		s.setConfig = callNone
 		return
 	}
+	if s.watching {
+		s.watchWord(w, false)
+	}
 	var folded [identifierMax]byte
 	s.folded(foldWord(&folded, w))
-}
-
-// foldWord is a word in lower case, cut as PostgreSQL cuts it.
-func foldWord(folded *[identifierMax]byte, w []byte) []byte {
-	n := copy(folded[:], w)
-	for i, c := range folded[:n] {
-		if c >= 'A' && c <= 'Z' {
-			folded[i] = c + 'a' - 'A'
-		}
-	}
-	return folded[:n]
 }
 
 func (s *statement) folded(w []byte) {
@@ -216,16 +197,29 @@ func (s *statement) first(w []byte) {
 	switch string(w) {
 	case "select":
 		s.setConfig = callStart
-	case "with", "values", "table", "fetch", "move", "close", "show", "lock", "checkpoint":
-	case "insert", "merge":
+	case "insert":
 		s.effects |= Writes | DrawsSequence
 		s.previous = wordInsert
 	case "update":
 		s.effects |= Writes
 		s.updates = true
+	case "delete":
+		s.effects |= Writes
+	default:
+		s.firstOther(w)
+	}
+}
+
+// firstOther takes those that are less frequent.
+func (s *statement) firstOther(w []byte) {
+	switch string(w) {
+	case "with", "values", "table", "fetch", "move", "close", "show", "lock", "checkpoint":
+	case "merge":
+		s.effects |= Writes | DrawsSequence
+		s.previous = wordInsert
 	case "copy":
 		s.effects |= Writes | DrawsSequence
-	case "delete", "truncate":
+	case "truncate":
 		s.effects |= Writes
 	case "create":
 		s.effects |= Creates | Defines
@@ -338,7 +332,7 @@ func (s *statement) anywhere(w []byte, previous word) {
 
 // name takes a name, quoted or not, that may be one of those that matter.
 func (s *statement) name(w []byte) {
-	if len(w) < 6 {
+	if len(w) < 6 || w[0] == 'p' && (w[1] != 'g' || w[2] != '_') {
 		return
 	}
 	switch string(w) {
@@ -353,8 +347,6 @@ func (s *statement) name(w []byte) {
 		if s.updates {
 			s.effects |= Unreadable // a rule makes it a set_config of whatever rows there are
 		}
-	case "uescape":
-		s.effects |= Unreadable // a comment stands before it: its identifier has been read without it
 	default:
 		if e := functionEffects(w); e != 0 {
 			s.previous, s.calling = wordFunction, e
@@ -408,7 +400,9 @@ func (s *statement) quoted(w []byte) {
 	if previous == wordExecute {
 		s.executed(w)
 	}
-	s.name(w)
+	if len(w) > 0 && s.lengths[w[0]]>>min(len(w), identifierMax)&1 != 0 {
+		s.name(w)
+	}
 }
 
 // punct takes one of the signs of the grammar.
@@ -418,13 +412,15 @@ func (s *statement) punct(c byte) {
 		return
 	}
 	s.tokensSeen++
-	if s.watching {
-		s.watchSign(c)
-	}
 	previous := s.previous
 	s.previous = wordNone
 	switch c {
+	case '.':
+		s.dotAt = s.tokensSeen
 	case '(':
+		if s.watching {
+			s.watchParenthesis()
+		}
 		s.parens++
 		if previous == wordFunction {
 			s.effects |= s.calling
@@ -445,9 +441,6 @@ func (s *statement) punct(c byte) {
 // other takes a sign that means nothing here but that it is there.
 func (s *statement) other(c byte) {
 	s.tokensSeen++
-	if s.watching {
-		s.watchSign(c)
-	}
 	s.previous = wordNone
 	s.sign(c)
 }
@@ -500,9 +493,6 @@ func (s *statement) param() {
 // value notes a number, string or parameter.
 func (s *statement) value() {
 	s.tokensSeen++
-	if s.watching {
-		s.watchSign(0)
-	}
 	s.previous = wordNone
 	if s.recording == recordNothing {
 		s.impure()

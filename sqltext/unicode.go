@@ -46,19 +46,21 @@ func (l *Lexer) collect(b []byte) {
 // the text is Unreadable.
 func (l *Lexer) afterEscapes(b []byte, i int) int {
 	c := b[i]
-	switch l.state {
-	case lexAfterEscapes:
+	switch at := l.state; {
+	case at == lexAfterEscapes:
 		switch {
 		case byteClasses[c] == classSpace:
 			return i + 1
 		case byteClasses[c] == classLetter:
 			l.state = lexUescape
 			return i
+		case c == '-', c == '/':
+			l.effects |= Unreadable // a comment may begin, with UESCAPE behind it
 		}
 		l.state = lexPlain
 		l.endEscapes('\\')
 		return i
-	case lexUescape:
+	case at == lexUescape:
 		start := i
 		for i < len(b) && wordBytes[b[i]] {
 			i++
@@ -76,7 +78,7 @@ func (l *Lexer) afterEscapes(b []byte, i int) int {
 		word := l.release() // endEscapes holds nothing
 		l.endEscapes('\\')
 		return l.endWord(word, b[i], i)
-	case lexUescapeValue:
+	case at == lexUescapeValue:
 		if byteClasses[c] == classSpace {
 			return i + 1
 		}
@@ -88,7 +90,7 @@ func (l *Lexer) afterEscapes(b []byte, i int) int {
 		l.state = lexPlain
 		l.endEscapes('\\')
 		return i
-	case lexUescapeSign:
+	case at == lexUescapeSign:
 		l.hold(b[i : i+1])
 		l.state = lexUescapeEnd
 		return i + 1
@@ -112,12 +114,12 @@ func (l *Lexer) heldUescape() bool {
 
 // finishEscapes ends a text behind such an identifier.
 func (l *Lexer) finishEscapes(state lexState) {
-	switch state {
-	case lexUescape:
+	switch {
+	case state == lexUescape:
 		word := l.release()
 		l.endEscapes('\\')
 		l.word(word)
-	case lexUescapeEnd:
+	case state == lexUescapeEnd:
 		l.endEscapes(l.release()[0])
 	default:
 		l.endEscapes('\\')

@@ -1,17 +1,18 @@
 package sqltext
 
-// watcher is the part of a Lexer that looks at identifiers. It costs nothing but a comparison per token while nothing is watched for.
+// watcher is what a Lexer needs to look at identifiers. While statement.watching is not set, none of it is touched: statement.lengths then lets
+// pass what matters anyway, and everything otherwise.
 type watcher struct {
-	watching  bool
-	mentions  *Names      // nil: not asked for
-	trusted   *Names      // nil: not asked for
-	callable  bool        // the last token was an identifier that could be a function's
-	naming    namingState // what is no function's name, though ( may follow it: INTO x (a, b), AS x (a, b)
-	called    [identifierMax]byte
-	calledLen int
+	mentions   *Names // nil: not asked for
+	trusted    *Names // nil: not asked for
+	called     [identifierMax]byte
+	calledLen  int
+	callableAt int // statement.tokensSeen at the last identifier, if it could be a function's
+	naming     namingState
+	namingAt   int // statement.tokensSeen when that was decided
 }
 
-// namingState says where in such a name the text is.
+// namingState says where the text is in a name that is no function's, though a parenthesis may follow it: INTO x (a, b), AS x (a, b).
 type namingState uint8
 
 const (
@@ -20,11 +21,19 @@ const (
 	namingSeen             // it has been seen; a dot continues it
 )
 
+// everything lets all words pass.
+var everything = func() (lengths [256]uint64) {
+	for i := range lengths {
+		lengths[i] = ^uint64(0)
+	}
+	return lengths
+}()
+
 // Watch has the Lexer look for names in the text that Begin has begun: where an identifier is one of them, quoted or not, qualified or not,
 // End says Mentions. It holds until the next Begin. Nil and empty sets cost nothing.
 func (l *Lexer) Watch(names *Names) {
 	if !names.Empty() {
-		l.watching, l.mentions = true, names
+		l.watching, l.lengths, l.watcher.mentions = true, &everything, names
 	}
 }
 
@@ -34,18 +43,14 @@ func (l *Lexer) Watch(names *Names) {
 // with other arguments is trusted.
 func (l *Lexer) Trust(names *Names) {
 	if names != nil {
-		l.watching, l.trusted = true, names
+		l.watching, l.lengths, l.watcher.trusted = true, &everything, names
 	}
-}
-
-func (w *watcher) begin() {
-	w.watching, w.mentions, w.trusted, w.callable, w.naming, w.calledLen = false, nil, nil, false, namingNone, 0
 }
 
 // watchWord takes an identifier or a keyword.
 func (s *statement) watchWord(w []byte, quoted bool) {
-	n := s.mentions
-	if n != nil && s.effects&Mentions == 0 && s.mayMention(w) {
+	n := s.watcher.mentions
+	if n != nil && s.effects&Mentions == 0 && n.mayHave(w) {
 		var folded [identifierMax]byte
 		name := w[:min(len(w), identifierMax)]
 		if !quoted {
@@ -55,56 +60,44 @@ func (s *statement) watchWord(w []byte, quoted bool) {
 			s.effects |= Mentions
 		}
 	}
-	if s.trusted != nil {
+	if s.watcher.trusted != nil {
 		s.watchCall(w, quoted)
 	}
 }
 
-// mayMention is a quick look: most identifiers pass no further.
-func (s *statement) mayMention(w []byte) bool {
-	if len(w) == 0 {
-		return false
-	}
-	c := w[0]
-	if c >= 'A' && c <= 'Z' {
-		return s.mentions.lengths[c]>>min(len(w), identifierMax)&1 != 0 || s.mentions.lengths[c+'a'-'A']>>min(len(w), identifierMax)&1 != 0 ||
-			s.mentions.all || s.mentions.foreign
-	}
-	return s.mentions.lengths[c]>>min(len(w), identifierMax)&1 != 0 || s.mentions.all || s.mentions.foreign
-}
-
 // watchCall remembers what may be called, until a parenthesis shows that it is.
 func (s *statement) watchCall(w []byte, quoted bool) {
-	s.callable = s.naming != namingNext && s.verb != verbNone // the first word of a statement is none
-	if s.naming == namingNext {
-		s.naming = namingSeen
-	} else {
-		s.naming = namingNone
+	at := &s.watcher
+	naming := at.naming == namingNext && at.namingAt == s.tokensSeen-1 ||
+		at.naming == namingSeen && at.namingAt == s.tokensSeen-2 && s.dotAt == s.tokensSeen-1
+	callable := !naming && s.verb != verbNone // the first word of a statement is none
+	at.naming = namingNone
+	if naming {
+		at.naming, at.namingAt = namingSeen, s.tokensSeen
 	}
 	if quoted {
-		s.calledLen = copy(s.called[:], w)
-		return
+		at.calledLen = copy(at.called[:], w)
+	} else {
+		folded := foldWord(&at.called, w)
+		at.calledLen = len(folded)
+		if notCalled[string(folded)] {
+			callable = false
+			switch string(folded) {
+			case "into", "as", "copy", "references":
+				at.naming, at.namingAt = namingNext, s.tokensSeen
+			}
+		}
 	}
-	folded := foldWord(&s.called, w)
-	s.calledLen = len(folded)
-	switch {
-	case !notCalled[string(folded)]:
-	case string(folded) == "into", string(folded) == "as", string(folded) == "copy", string(folded) == "references":
-		s.naming, s.callable = namingNext, false
-	default:
-		s.callable = false
+	at.callableAt = -1
+	if callable {
+		at.callableAt = s.tokensSeen
 	}
 }
 
-// watchSign takes any token that is no identifier; 0 for a constant.
-func (s *statement) watchSign(c byte) {
-	if c == '(' && s.callable && !s.trusted.Has(s.called[:s.calledLen]) {
+// watchParenthesis takes an opening parenthesis.
+func (s *statement) watchParenthesis() {
+	at := &s.watcher
+	if at.trusted != nil && at.callableAt == s.tokensSeen-1 && at.callableAt >= 0 && !at.trusted.Has(at.called[:at.calledLen]) {
 		s.effects |= CallsUnknown
-	}
-	s.callable = false
-	if c == '.' && s.naming == namingSeen {
-		s.naming = namingNext
-	} else {
-		s.naming = namingNone
 	}
 }
