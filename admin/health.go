@@ -22,7 +22,8 @@ const (
 	levelWarning
 	// levelCritical: more than criticalPercent of the servers are lent.
 	levelCritical
-	// levelEmergency: clients wait longer than emergencyWait, and there is nothing left that could serve them.
+	// levelEmergency: clients wait longer than emergencyWait, and there is nothing left that could serve them; or PostgreSQL cannot be
+	// reached.
 	levelEmergency
 )
 
@@ -148,7 +149,7 @@ func healthOf(snap *stats.Snapshot) []listenerHealth {
 			h.size = h.Size
 		}
 		h.Level = h.level()
-		if emergency {
+		if emergency || !snap.ServerReachable { // the level is the worst that is known
 			h.Level = levelEmergency
 		}
 	}
