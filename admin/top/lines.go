@@ -23,7 +23,7 @@ func Lines(v *View, width, height int, colored bool) []string {
 	p := &paper{width: max(width, widthMin), colored: colored}
 	p.line("bold", "hybridbouncer %s, running for %s. Logins %d, busiest loop %s%s", v.Version, duration(v.UptimeSeconds), v.Process.Logins,
 		percent(v.Process.LoopBusy), panics(v.Process.Panics))
-	p.wrapped(v.Verdict.Level, strings.ToUpper(v.Verdict.Level)+": "+v.Verdict.Sentence)
+	p.wrapped(v.Verdict.Level, v.Verdict.Sentence)
 	for i, a := range v.Attention {
 		if i == 5 {
 			p.line("head", "  and %d more: see the page", len(v.Attention)-i)
