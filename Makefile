@@ -85,7 +85,12 @@ migration: ## the same ini files given to PgBouncer and to ours: logins, aliases
 	go test -tags "$(TAGS) pgbouncer" -count=1 -v ./compat/migration
 
 page-test: ## drive the status page in headless Chromium (Debian: chromium); PICTURES=docs/pictures keeps screenshots, SAMPLES=300 for longer load
-	cd tools/pagetest && go vet ./... && go test -count=1 -timeout 15m . -args -samples $(SAMPLES) -pictures "$(if $(PICTURES),$(abspath $(PICTURES)))"
+	cd tools/pagetest && go vet ./... && go test -count=1 -timeout 15m -run TestPage . -args -samples $(SAMPLES) -pictures "$(if $(PICTURES),$(abspath $(PICTURES)))"
+
+alerts: ## the alert rules by promtool, and alerts and dashboard on a real scrape by Prometheus (Debian: prometheus)
+	promtool check rules deploy/prometheus/alerts.yml
+	promtool test rules deploy/prometheus/alerts_test.yml
+	cd tools/pagetest && go vet ./... && go test -count=1 -timeout 10m -run TestPrometheus . -args -prometheus prometheus
 
 soak: ## the integration tests again and again, for SOAKTIME
 	@TAGS=$(TAGS) SOAKTIME=$(SOAKTIME) bash scripts/soak.sh

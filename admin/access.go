@@ -10,8 +10,8 @@ import (
 )
 
 // The page, the API and the report name applications, databases and users and show samples of statements. They are for the operator
-// alone: for whoever is on this machine, or, where admin.password is set, for whoever knows it. /metrics and the health paths are for
-// everybody who can reach the endpoint: scrapers and probes have no password.
+// alone. Without admin.password a client on this machine is the operator; with it, every client that sends the password. /metrics and
+// the health paths answer every client, because scrapers and probes have no password.
 
 // refusal is why a request is not answered.
 type refusal struct {

@@ -32,7 +32,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
-// Bounds of a request. A scrape is one small GET; who is slower or larger than this is no scraper.
+// Bounds of a request. A scrape is one small GET; a client that is slower or sends more is no scraper.
 const (
 	readHeaderTimeout = 5 * time.Second  // a silent client holds a file descriptor no longer
 	readTimeout       = 10 * time.Second // whole request; no path wants a body
@@ -46,7 +46,7 @@ const (
 // It is more than a Snapshot may take (answerMax), so that a scrape under way gets its answer.
 const closeMax = 3 * time.Second
 
-// Source is what the endpoint shows. Both methods may be called from any goroutine.
+// Source gives the endpoint its numbers. Both methods may be called from any goroutine.
 type Source interface {
 	// Snapshot is every number of the program now. It may take long, or panic; the endpoint bears both.
 	Snapshot() stats.Snapshot
@@ -137,7 +137,7 @@ func (e *Endpoint) operatorPaths() map[string]http.HandlerFunc {
 	}
 }
 
-// withHeaders says for every answer: show it as what it is, keep no copy, run nothing that is not on the page.
+// withHeaders adds the headers of every answer. The browser keeps no copy, guesses no type and runs no script but the page's own.
 func withHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -195,7 +195,7 @@ func (e *Endpoint) Address() string {
 	return e.listening.Addr().String()
 }
 
-// Close stops accepting, lets requests that are being answered finish for at most closeMax, cuts what is left, and returns when
+// Close stops accepting, lets requests that are being answered finish for at most closeMax, cuts the others, and returns when
 // every goroutine of the endpoint has ended. Only a Source that does not answer can outlive it, by an error, after another closeMax.
 // It may be called more than once, also without Start; close the endpoint before its Source.
 func (e *Endpoint) Close() error {

@@ -11,7 +11,7 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
-// attention is something that the operator should look at: a sentence with its numbers.
+// attention is a sentence, with its numbers, about a thing that the operator should look at.
 type attention struct {
 	Level   string `json:"level"`
 	Subject string `json:"subject"` // the listener, pool or application
@@ -49,7 +49,7 @@ const (
 	attentionMax      = 20
 )
 
-// attentionOf lists what needs attention, the most urgent first. h is nil before the first sample.
+// attentionOf lists the things that need attention, the most urgent first. h is nil before the first sample.
 func attentionOf(snap *stats.Snapshot, h *history.History) []attention {
 	all := []attention{}
 	add := func(l level, subject, runbook, format string, args ...any) {
@@ -98,7 +98,7 @@ func poolName(p *stats.PoolSnapshot) string {
 	return fmt.Sprintf("%s/%s of %s", labelValue(p.Database), labelValue(p.User), p.Listener)
 }
 
-// listenerAttention lists what one listener needs.
+// listenerAttention lists the things that need attention on one listener.
 func listenerAttention(snap *stats.Snapshot, h *history.History, l *listenerHealth) (all []attention) {
 	add := func(level, runbook, format string, args ...any) {
 		all = append(all, attention{level, l.Name, fmt.Sprintf(format, args...), runbook})

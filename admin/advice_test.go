@@ -43,13 +43,25 @@ func TestAttention(t *testing.T) {
 		}, "critical", "transactional had 23 of 25 servers lent on average over 10 min, and all of them for 10 % of the time; 99 of 100 clients waited at most 386ms. 26 would have sufficed for 99 of 100 seconds"},
 		{"full all the time", func(_ int, snap *stats.Snapshot) {
 			p := &snap.Pools[0]
-			p.ServersActive, p.ServersTested, p.ServersBeingCanceled, p.ClientsWaiting = 25, 0, 0, 55
+			p.ServersActive, p.ServersTested, p.ServersBeingCanceled, p.ClientsWaiting = 25, 0, 0, 15
 			p.WaitTime.Observe(2 * time.Second)
-		}, "critical", "At its peak 80 clients wanted a server at once"},
+		}, "critical", "At its peak 40 clients wanted a server at once"},
 		{"nearly full, nobody waits", func(_ int, snap *stats.Snapshot) {
 			p := &snap.Pools[0]
 			p.ServersActive, p.ServersTested, p.ServersBeingCanceled = 23, 0, 0
 		}, "critical", "25 suffice so far, with nothing to spare."},
+		{"waits for servers that are being opened", func(_ int, snap *stats.Snapshot) {
+			snap.Pools[0].ServersActive = 4
+			snap.Pools[0].WaitTime.Observe(300 * time.Millisecond)
+		}, "ok", ""},
+		{"a rush that no pool is made for", func(i int, snap *stats.Snapshot) {
+			p := &snap.Pools[0]
+			p.ServersActive, p.ServersTested, p.ServersBeingCanceled, p.ClientsWaiting = 10, 0, 0, 0
+			if i%10 == 9 {
+				p.ServersActive, p.ClientsWaiting = 25, 900
+				p.WaitTime.Observe(time.Second)
+			}
+		}, "critical", "At its peak 925 clients wanted a server at once"},
 		{"just now", func(i int, snap *stats.Snapshot) {
 			snap.Pools[0].ServersActive = 16
 			if i == 599 {

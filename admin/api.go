@@ -36,7 +36,7 @@ const (
 	pointsDefault   = 240
 )
 
-// overview is what a person wants to see first.
+// overview is the first thing that an operator wants to see.
 type overview struct {
 	Now              time.Time         `json:"now"`
 	Version          string            `json:"version"`
@@ -65,7 +65,7 @@ type quantilesJSON struct {
 	P99 *float64 `json:"p99"`
 }
 
-// ratesJSON is what a listener did in the last second; null where the endpoint has just started.
+// ratesJSON holds the rates of a listener in the last second; null until two samples were taken.
 type ratesJSON struct {
 	Transactions  float64       `json:"transactions_per_second"`
 	Queries       float64       `json:"queries_per_second"`
@@ -183,7 +183,7 @@ func meanOf(h *history.History, key history.Key, field string, span time.Duratio
 	return math.Round(v*1e6) / 1e6, ok
 }
 
-// listenersJSON describes the listeners, with what they did in the last second.
+// listenersJSON describes the listeners, with their rates in the last second.
 func listenersJSON(snap *stats.Snapshot, h *history.History) []listenerJSON {
 	all := make([]listenerJSON, 0, len(snap.Listeners))
 	for _, l := range healthOf(snap) {
@@ -204,7 +204,7 @@ func listenersJSON(snap *stats.Snapshot, h *history.History) []listenerJSON {
 	return all
 }
 
-// ratesOf is what a listener did in the last second; nil where nobody knows yet.
+// ratesOf returns the rates of a listener in the last second, or nil until two samples were taken.
 func ratesOf(h *history.History, listener string) *ratesJSON {
 	key := history.Key{Kind: history.KindListener, Listener: listener}
 	if _, ok := meanOf(h, key, "transactions", sampleEvery); !ok {
@@ -404,7 +404,7 @@ func (e *Endpoint) serveHistory(w http.ResponseWriter, r *http.Request) {
 	e.answer(w, r, body)
 }
 
-// historyQuery reads the parameters of a history; text says what is wrong with them.
+// historyQuery reads the parameters of a history; text names the wrong one; empty: all are right.
 func historyQuery(q url.Values) (span time.Duration, points int, kind, text string) {
 	span, points, kind = spanDefault, pointsDefault, q.Get("kind")
 	if v := q.Get("span"); v != "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -203,6 +204,39 @@ func TestHistoryKnowsThePast(t *testing.T) {
 		if i < 0 || len(have.Series[i].Values) < 600 || have.Series[i].Values[300] != want {
 			t.Errorf("%s 300 s ago: want %v, have %v", field, want, have.Series[max(0, i)])
 		}
+	}
+}
+
+// What nobody knows is null, and not 0.
+func TestHistoryHasGaps(t *testing.T) {
+	s := start(t, busySnapshot())
+	s.remember(load)
+	if _, _, body := s.get("/api/v1/history?span=3600&points=60&kind=listener"); !strings.Contains(body, `"field":"busy","unit":"servers","merge":"mean","values":[null,null,`) {
+		t.Errorf("the time before the first sample has values: %.300s", body)
+	}
+}
+
+// The stream lasts longer than a request may take.
+func TestStreamLasts(t *testing.T) {
+	e := newStill("127.0.0.1:0", &fakeSource{snapshot: busySnapshot}, slog.New(slog.DiscardHandler))
+	e.server.ReadTimeout, e.server.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond
+	if err := e.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	answer, err := (&http.Client{Transport: &http.Transport{}}).Get("http://" + e.Address() + "/api/v1/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	lines := bufio.NewScanner(answer.Body)
+	lines.Buffer(nil, 1<<20)
+	nextEvent(t, lines)
+	snap := busySnapshot()
+	e.sampler.add(time.Now(), &snap)
+	for begun := time.Now(); time.Since(begun) < 4*e.server.ReadTimeout; {
+		e.publish()
+		nextEvent(t, lines)
 	}
 }
 

@@ -104,7 +104,7 @@ An object with a key per listener. Fixed keys: ` + "`size`, `checked_out`, `util
 - ` + "`utilization`" + `: checked_out in percent of size. Above 100 while the reserve is in use; at most 1000.
 - ` + "`overflow`" + `: servers open above the size of their pool: the reserve in use.
 - ` + "`waiting`, `max_wait_seconds`" + `: clients in the queue for a server, and how long the first one has been there.
-- ` + "`level`" + `: **ok**; **warning** above %d %% utilization; **critical** above %d %%; **emergency** when the clients of a pool wait longer than %d s and nothing is left for them: its size and its reserve are in use, or PostgreSQL cannot be reached.
+- ` + "`level`" + `: **ok**; **warning** above %d %% utilization; **critical** above %d %%; **emergency** when the clients of a pool wait longer than %d s and nothing is left for them: its size and its reserve are in use. It is also emergency while PostgreSQL cannot be reached.
 
 The answer is 200 at every level. Utilization is of the listener as a whole; ` + "`hybridbouncer_pool_utilization_ratio`" + ` tells it by pool.
 

@@ -22,7 +22,8 @@ const (
 	levelWarning
 	// levelCritical: more than criticalPercent of the servers are lent.
 	levelCritical
-	// levelEmergency: clients wait longer than emergencyWait, and there is nothing left that could serve them.
+	// levelEmergency: clients wait longer than emergencyWait, and there is nothing left that could serve them; or PostgreSQL cannot be
+	// reached.
 	levelEmergency
 )
 
@@ -40,7 +41,7 @@ const (
 )
 
 // utilizationMax is the highest utilization shown, in percent. Above 100 is real and must be seen: the reserve is in use, or a reload
-// has made the pool smaller than what is lent. Past ten times the size the figure says nothing more, and scales of graphs suffer.
+// has made the pool smaller than the number of servers lent. Past ten times the size the figure says nothing more, and scales of graphs suffer.
 const utilizationMax = 1000.0
 
 // usage is how much of some servers is in use: of one pool, or of all pools of a listener.
@@ -148,7 +149,7 @@ func healthOf(snap *stats.Snapshot) []listenerHealth {
 			h.size = h.Size
 		}
 		h.Level = h.level()
-		if emergency {
+		if emergency || !snap.ServerReachable { // the level is the worst that is known
 			h.Level = levelEmergency
 		}
 	}
@@ -268,8 +269,8 @@ func (e *Endpoint) snapshot(w http.ResponseWriter, r *http.Request) *stats.Snaps
 	return snap
 }
 
-// unavailable answers 503. What the asker reads is a fixed text unless it is errLoops: an error may quote anything, and is for the
-// log.
+// unavailable answers 503. The client reads a fixed text, or that of errLoops. Any other error may quote anything, so it goes to the
+// log alone.
 func (e *Endpoint) unavailable(w http.ResponseWriter, r *http.Request, err error) {
 	text := "the numbers could not be gathered; see the log"
 	switch {

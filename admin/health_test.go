@@ -145,8 +145,8 @@ func TestLevels(t *testing.T) {
 		{"no reserve configured", stats.PoolSnapshot{Size: 10, ServersActive: 10, MaxWait: wait + 1}, nil, levelEmergency},
 		{"no reserve configured, one left", stats.PoolSnapshot{Size: 10, ServersActive: 9, MaxWait: wait + 1}, nil, levelWarning},
 
-		{"PostgreSQL away, nobody waits", stats.PoolSnapshot{Size: 10}, away, levelOK},
-		{"PostgreSQL away, wait of 5 s", stats.PoolSnapshot{Size: 10, MaxWait: wait}, away, levelOK},
+		{"PostgreSQL away, nobody waits", stats.PoolSnapshot{Size: 10}, away, levelEmergency},
+		{"PostgreSQL away, wait of 5 s", stats.PoolSnapshot{Size: 10, MaxWait: wait}, away, levelEmergency},
 		{"PostgreSQL away, longer wait", stats.PoolSnapshot{Size: 10, MaxWait: wait + 1}, away, levelEmergency},
 
 		{"need in one pool is not hidden by another", stats.PoolSnapshot{Size: 10, ServersActive: 10, MaxWait: wait + 1}, func(s *stats.Snapshot) {

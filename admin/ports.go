@@ -15,8 +15,8 @@ import (
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
-// The report "who uses the wrong port". Long transactions, and what only a connection can hold, belong on a session listener; a client whose
-// transactions are all quick and that keeps nothing belongs on a transaction listener.
+// The report on applications that use the wrong port. Long transactions, and state that only a connection can hold, belong on a session
+// listener. A client with quick transactions and no such state belongs on a transaction listener.
 
 const (
 	// adviseQuickFrom is how many transactions must have been quick before a session listener's client is told to go: fewer tell nothing.
@@ -48,7 +48,7 @@ type portRow struct {
 	Advice       string            `json:"advice"`
 }
 
-// portLong is what a row says of long transactions.
+// portLong holds the long transactions of a row.
 type portLong struct {
 	Count   uint64  `json:"count"`
 	Open    int     `json:"open"`
@@ -57,7 +57,7 @@ type portLong struct {
 	Time    float64 `json:"seconds"`
 }
 
-// portStatement is what a row says of one kind of session state.
+// portStatement holds one kind of session state of a row.
 type portStatement struct {
 	Kind    string `json:"kind"`
 	Count   uint64 `json:"count"`
@@ -111,7 +111,7 @@ func advice(snap *stats.Snapshot, a *stats.ApplicationSnapshot) string {
 	return ""
 }
 
-// adviceSession tells who should leave a transaction listener.
+// adviceSession advises an application to leave a transaction listener.
 func adviceSession(snap *stats.Snapshot, a *stats.ApplicationSnapshot) string {
 	to := ""
 	if l := listenerOf(snap, a.Listener); l != nil && l.SessionListener != "" {
@@ -140,7 +140,7 @@ func adviceSession(snap *stats.Snapshot, a *stats.ApplicationSnapshot) string {
 	return fmt.Sprintf("move %s to the session listener %s: %s", who, to, strings.Join(why, "; "))
 }
 
-// adviceQuick tells who should leave a session listener.
+// adviceQuick advises an application to leave a session listener.
 func adviceQuick(snap *stats.Snapshot, a *stats.ApplicationSnapshot) string {
 	to := ""
 	for i := range snap.Listeners {
@@ -236,7 +236,7 @@ type applicationTotal struct {
 	stats.ApplicationSnapshot
 }
 
-// otherApplications is the label of those that are not told apart, and of who calls himself so.
+// otherApplications is the label of applications that are not told apart. An application of that name shares it.
 const otherApplications = "other"
 
 // applicationTotals sums the applications over databases and users.

@@ -14,7 +14,7 @@ import (
 // timer that is a little early or late neither skips a second nor meets one twice.
 const sampleEvery = time.Second
 
-// sampler remembers the numbers: one goroutine takes a Snapshot each second and gives it to the History, whoever asks reads from it.
+// sampler remembers the numbers: one goroutine takes a Snapshot each second and gives it to the History; requests read from it.
 type sampler struct {
 	snapshots *snapshots // immutable
 	version   string     // immutable
@@ -162,7 +162,7 @@ func promotionsOf(snap *stats.Snapshot) (n uint64) {
 	return n
 }
 
-// sampleOf picks what the History remembers of a Snapshot.
+// sampleOf converts a Snapshot into a sample of the History.
 func sampleOf(snap *stats.Snapshot) *history.Sample {
 	s := &history.Sample{
 		Logins: snap.Logins, Refusals: sum(snap.Refusals), Cancels: snap.Cancels, Reachable: snap.ServerReachable,

@@ -64,3 +64,13 @@ func TestEndpointSamples(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A database that somebody made up adds no servers to its listener, as in /health/db.
+func TestSampleOfMadeUpDatabase(t *testing.T) {
+	snap := busySnapshot()
+	snap.Pools = append(snap.Pools, stats.PoolSnapshot{Listener: "session", Database: "made_up", Size: 10, ServersOpening: 1, ClientsWaiting: 1})
+	made := sampleOf(&snap).Pools[3]
+	if made.Size != 0 || made.Waiting != 1 || sampleOf(&snap).Pools[0].Size != 25 {
+		t.Errorf("%+v", made.Gauges)
+	}
+}

@@ -16,10 +16,10 @@ import (
 // that does not answer (2 s): a Snapshot with numbers missing is never shown, and counters never go backwards.
 const answerMax = 1500 * time.Millisecond
 
-// errLoops is what the views say while no Snapshot can be had.
+// errLoops is the answer of every view while no Snapshot can be had.
 var errLoops = errors.New("the event loops did not answer within " + answerMax.String())
 
-// snapshots takes Snapshots, one at a time: whoever comes while one is under way shares it. So a crowd of scrapers costs the loops
+// snapshots takes Snapshots, one at a time: requests that come while one is under way share it. So a crowd of scrapers costs the loops
 // no more than one, and a Source that hangs holds one goroutine, not one per request.
 type snapshots struct {
 	take func() stats.Snapshot // immutable

@@ -15,7 +15,7 @@ const (
 	streamRetryTime = 3 * time.Second // after which a browser tries again
 )
 
-// streams passes a message each second to everybody who reads /api/v1/stream.
+// streams passes a message each second to every reader of /api/v1/stream.
 type streams struct {
 	mu      sync.Mutex
 	readers map[chan []byte]struct{} // guarded by mu
@@ -127,7 +127,7 @@ func (e *Endpoint) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// publish sends an overview to everybody who reads the stream.
+// publish sends an overview to every reader of the stream.
 func (e *Endpoint) publish() {
 	if e.streams.count() == 0 {
 		return

@@ -28,7 +28,7 @@ type metric struct {
 	kind   kind
 	labels []string
 	help   string // one sentence, with the unit where the name does not say it
-	// exporter is the name of the same fact at pgbouncer_exporter, for whoever moves dashboards; empty: it has none.
+	// exporter is the name of the same fact at pgbouncer_exporter, for operators that move their dashboards; empty: it has none.
 	exporter string
 	// samples emits the values of the metric; label values in the order of labels.
 	samples func(s *scrape, emit emitter)
@@ -42,7 +42,7 @@ type sample struct {
 	histogram *stats.Histogram
 }
 
-// scrape is what the rows read: one Snapshot, and what is computed from it once.
+// scrape holds the input of the rows: one Snapshot, and numbers that are computed from it once.
 type scrape struct {
 	*stats.Snapshot
 	opened       []*stats.PoolSnapshot // pools that a server was opened for

@@ -7,7 +7,7 @@ type rule uint8
 
 const (
 	mean rule = iota
-	peak      // the largest: what a mean would hide
+	peak      // the largest, which a mean would hide
 )
 
 // Field is one series of a kind of key.

@@ -45,7 +45,7 @@ type History struct {
 	events   []Event // oldest first
 }
 
-// listener has the series of a listener, and what the current second and minute have added up.
+// listener has the series of a listener, and the sums of the current second and minute.
 type listener struct {
 	name  string
 	block *block
@@ -120,7 +120,7 @@ func (h *History) Add(at time.Time, s *Sample) {
 	h.previous.sweep()
 }
 
-// advance moves the rings to the second now: it closes minutes that are over, and empties what no sample was taken for.
+// advance moves the rings to the second now: it closes minutes that are over, and empties seconds without a sample.
 func (h *History) advance(now int64) {
 	switch {
 	case h.last == 0:
@@ -148,7 +148,7 @@ func (h *History) advance(now int64) {
 	}
 }
 
-// addListeners takes what a sample says of listeners themselves.
+// addListeners takes the numbers of the listeners themselves.
 func (h *History) addListeners(s *Sample) {
 	for i := range s.Listeners {
 		from := &s.Listeners[i]
@@ -345,7 +345,7 @@ func (l *listener) closeMinute(minute int64, bounds []time.Duration) {
 	}
 }
 
-// forgetMinute drops what a clock that was set back makes meaningless.
+// forgetMinute drops the sums of the current minute. They mean nothing once the clock was set back.
 func (l *listener) forgetMinute() {
 	for i := range l.minute {
 		clear(l.minute[i])

@@ -69,7 +69,7 @@ func (p *previous) count(key counterKey, total uint64) uint64 {
 	return grown
 }
 
-// score adds what this second has used to the score of a key.
+// score adds the use of this second to the score of a key.
 func (p *previous) score(key Key, used float64) float64 {
 	before := p.scores[key]
 	if before == nil {
@@ -80,7 +80,7 @@ func (p *previous) score(key Key, used float64) float64 {
 	return before.score
 }
 
-// sweep ends a sample: it drops what the sample did not have.
+// sweep ends a sample: it drops the keys that the sample did not have.
 func (p *previous) sweep() {
 	for key, b := range p.pools {
 		if b.sample != p.samples {
@@ -114,7 +114,7 @@ type difference struct {
 	histograms [Histograms][]uint64
 }
 
-// differences gives what a pool has counted since the last sample, and adds its errors to byClass. Where counts is false nothing was
+// differences returns the counts of a pool since the last sample, and adds its errors to byClass. Where counts is false nothing was
 // counted: the pool is older than the memory. A pool whose number of transactions has shrunk began anew as a whole.
 func differences(p *Pool, before *poolBefore, counts bool, byClass map[string]uint64) difference {
 	var d difference

@@ -78,7 +78,7 @@ func (c *column) read(unit, start, end, per int64) []float32 {
 	return values
 }
 
-// Window is what advice about a listener is computed from: how its servers were used lately.
+// Window is the recent use of a listener's servers, from which advice is computed.
 type Window struct {
 	Seconds   int           // that have samples
 	Size      int           // servers, at the last sample

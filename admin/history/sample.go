@@ -38,7 +38,7 @@ type Listener struct {
 	Refusals uint64
 }
 
-// Gauges are what a pool has now.
+// Gauges are the numbers of a pool at this moment.
 type Gauges struct {
 	Size              int // servers it may have without the reserve
 	Busy              int // servers that are lent or are being cleaned

@@ -6,14 +6,14 @@ import (
 )
 
 const (
-	// scoreKept is the part of a score that a second leaves: what was used five minutes ago still counts for a third.
+	// scoreKept is the part of a score that a second leaves. Use of five minutes ago still counts for a third.
 	scoreKept = 1 - 1.0/300
 	// scoreMargin is how much busier a key must be than the least busy one that has a series, to take its place. Two that are much
 	// alike would otherwise go on taking each other's past.
 	scoreMargin = 1.5
 )
 
-// decayed adds what this second has used to a score.
+// decayed adds the use of this second to a score.
 func decayed(score, used float64) float64 { return score*scoreKept + used }
 
 // slots are the series of a kind of which there may be more keys than series. The busiest keys have them; a key that takes the place

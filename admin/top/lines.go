@@ -18,12 +18,12 @@ const (
 var colors = map[string]string{"ok": "32", "warning": "33", "critical": "31", "emergency": "1;31", "advice": "36", "head": "2", "bold": "1"}
 
 // Lines lays a View out in at most height lines of at most width columns; a height of 0 means as many lines as there are. Names come
-// from clients: what a terminal would obey is shown as a question mark.
+// from clients: characters that a terminal would obey are shown as question marks.
 func Lines(v *View, width, height int, colored bool) []string {
 	p := &paper{width: max(width, widthMin), colored: colored}
 	p.line("bold", "hybridbouncer %s, running for %s. Logins %d, busiest loop %s%s", v.Version, duration(v.UptimeSeconds), v.Process.Logins,
 		percent(v.Process.LoopBusy), panics(v.Process.Panics))
-	p.wrapped(v.Verdict.Level, strings.ToUpper(v.Verdict.Level)+": "+v.Verdict.Sentence)
+	p.wrapped(v.Verdict.Level, v.Verdict.Sentence)
 	for i, a := range v.Attention {
 		if i == 5 {
 			p.line("head", "  and %d more: see the page", len(v.Attention)-i)
@@ -140,7 +140,7 @@ func cut(text string, columns int) string {
 	return string([]rune(text)[:columns-1]) + "…"
 }
 
-// plot draws parts from 0 to 1 as blocks, and what is not known as a dot.
+// plot draws parts from 0 to 1 as blocks, and an unknown part as a dot.
 func plot(parts []float64) string {
 	blocks := []rune("▁▂▃▄▅▆▇█")
 	var b strings.Builder

@@ -34,7 +34,7 @@ func exampleView(t *testing.T) *View {
 func TestLines(t *testing.T) {
 	text := strings.Join(Lines(exampleView(t), 160, 0, false), "\n")
 	for _, want := range []string{
-		"hybridbouncer 1.2.3, running for 5min. Logins 5, busiest loop 25%, PANICS 1", "CRITICAL: Critical. transactional has 24 of 25",
+		"hybridbouncer 1.2.3, running for 5min. Logins 5, busiest loop 25%, PANICS 1", "Critical. transactional has 24 of 25",
 		"  critical: transactional had 22 of 25", "24/25", "12.3k", "400ms", "900/1000", "·▁▅██", "app?[2J/?web transactional", "(no name)",
 		"(all others)", "move it",
 	} {

@@ -243,10 +243,24 @@ func looks(b *tab, width int) {
 	}
 }
 
+// click clicks an element that the page may draw anew each second: between finding it and clicking it may have become another one.
+func (b *tab) click(selector string) {
+	b.t.Helper()
+	var err error
+	for range 10 {
+		if err = chromedp.Run(b.ctx, chromedp.Click(selector, chromedp.ByQuery)); err == nil || !strings.Contains(err.Error(), "Could not find node") {
+			break
+		}
+	}
+	if err != nil {
+		b.t.Fatalf("click %s: %v", selector, err)
+	}
+}
+
 // drillDown clicks a pool and comes back.
 func drillDown(b *tab, picture string, keep bool) {
 	b.t.Helper()
-	b.do(chromedp.Click(`#pools button`, chromedp.ByQuery))
+	b.click(`#pools button`)
 	b.until("the pool's detail has plots", `document.getElementById('pool').open && document.querySelectorAll('#pool-body .line').length > 2`)
 	if title := b.text(`document.getElementById('h-pool').innerText`); !strings.HasPrefix(title, "postgres / postgres on ") {
 		b.t.Errorf("the detail is of %q", title)
