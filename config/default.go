@@ -48,6 +48,8 @@ func Default() *Config {
 			Connections:    true,
 			Disconnections: true,
 			PoolerErrors:   true,
+			Stats:          true,
+			StatsPeriod:    time.Minute,
 		},
 	}
 }
