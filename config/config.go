@@ -226,4 +226,7 @@ type Log struct {
 	Connections    bool   `toml:"log_connections"`
 	Disconnections bool   `toml:"log_disconnections"`
 	PoolerErrors   bool   `toml:"log_pooler_errors"`
+
+	Stats       bool          `toml:"log_stats"`
+	StatsPeriod time.Duration `toml:"stats_period"`
 }

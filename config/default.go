@@ -47,6 +47,8 @@ func Default() *Config {
 			Connections:    true,
 			Disconnections: true,
 			PoolerErrors:   true,
+			Stats:          true,
+			StatsPeriod:    time.Minute,
 		},
 	}
 }

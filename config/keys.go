@@ -294,4 +294,15 @@ var logKeys = []Key{
 		Doc:   "Log each error that the pooler itself sends to a client.",
 		field: of(func(l *Log) any { return &l.PoolerErrors }),
 	},
+	{
+		Name: "log_stats", When: Live,
+		Doc:   "Log a line with transactions, queries, bytes and times of all pools in each stats_period. Its form is PgBouncer's.",
+		field: of(func(l *Log) any { return &l.Stats }),
+	},
+	{
+		Name: "stats_period", When: Live,
+		Zero:  "no line",
+		Doc:   "Time between two lines of log_stats.",
+		field: of(func(l *Log) any { return &l.StatsPeriod }),
+	},
 }

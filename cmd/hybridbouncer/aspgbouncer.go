@@ -154,8 +154,15 @@ func switchUser(name string) error {
 	if uid == os.Getuid() {
 		return nil
 	}
+	groups := []int{gid}
+	names, _ := u.GroupIds() // without them the user's own group has to do
+	for _, name := range names {
+		if group, err := strconv.Atoi(name); err == nil {
+			groups = append(groups, group)
+		}
+	}
 	for _, step := range []func() error{
-		func() error { return syscall.Setgroups([]int{gid}) },
+		func() error { return syscall.Setgroups(groups) },
 		func() error { return syscall.Setgid(gid) },
 		func() error { return syscall.Setuid(uid) },
 	} {

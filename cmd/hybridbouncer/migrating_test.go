@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -138,7 +139,7 @@ func (m *migration) run(line string) string {
 	group := -command.Process.Pid
 	m.t.Cleanup(func() {
 		_ = syscall.Kill(group, syscall.SIGKILL) // what the line left in the background
-		pgtest.WaitFor(m.t, stepLimit, "the end of "+line, func() bool { return syscall.Kill(group, 0) == syscall.ESRCH })
+		pgtest.WaitFor(m.t, stepLimit, "the end of "+line, func() bool { return errors.Is(syscall.Kill(group, 0), syscall.ESRCH) })
 	})
 	text, readErr := os.ReadFile(output.Name())
 	if err != nil || readErr != nil {

@@ -43,6 +43,7 @@ type service struct {
 	level   slog.LevelVar
 	log     *slog.Logger
 	queue   *logQueue // behind log; nil before openLog
+	stats   statsLine
 	proxy   *proxy.Proxy
 	admin   *admin.Endpoint // nil without admin.listen
 }
@@ -69,6 +70,9 @@ func (s *service) run(started func(s *service)) error {
 	}
 	look := time.NewTicker(secretsLook)
 	defer look.Stop()
+	s.stats.look(time.Now(), nil)
+	s.stats.set(s.config.Log)
+	defer s.stats.set(config.Log{})
 	for {
 		select {
 		case sig := <-received:
@@ -77,6 +81,8 @@ func (s *service) run(started func(s *service)) error {
 				return nil
 			}
 			s.reload()
+		case now := <-s.stats.due():
+			s.log.Info(s.stats.look(now, s.proxy.Snapshot().Pools))
 		case <-look.C:
 			if s.secrets.changed() {
 				s.log.Info("a file with a password has changed: the configuration is read again")
@@ -192,6 +198,9 @@ func (s *service) reload() {
 	}
 	if err := s.file.open(merged.Log.File); err != nil {
 		s.log.Error("the log stays where it is", "error", err)
+	}
+	if merged.Log.Stats != s.config.Log.Stats || merged.Log.StatsPeriod != s.config.Log.StatsPeriod {
+		s.stats.set(merged.Log)
 	}
 	changes := config.Diff(s.config, next)
 	s.config, s.secrets.read = merged, next.SecretFiles

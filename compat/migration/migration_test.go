@@ -409,3 +409,40 @@ func TestFaultyFiles(t *testing.T) {
 		}
 	}
 }
+
+// asked looks its users up in PostgreSQL.
+const asked = `
+[databases]
+app = host=HOST port=SERVERPORT
+[pgbouncer]
+pool_mode = transaction
+listen_addr = 127.0.0.1
+listen_port = PORT
+unix_socket_dir =
+auth_type = md5
+auth_file = DIR/lookup.txt
+auth_user = postgres
+auth_query = SELECT usename, passwd FROM pg_shadow WHERE usename=$1
+`
+
+// Users that the user file does not name are looked up, and their SCRAM secrets log servers in.
+func TestAuthQuery(t *testing.T) {
+	w := newWorld(t)
+	w.write("lookup.txt", fmt.Sprintf("\"postgres\" \"%s\"\n", w.cluster.Password))
+	for _, program := range []string{w.bouncer, filepath.Join(w.folder, "pgbouncer")} {
+		path, port := w.ini("asked.ini", asked)
+		w.start(program, []string{path}, port)
+		for _, try := range []struct{ name, password, want string }{
+			{"alice", "a", "alice"}, {"outsider", "o", "outsider"}, {"alice", "o", "refused"}, {"stranger", "s", "refused"}, {"alice", "", "refused"},
+		} {
+			have := "refused"
+			if c, err := login("127.0.0.1", port, try.name, try.password, "app"); err == nil {
+				have = ask(c, "select current_user")
+				_ = c.Close(context.Background())
+			}
+			if have != try.want {
+				t.Errorf("%s: %s with password %q: %s, want %s", program, try.name, try.password, have, try.want)
+			}
+		}
+	}
+}

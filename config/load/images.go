@@ -72,6 +72,8 @@ var ImageNames = map[string]string{
 	"LOG_CONNECTIONS":          "log.log_connections",
 	"LOG_DISCONNECTIONS":       "log.log_disconnections",
 	"LOG_POOLER_ERRORS":        "log.log_pooler_errors",
+	"LOG_STATS":                "log.log_stats",
+	"STATS_PERIOD":             "log.stats_period",
 }
 
 // imageActions maps the names that need more than one assignment to their functions.
@@ -103,8 +105,6 @@ var ImageNamesIgnored = map[string]string{
 	"TIMEZONE":                  "no equal here: each client sets its own",
 	"CLIENT_ENCODING":           "no equal here: each client sets its own",
 	"CONNECT_QUERY":             "no equal here",
-	"LOG_STATS":                 "see /metrics",
-	"STATS_PERIOD":              "see /metrics",
 	"SERVER_RESET_QUERY_ALWAYS": "isolation = \"strict\" of a listener does that",
 	"DNS_MAX_TTL":               "each connection looks its name up",
 	"DNS_NXDOMAIN_TTL":          "each connection looks its name up",

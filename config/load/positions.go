@@ -26,11 +26,10 @@ func locate(text []byte) map[string]int {
 	p.parser.Reset(text)
 	var table []string
 	for p.parser.NextExpression() {
-		switch e := p.parser.Expression(); e.Kind {
-		case unstable.Table, unstable.ArrayTable:
-			table = p.table(e)
-		case unstable.KeyValue:
+		if e := p.parser.Expression(); e.Kind == unstable.KeyValue {
 			p.keyValue(table, e)
+		} else if e.Kind == unstable.Table || e.Kind == unstable.ArrayTable {
+			table = p.table(e)
 		}
 	}
 	return p.lines
@@ -73,11 +72,9 @@ func (p *positions) value(path []string, v *unstable.Node) {
 	}
 	element := 0
 	for it := v.Children(); it.Next(); {
-		switch child := it.Node(); child.Kind {
-		case unstable.KeyValue:
+		if child := it.Node(); child.Kind == unstable.KeyValue {
 			p.keyValue(path, child)
-		case unstable.Comment:
-		default:
+		} else if child.Kind != unstable.Comment {
 			p.value(append(append([]string(nil), path...), "#"+strconv.Itoa(element)), child)
 			element++
 		}

@@ -275,8 +275,10 @@ func (i *importer) mergeConnections(path, label string, rows []connectionRow, al
 			i.mergeEqual(path, label, row, all, atHome && (row.to == "host" || row.to == "port"))
 		case sum:
 			i.mergeSum(path, label, row, all)
-		default:
+		case perFile:
 			i.mergeSizes(path, row, all)
+		case first, largest, union:
+			panic("bug: no rule for several files of " + row.key)
 		}
 	}
 }

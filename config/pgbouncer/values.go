@@ -41,6 +41,7 @@ func (t valueType) check(value string, words []string) (string, error) {
 			}
 		}
 		return "", fmt.Errorf("PgBouncer expects one of %s here", strings.Join(words, ", "))
+	case text:
 	}
 	return value, nil
 }
