@@ -55,3 +55,6 @@ func (p *Proxy) Listeners() (subscriptions, channels int) {
 	}
 	return subscriptions, channels
 }
+
+// OccupyLoop keeps the first loop from coming round until release is closed.
+func (p *Proxy) OccupyLoop(release <-chan struct{}) { p.workers[0].loop.Post(func() { <-release }) }
