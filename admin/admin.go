@@ -50,6 +50,8 @@ const closeMax = 3 * time.Second
 type Source interface {
 	// Snapshot is every number of the program now. It may take long, or panic; the endpoint bears both.
 	Snapshot() stats.Snapshot
+	// Stuck is how long the slowest event loop has not come round. It answers at once.
+	Stuck() time.Duration
 	// Version is the program's version, as the subcommand version prints it.
 	Version() string
 }

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,8 @@ const testPatience = 20 * time.Second
 
 // fakeSource shows what a test sets.
 type fakeSource struct {
+	stuck atomic.Int64 // nanoseconds
+
 	mu       sync.Mutex
 	snapshot func() stats.Snapshot // guarded by mu
 	taken    int                   // guarded by mu
@@ -41,6 +44,8 @@ func (f *fakeSource) Snapshot() stats.Snapshot {
 	f.mu.Unlock()
 	return take()
 }
+
+func (f *fakeSource) Stuck() time.Duration { return time.Duration(f.stuck.Load()) }
 
 func (f *fakeSource) Version() string { return "1.2.3-test" }
 
@@ -275,8 +280,8 @@ func TestCloseWithHangingSource(t *testing.T) {
 	s := start(t, busySnapshot())
 	release := make(chan struct{})
 	s.source.set(func() stats.Snapshot { <-release; return busySnapshot() })
-	if status, _, _ := s.get("/healthz"); status != http.StatusServiceUnavailable {
-		t.Errorf("/healthz: %d", status)
+	if status, _, _ := s.get("/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz: %d", status)
 	}
 	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "the source has not answered") {
 		t.Errorf("Close: %v, want a word about the source", err)

@@ -104,7 +104,7 @@ An object with a key per listener. Fixed keys: ` + "`size`, `checked_out`, `util
 - ` + "`utilization`" + `: checked_out in percent of size. Above 100 while the reserve is in use; at most 1000.
 - ` + "`overflow`" + `: servers open above the size of their pool: the reserve in use.
 - ` + "`waiting`, `max_wait_seconds`" + `: clients in the queue for a server, and how long the first one has been there.
-- ` + "`level`" + `: **ok**; **warning** above %d %% utilization; **critical** above %d %%; **emergency** when the clients of a pool wait longer than %d s and nothing is left for them: its size and its reserve are in use. It is also emergency while PostgreSQL cannot be reached.
+- ` + "`level`" + `: **ok**; **warning** above %d %% utilization; **critical** above %d %%, or when PostgreSQL cannot be reached; **emergency** when the clients of a pool wait longer than %d s and nothing is left for them: its size and its reserve are in use, or PostgreSQL cannot be reached. The listener has the level of its worst pool.
 
 The answer is 200 at every level. Utilization is of the listener as a whole; ` + "`hybridbouncer_pool_utilization_ratio`" + ` tells it by pool.
 
@@ -112,8 +112,8 @@ The answer is 200 at every level. Utilization is of the listener as a whole; ` +
 
 | path | 200 | 503, with the reason as text |
 |---|---|---|
-| ` + "`/healthz`" + ` (liveness) | the process is alive and its event loops answer, also while it drains and while PostgreSQL is away | the loops do not answer: restart it |
+| ` + "`/healthz`" + ` (liveness) | the process is alive, also while its loops are busy, while it drains and while PostgreSQL is away | a loop has not come round for a minute: restart the process |
 | ` + "`/readyz`" + ` (readiness) | new clients are welcome | it drains; PostgreSQL is unreachable; the loops do not answer |
 
-Every path answers 503 when the event loops do not within %s: give probes a longer timeout than that (Kubernetes: ` + "`timeoutSeconds: 2`" + `).
+Every path but ` + "`/healthz`" + ` answers 503 when the event loops do not within %s: give probes a longer timeout than that (Kubernetes: ` + "`timeoutSeconds: 2`" + `).
 `

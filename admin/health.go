@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -20,7 +21,7 @@ const (
 	levelOK level = iota
 	// levelWarning: more than warningPercent of the servers are lent.
 	levelWarning
-	// levelCritical: more than criticalPercent of the servers are lent.
+	// levelCritical: more than criticalPercent of the servers are lent, or PostgreSQL cannot be reached.
 	levelCritical
 	// levelEmergency: clients wait longer than emergencyWait, and there is nothing left that could serve them; or PostgreSQL cannot be
 	// reached.
@@ -101,9 +102,22 @@ func (u usage) level() level {
 	}
 }
 
+// levelOf is the level of one pool. What another pool has left helps nobody here, so a listener has the level of its worst pool.
+func levelOf(p *stats.PoolSnapshot, reachable bool) level {
+	reachable = reachable && !p.Unreachable
+	switch {
+	case inEmergency(p, reachable):
+		return levelEmergency
+	case openedServer(p) && !reachable:
+		return levelCritical
+	case openedServer(p):
+		return usageOf(p).level()
+	}
+	return levelOK // a database that somebody has made up
+}
+
 // inEmergency says whether clients of a pool wait too long and there is nothing left for them: size and reserve are in use, or
-// PostgreSQL cannot be reached, so that no server can be opened at all. It is a question to each pool: what another one has left
-// helps nobody here.
+// PostgreSQL cannot be reached, so that no server can be opened at all.
 func inEmergency(p *stats.PoolSnapshot, reachable bool) bool {
 	if p.MaxWait <= emergencyWait {
 		return false
@@ -127,7 +141,7 @@ func healthOf(snap *stats.Snapshot) []listenerHealth {
 	for i := range snap.Listeners {
 		h := &all[i]
 		h.ListenerSnapshot = &snap.Listeners[i]
-		pools, emergency := 0, false
+		pools := 0
 		for j := range snap.Pools {
 			p := &snap.Pools[j]
 			if p.Listener != h.Name {
@@ -143,14 +157,13 @@ func healthOf(snap *stats.Snapshot) []listenerHealth {
 				u.size = 0
 			}
 			h.add(u)
-			emergency = emergency || inEmergency(p, snap.ServerReachable)
+			h.Level = max(h.Level, levelOf(p, snap.ServerReachable))
 		}
 		if pools == 0 {
 			h.size = h.Size
 		}
-		h.Level = h.level()
-		if emergency || !snap.ServerReachable { // the level is the worst that is known
-			h.Level = levelEmergency
+		if !snap.ServerReachable {
+			h.Level = max(h.Level, levelCritical)
 		}
 	}
 	return all
@@ -224,13 +237,19 @@ func (e *Endpoint) serveHealth(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body) // the asker may have left
 }
 
-// serveAlive answers /healthz: the process is alive and its loops answer. Neither draining nor PostgreSQL matter: a restart would
-// cure neither.
-func (e *Endpoint) serveAlive(w http.ResponseWriter, r *http.Request) {
-	if e.snapshot(w, r) != nil {
-		plain(w, http.StatusOK, "ok")
+// serveAlive answers /healthz: the process is alive and no loop is stuck. It needs no answer from a loop: a loop may be busy. Neither
+// draining nor PostgreSQL matter: a restart would cure neither.
+func (e *Endpoint) serveAlive(w http.ResponseWriter, _ *http.Request) {
+	if stuck := e.source.Stuck(); stuck > stuckMax {
+		e.log.Error("an event loop is stuck", "for", stuck)
+		plain(w, http.StatusServiceUnavailable, "an event loop has not come round for "+stuck.Round(time.Second).String())
+		return
 	}
+	plain(w, http.StatusOK, "ok")
 }
+
+// stuckMax is how long a loop may take for one turn. No load explains a longer one, even on a machine that is much too busy.
+const stuckMax = time.Minute
 
 // serveReady answers /readyz: send clients here, or not and why not.
 func (e *Endpoint) serveReady(w http.ResponseWriter, r *http.Request) {
@@ -275,7 +294,7 @@ func (e *Endpoint) unavailable(w http.ResponseWriter, r *http.Request, err error
 	text := "the numbers could not be gathered; see the log"
 	switch {
 	case r.Context().Err() != nil: // the asker has left: nobody reads this, and nothing is wrong
-	case err == errLoops:
+	case errors.Is(err, errLoops):
 		text = err.Error()
 		fallthrough
 	default:

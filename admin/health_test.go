@@ -145,8 +145,14 @@ func TestLevels(t *testing.T) {
 		{"no reserve configured", stats.PoolSnapshot{Size: 10, ServersActive: 10, MaxWait: wait + 1}, nil, levelEmergency},
 		{"no reserve configured, one left", stats.PoolSnapshot{Size: 10, ServersActive: 9, MaxWait: wait + 1}, nil, levelWarning},
 
-		{"PostgreSQL away, nobody waits", stats.PoolSnapshot{Size: 10}, away, levelEmergency},
-		{"PostgreSQL away, wait of 5 s", stats.PoolSnapshot{Size: 10, MaxWait: wait}, away, levelEmergency},
+		{"PostgreSQL away, nobody waits", stats.PoolSnapshot{Size: 10}, away, levelCritical},
+		{"PostgreSQL away, wait of 5 s", stats.PoolSnapshot{Size: 10, MaxWait: wait}, away, levelCritical},
+		{"PostgreSQL away, no pool", stats.PoolSnapshot{Listener: "m"}, away, levelCritical},
+		{"away for one pool", stats.PoolSnapshot{Size: 10, ServerConnects: 1, Unreachable: true}, nil, levelCritical},
+		{"away for one pool, long wait", stats.PoolSnapshot{Size: 10, ServerConnects: 1, Unreachable: true, MaxWait: wait + 1}, nil, levelEmergency},
+		{"full pool beside a large idle one", stats.PoolSnapshot{Size: 100, ServerConnects: 1}, func(s *stats.Snapshot) {
+			s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "l", Size: 5, ServerConnects: 5, ServersActive: 5})
+		}, levelCritical},
 		{"PostgreSQL away, longer wait", stats.PoolSnapshot{Size: 10, MaxWait: wait + 1}, away, levelEmergency},
 
 		{"need in one pool is not hidden by another", stats.PoolSnapshot{Size: 10, ServersActive: 10, MaxWait: wait + 1}, func(s *stats.Snapshot) {
@@ -154,7 +160,7 @@ func TestLevels(t *testing.T) {
 		}, levelEmergency},
 		{"wait in one pool, full reserve in another", stats.PoolSnapshot{Size: 10, ReserveSize: 1, MaxWait: wait + 1, ServersIdle: 1}, func(s *stats.Snapshot) {
 			s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "l", Size: 1, ReserveSize: 1, ServersActive: 2})
-		}, levelOK},
+		}, levelCritical},
 		{"databases that somebody made up add no size", stats.PoolSnapshot{Size: 10, ServersActive: 10}, func(s *stats.Snapshot) {
 			for range 20 {
 				s.Pools = append(s.Pools, stats.PoolSnapshot{Listener: "l", Size: 10, ServersOpening: 1, ClientsWaiting: 1})
@@ -241,6 +247,18 @@ func TestProbes(t *testing.T) {
 				t.Errorf("/metrics: %d, want %d: it stays up while the process drains", status, c.metricsStatus)
 			}
 		})
+	}
+}
+
+// TestAliveWithoutLoops: /healthz needs no answer of the loops. It fails when one has not come round for longer than any load explains.
+func TestAliveWithoutLoops(t *testing.T) {
+	s := start(t, busySnapshot())
+	s.source.set(func() stats.Snapshot { t.Error("a Snapshot was taken"); return stats.Snapshot{} })
+	for stuck, want := range map[time.Duration]int{0: 200, stuckMax: 200, stuckMax + time.Second: 503} {
+		s.source.stuck.Store(int64(stuck))
+		if status, _, body := s.get("/healthz"); status != want {
+			t.Errorf("stuck for %s: %d %s", stuck, status, body)
+		}
 	}
 }
 

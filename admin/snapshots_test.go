@@ -88,7 +88,7 @@ func TestLoopsDoNotAnswer(t *testing.T) {
 	s := start(t, busySnapshot())
 	release := make(chan struct{})
 	s.source.set(func() stats.Snapshot { <-release; return busySnapshot() })
-	for _, path := range []string{"/healthz", "/readyz", "/health/db", "/metrics", "/api/v1/overview", "/api/v1/stream"} {
+	for _, path := range []string{"/readyz", "/health/db", "/metrics", "/api/v1/overview", "/api/v1/stream"} {
 		status, _, body := s.get(path)
 		if status != http.StatusServiceUnavailable || body != errLoops.Error()+"\n" {
 			t.Errorf("%s: %d %q, want 503 %q", path, status, body, errLoops)
@@ -104,7 +104,7 @@ func TestLoopsDoNotAnswer(t *testing.T) {
 func TestSourcePanics(t *testing.T) {
 	s := start(t, busySnapshot())
 	s.source.set(func() stats.Snapshot { panic("hunter2") })
-	for _, path := range []string{"/healthz", "/metrics", "/api/v1/overview"} {
+	for _, path := range []string{"/readyz", "/metrics", "/api/v1/overview"} {
 		status, _, body := s.get(path)
 		if status != http.StatusServiceUnavailable || strings.Contains(body, "hunter2") || !strings.Contains(body, "see the log") {
 			t.Errorf("%s: %d %q", path, status, body)
@@ -114,7 +114,7 @@ func TestSourcePanics(t *testing.T) {
 		t.Errorf("the log does not tell of the panic: %s", log)
 	}
 	s.source.set(busySnapshot)
-	if status, _, _ := s.get("/healthz"); status != http.StatusOK {
+	if status, _, _ := s.get("/readyz"); status != http.StatusOK {
 		t.Errorf("afterwards: %d", status)
 	}
 }

@@ -81,3 +81,6 @@ func (p *Proxy) MoveClients(from int) {
 func (p *Proxy) Cancel(id uint32, secret []byte) {
 	p.cancel(protocol.CancelKey{ProcessID: id, Secret: secret})
 }
+
+// OccupyLoop keeps the first loop from coming round until release is closed.
+func (p *Proxy) OccupyLoop(release <-chan struct{}) { p.workers[0].loop.Post(func() { <-release }) }

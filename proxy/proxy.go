@@ -38,6 +38,7 @@ import (
 type Proxy struct {
 	// immutable after New
 	log     *slog.Logger
+	born    time.Time
 	env     Environment
 	workers []*worker
 	// statements is what the clients of all transaction listeners have prepared; it has a lock of its own.
@@ -104,7 +105,7 @@ func NewIn(cfg *config.Config, log *slog.Logger, env Environment) (*Proxy, error
 		env.Seed = uint64(time.Now().UnixNano())
 	}
 	p := &Proxy{
-		log: log, env: env,
+		log: log, env: env, born: time.Now(),
 		set:        pool.NewSet(env.Seed),
 		statements: prepared.NewTable(statementBytesMax),
 		probeEvery: probeEvery,
@@ -181,6 +182,7 @@ func (p *Proxy) Start() error {
 	}
 	p.workers[0].loop.Post(p.workers[0].startJanitor)
 	p.goroutines.Go(p.watchLoops)
+	p.goroutines.Go(p.watchHeartbeats)
 	p.goroutines.Go(p.watchMemory)
 	p.goroutines.Go(p.watchReachability)
 	p.goroutines.Go(p.watchFiles)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hybridbouncer/hybridbouncer/pool"
+	"github.com/hybridbouncer/hybridbouncer/proxy/dial"
 	"github.com/hybridbouncer/hybridbouncer/proxy/stats"
 )
 
@@ -100,7 +101,8 @@ func (p *Proxy) refusalsOf(listener string) map[string]uint64 {
 
 // poolNumbers are the numbers the pool itself keeps.
 func (p *Proxy) poolNumbers(sp *serverPool) stats.PoolSnapshot {
-	limits := sp.limits.Load().pool
+	current := sp.limits.Load()
+	limits, unreachable := current.pool, p.reachable.Failed(dial.AddressIn(&current.resolved))
 	now := p.workers[0].clock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,8 +113,8 @@ func (p *Proxy) poolNumbers(sp *serverPool) stats.PoolSnapshot {
 		ClientsWaiting: pl.Waiting(), ServersOpening: pl.Count(pool.ServerNew), ServersIdle: pl.Count(pool.ServerIdle),
 		ServersActive: pl.Count(pool.ServerActive), ServersTested: pl.Count(pool.ServerTested),
 		ServersBeingCanceled: pl.Count(pool.ServerBeingCanceled), ServersClosing: pl.Count(pool.ServerClosing),
-		ServersDedicated: pl.Dedicated(),
-		MaxWait:          pl.OldestWait(now), ServerConnects: sp.dials.connects.Load(), ServerFailures: sp.dials.failures.Load(),
+		ServersDedicated: pl.Dedicated(), Unreachable: unreachable,
+		MaxWait: pl.OldestWait(now), ServerConnects: sp.dials.connects.Load(), ServerFailures: sp.dials.failures.Load(),
 	}
 }
 

@@ -18,6 +18,8 @@ type worker struct {
 	index int
 	loop  *eventloop.Loop
 
+	heartbeat heartbeat
+
 	// owned by the loop
 	clients      clientList
 	servers      serverList
@@ -62,6 +64,7 @@ func newWorker(p *Proxy, index int) (*worker, error) {
 		return nil, err
 	}
 	w.loop = loop
+	w.heartbeat.answer = func() { w.heartbeat.asked.Store(0) }
 	w.ticker = loop.Every(tickInterval, w.tick)
 	return w, nil
 }

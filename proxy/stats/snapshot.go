@@ -61,6 +61,8 @@ type PoolSnapshot struct {
 	ServersOpening, ServersIdle, ServersActive, ServersTested int
 	ServersBeingCanceled, ServersClosing                      int
 	ServersDedicated                                          int // of those opening and active: for one replication client alone
+	// Unreachable: the last attempt to reach PostgreSQL at the address of this pool failed.
+	Unreachable bool
 
 	MaxWait           time.Duration // age of the oldest waiter; 0 when none waits
 	OldestTransaction time.Duration // age of the oldest open transaction
