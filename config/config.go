@@ -65,7 +65,7 @@ type Server struct {
 	ConnectTimeout time.Duration `toml:"server_connect_timeout"`
 	LoginRetry     time.Duration `toml:"server_login_retry"` // longest pause between failed logins
 
-	MaxConnections     int `toml:"max_connections"`      // servers over all pools; 0: as many as PostgreSQL has places for, less a reserve
+	MaxConnections     int `toml:"max_connections"`      // of the pooler to PostgreSQL; 0: as many as PostgreSQL has places for, less a reserve
 	MaxDBConnections   int `toml:"max_db_connections"`   // servers per database over all pools; 0: no limit
 	MaxUserConnections int `toml:"max_user_connections"` // servers per user over all pools; 0: no limit
 

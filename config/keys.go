@@ -101,8 +101,8 @@ var serverKeys = []Key{
 	},
 	{
 		Name: "max_connections", When: Live, Unit: "servers",
-		Zero:  "what PostgreSQL allows ordinary users, less a twentieth (1 to 5) for logins of others and the connections of auth_query; no limit where [databases] names another PostgreSQL",
-		Doc:   "Most servers of all pools together. A pool whose client waits takes the place of an idle server of another pool.",
+		Zero:  "what PostgreSQL allows ordinary users, less a twentieth (1 to 5) for logins of others; no limit where [databases] names another PostgreSQL",
+		Doc:   "Most connections of the pooler to PostgreSQL: the servers of all pools together, one for each database's catalogue, and five where auth_query is used. A pool whose client waits takes the place of an idle server of another pool.",
 		field: of(func(s *Server) any { return &s.MaxConnections }),
 	},
 	{

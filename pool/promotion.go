@@ -32,7 +32,7 @@ func (p *Pool) mayHost(now time.Duration) bool {
 	if p.quick+p.slow.Len() == 0 && now-p.ownAt >= ownKept {
 		return true
 	}
-	return p.guests.Len() < p.limits.Size-share(p.limits.Size, p.limits.OwnShare)
+	return p.guests.Len() < p.limits.Size-p.limits.Size*p.limits.OwnShare/100
 }
 
 // mayKeep reports whether one more client of the pool may have one of its servers for long.

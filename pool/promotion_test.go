@@ -207,12 +207,6 @@ func TestWaitsForState(t *testing.T) {
 		t.Fatal("both are full")
 	}
 	h.outcome(own, h.session.Checkin(own, clean, h.now))
-	h.set.Tick(h.now)
-	if h.act(); !w.Waiting() {
-		t.Fatal("the share of the session pool's own clients is gone")
-	}
-	h.now += ownKept
-	h.set.Tick(h.now)
 	if h.act(); h.promoted[w] != s || s.Pool() != h.session {
 		t.Fatal("the other pool has room, and it waits")
 	}

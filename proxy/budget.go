@@ -28,6 +28,11 @@ func (p *Proxy) askPlaces(ctx context.Context, pc *pgconn.PgConn) {
 		return
 	}
 	p.places.Store(int64(places))
+	p.budgetChanged()
+}
+
+// budgetChanged has the budget worked out anew. Any goroutine may call it.
+func (p *Proxy) budgetChanged() {
 	w := p.workers[0]
 	w.loop.Post(func() {
 		w.setBudget()
@@ -39,7 +44,10 @@ func (p *Proxy) askPlaces(ctx context.Context, pc *pgconn.PgConn) {
 func (w *worker) setBudget() {
 	p := w.proxy
 	cfg := p.settings.Load().cfg
-	budget := budgetOf(cfg, int(p.places.Load()))
+	p.catalogues.mu.Lock()
+	catalogues := len(p.catalogues.all)
+	p.catalogues.mu.Unlock()
+	budget := budgetOf(cfg, int(p.places.Load()), catalogues)
 	if budget != w.budget {
 		w.budget = budget
 		p.log.Info("the budget of all pools together", "servers", budget, "places_of_postgresql", p.places.Load())
@@ -49,20 +57,22 @@ func (w *worker) setBudget() {
 	})
 }
 
-// budgetOf works out how many servers all pools together may have; 0: no limit. places is what PostgreSQL has for ordinary users; 0: not known.
-func budgetOf(cfg *config.Config, places int) int {
-	if cfg.Server.MaxConnections > 0 {
-		return cfg.Server.MaxConnections
-	}
-	if places == 0 {
-		return 0
-	}
-	for _, d := range cfg.Databases {
-		if d.Host != "" && d.Host != cfg.Server.Host || d.Port != 0 && d.Port != cfg.Server.Port {
-			return 0 // what one PostgreSQL says holds for its own servers only
+// budgetOf works out how many servers all pools together may have; 0: no limit. places is how many connections PostgreSQL has for ordinary
+// users, 0: not known; catalogues is how many connections the pooler has for catalogues.
+func budgetOf(cfg *config.Config, places, catalogues int) int {
+	budget := cfg.Server.MaxConnections
+	if budget == 0 {
+		if places == 0 {
+			return 0
 		}
+		for _, d := range cfg.Databases {
+			if d.Host != "" && d.Host != cfg.Server.Host || d.Port != 0 && d.Port != cfg.Server.Port {
+				return 0 // what one PostgreSQL says holds for its own servers only
+			}
+		}
+		budget = places - min(max(places/20, 1), 5)
 	}
-	budget := places - min(max(places/20, 1), 5)
+	budget -= catalogues
 	if cfg.AsksPostgreSQL() {
 		budget -= login.AuthServersMax
 	}

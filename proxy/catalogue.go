@@ -84,6 +84,7 @@ func (p *Proxy) catalogueFor(sp *serverPool) *databaseCatalogue {
 			p.catalogues.all = make(map[catalogueKey]*databaseCatalogue)
 		}
 		p.catalogues.all[key] = d
+		p.budgetChanged()
 		p.spawn(func() { p.keepCatalogue(key, d) })
 	}
 	return d
@@ -173,6 +174,7 @@ func (p *Proxy) forgetCatalogue(key catalogueKey) bool {
 		return false
 	}
 	delete(p.catalogues.all, key)
+	p.budgetChanged()
 	return true
 }
 

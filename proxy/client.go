@@ -43,6 +43,8 @@ type Client struct {
 	held       bool // reads are paused until the server has said something
 	isolation  isolation
 	seeksRoom  bool // it waits for a server of its own, of its pool or of the session pool
+	lends      bool // on a session port: it lends its server while it is idle
+	returning  bool // its server was lent to another client
 }
 
 // clientInfo is what does not change after the login, and is seldom looked at.
@@ -71,14 +73,16 @@ type clientInfo struct {
 const homeless = -1
 
 // newClient is a client that has just logged in.
-func newClient(sp *serverPool, begins baseline) *Client {
+func newClient(sp *serverPool, begins baseline, r *replication) *Client {
 	base := sqltext.Session{Reported: begins.reported(), Own: begins.own}
+	limits := sp.limits.Load()
+	lends := limits.lends && r == nil && begins.own == (sqltext.Settings{})
 	c := &Client{
-		relay: relay.NewClient(sp.limits.Load().statementsMax > 0), pool: sp, isolation: sp.limits.Load().isolation,
-		base: begins.server, set: begins.asked, info: &clientInfo{base: base, asked: begins.asked},
+		relay: relay.NewClient(limits.statementsMax > 0 && (lends || sp.mode != relay.Session)), pool: sp, isolation: limits.isolation, lends: lends,
+		base: begins.server, set: begins.asked, info: &clientInfo{base: base, asked: begins.asked, replication: r},
 	}
 	c.info.home.Store(homeless)
-	if sp.mode == relay.Session {
+	if sp.mode == relay.Session && !lends {
 		c.info.restores = c.isolation != isolationOff
 		c.isolation = isolationOff // it has its server to itself
 	}
@@ -137,9 +141,10 @@ var readyIdle = []byte{protocol.ServerReadyForQuery, 0, 0, 0, 5, 'I'}
 // message needs one.
 func (c *Client) OnRead(b []byte) (consumed int) {
 	total := len(b)
-	if c.server != nil && c.server.parting != nil {
+	if s := c.server; s != nil && s.parting != nil {
 		return total // it has said its last
 	}
+	c.worker.resumeServer(c)
 	for len(b) > 0 && c.state != clientClosing {
 		if c.conn.Backlog() > backlogMax {
 			c.conn.PauseReads() // until it has taken what the proxy itself has answered

@@ -32,11 +32,15 @@ var held = map[string][]string{
 	},
 }
 
-// TestTenHold: ten clients of the transaction port, as many as the session pool has room for, hold what only a connection can hold, all at
-// once, and are told at each step what they would be told on direct connections. The eleventh waits until one of them leaves, or is
-// refused.
-func TestTenHold(t *testing.T) {
-	const room = 10
+// TestManyHold: sixteen clients of the transaction port, as many as 60 per cent of its pool and the session pool have room for, hold what only a
+// connection can hold, all at once, and are told at each step what they would be told on direct connections. One more waits until one of them
+// leaves, or is refused.
+func TestManyHold(t *testing.T) {
+	const room = 16
+	full := func(p *pooler) bool {
+		tx, session := p.pool(t, "transaction"), p.pool(t, "session")
+		return session.ServersActive == 10 && tx.ServersActive == 6 && session.ClientsWaiting == 0
+	}
 	c := pgtest.New(t, pgtest.Options{})
 	if err := c.Exec("create database directly"); err != nil {
 		t.Fatal(err)
@@ -59,22 +63,22 @@ func TestTenHold(t *testing.T) {
 					}
 				}
 			}
-			if ps := p.pool(t, "session"); ps.ServersActive != room || ps.ClientsWaiting != 0 {
-				t.Fatalf("the session pool has %+v", ps)
+			if !full(p) {
+				t.Fatalf("the session pool has %+v", p.pool(t, "session"))
 			}
-			eleventh := p.login(t, p.transaction)
-			eleventh.Query(numbered(script[0], room))
-			waitFor(t, "the eleventh in the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 1 })
+			next := p.login(t, p.transaction)
+			next.Query(numbered(script[0], room))
+			waitFor(t, "the next in the queue", func() bool { return p.pool(t, "session").ClientsWaiting == 1 })
 			run(t, pooled[0], "discard all")
-			eleventh.ReceiveReady()
-			if ps := p.pool(t, "session"); ps.ServersActive != room || ps.ClientsWaiting != 0 {
-				t.Fatalf("the session pool has %+v", ps)
+			next.ReceiveReady()
+			if !full(p) {
+				t.Fatalf("the session pool has %+v", p.pool(t, "session"))
 			}
 			refusedForRoom(t, p, pooled[0], fmt.Sprintf(listener, "1s"), numbered(script[0], 0))
 			if _, err := p.Reload(configuration(t, serverAt(c), fmt.Sprintf(listener, "1m"), "")); err != nil {
 				t.Fatal(err)
 			}
-			for _, w := range append(pooled, eleventh) {
+			for _, w := range append(pooled, next) {
 				w.Close()
 			}
 			waitFor(t, "all to be gone", func() bool {

@@ -16,6 +16,7 @@ import (
 // resumes it. waits reports that it stands in the queue: no server was free.
 func (w *worker) checkout(c *Client) (linked, waits bool) {
 	wt := w.newWaiter(c)
+	c.returns(wt)
 	wt.Session = sqltext.Session{Reported: c.settings, Own: c.relay.Own}
 	var ps *pool.Server
 	w.pools(func() {
@@ -141,7 +142,7 @@ func (w *worker) link(c *Client, s *Server) {
 	s.relay.Parts = c.pool.mode != relay.Session
 	limits := c.pool.limits.Load()
 	s.relay.Link(&c.relay, &c.counters.Tally, &w.desk, limits.statementsMax)
-	c.relay.Session.Promotes = limits.refusesState || limits.promoteTo != "" && c.relay.Session.Tracked
+	c.relay.Session.Promotes = limits.refusesState || (limits.promoteTo != "" || c.lends) && c.relay.Session.Tracked
 	s.clocks = relay.Clocks{Progress: w.loop.Now()}
 	s.linkedAt, s.promotedAt = s.clocks.Progress, 0
 	s.parting, s.rolledBack, s.drained = nil, false, 0
@@ -158,7 +159,7 @@ func (w *worker) link(c *Client, s *Server) {
 	}
 	s.relay.Watch(&c.relay, &w.lexer)
 	reset := c.resets(s)
-	s.dirty, s.lastID = c.pool.mode == relay.Session, c.info.id
+	s.dirty, s.lastID = c.pool.mode == relay.Session && !c.lends, c.info.id
 	if c.settings != s.settings || c.relay.Own != s.own || reset {
 		w.applySettings(c, s, reset)
 	}
@@ -195,7 +196,7 @@ func (w *worker) unlink(c *Client, s *Server) {
 	c.torn = s.relay.Torn()
 	c.application.Released(s.use(w.loop.Now()))
 	c.server, s.client = nil, nil
-	s.dirty, s.listens = s.dirty || s.listens, false
+	s.dirty, s.listens, s.resting = s.dirty || s.listens || c.lends && !c.returning, false, false
 	s.relay.Unwatch()
 	s.relay.Kept = false
 	s.relay.Unlink()
@@ -250,6 +251,9 @@ func (w *worker) stay(c *Client, s *Server) {
 		w.applySettings(c, s, false)
 	}
 	c.goOn()
+	if c.lends && c.waiter == nil {
+		w.restServer(c, s)
+	}
 }
 
 // facts are what the gate wants to know of a server.

@@ -148,8 +148,7 @@ func (l *listener) welcome(a *login.Attempt, admitted *login.Admitted, sp *serve
 
 // newClient makes a client and gives it its cancel key, unless it wants replication.
 func (l *listener) newClient(admitted *login.Admitted, sp *serverPool, base baseline, r *replication) (*Client, error) {
-	client := newClient(sp, base)
-	client.info.replication = r
+	client := newClient(sp, base, r)
 	client.info.address, client.info.tls = admitted.Address, admitted.TLS
 	client.info.application, client.info.since = admitted.Startup.Get("application_name"), time.Now()
 	if r != nil {

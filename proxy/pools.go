@@ -53,6 +53,7 @@ type poolSettings struct {
 	statementsMax int
 
 	defersBegin bool
+	lends       bool // session clients lend their servers while they are idle
 }
 
 // discardAll takes back everything that a session has set or made (manual, DISCARD).
@@ -245,7 +246,7 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 			WaitTimeout: r.QueryWaitTimeout, WaitNotify: l.QueryWaitNotify,
 			Lifetime: r.ServerLifetime, IdleTimeout: l.ServerIdleTimeout, PoolIdleTimeout: l.PoolIdleTimeout,
 			LoginRetry: s.cfg.Server.LoginRetry, CheckDelay: checkDelay,
-			RoundRobin: l.ServerRoundRobin, DialsMax: dialsMax, OwnShare: ownShare,
+			RoundRobin: l.ServerRoundRobin, DialsMax: dialsMax, OwnShare: ownShare, LendAfter: l.LendIdleAfter,
 		},
 		link: relay.Limits{
 			IdleTransaction: r.IdleTransactionTimeout, Transaction: r.TransactionTimeout, Query: r.QueryTimeout,
@@ -262,12 +263,13 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 
 		statementsMax: statementsMax(l),
 		defersBegin:   defersBegin(l),
+		lends:         lendsIdle(l),
 	}, true
 }
 
-// statementsMax: a session's statements are PostgreSQL's business.
+// statementsMax: the statements of a session that keeps its server are PostgreSQL's business.
 func statementsMax(l *config.Listener) int {
-	if l.PoolMode == relay.Session.String() {
+	if l.PoolMode == relay.Session.String() && !lendsIdle(l) {
 		return 0
 	}
 	return l.MaxPreparedStatements

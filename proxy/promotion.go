@@ -75,6 +75,10 @@ func (w *worker) tickPromotion(s *Server, now, long time.Duration) {
 // listener that refuses such statements the client goes on without it.
 func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool) {
 	s, limits := c.server, c.pool.limits.Load()
+	if c.lends { // it has its server, and will not lend it any more
+		s.relay.Kept = true
+		return true
+	}
 	c.application.Forces(kind, b, c.relay.Session.Dialect)
 	if limits.refusesState {
 		w.stayUnpromoted(c, b, kind, stats.ClientStateRefused, protocol.ErrStateRefused(kind.What(), c.pool.key.Listener, w.proxy.sessionListener(limits)))
@@ -100,7 +104,7 @@ func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool)
 		w.keep(s)
 		return true
 	}
-	c.waiter, s.wants = wt, kind
+	c.waiter, s.wants, s.givesBack = wt, kind, relay.OneBatch(b) && !c.conn.Unread()
 	c.conn.PauseReads()
 	w.act()
 	if c.server == s && c.waiter == wt && s.relay.Settled() {
@@ -110,8 +114,11 @@ func (w *worker) promote(c *Client, kind relay.StateKind, b []byte) (ready bool)
 }
 
 // waitWithout has a client that waits for room give its server back meanwhile: it is between transactions. It reports false when the room is on
-// its way.
+// its way, and for a client that has sent more than the one batch: what stands behind a batch that is refused needs a server to answer it.
 func (w *worker) waitWithout(c *Client, s *Server) bool {
+	if !s.givesBack {
+		return false
+	}
 	wt, waits := c.waiter, false
 	w.pools(func() {
 		waits = w.proxy.set.Detach(wt)

@@ -68,7 +68,7 @@ func TestSessionQueue(t *testing.T) {
 func TestSessionQueueOfMany(t *testing.T) {
 	const servers, clients = 10, 100
 	c := pgtest.Shared(t)
-	p := start(t, c, fmt.Sprintf("default_pool_size = %d\nreserve_pool_size = 0\n", servers), "")
+	p := start(t, c, fmt.Sprintf("default_pool_size = %d\nreserve_pool_size = 0\nlend_idle_after = \"0s\"\n", servers), "")
 	all := make([]*pgtest.Wire, clients)
 	pids := map[string]bool{}
 	for i := range all {
@@ -255,7 +255,7 @@ func TestTimeouts(t *testing.T) {
 		}
 		w.Expect("ReadyForQuery I")
 		pipelining := p.login(t, p.transaction)
-		pipelining.Send(&pgproto3.Query{String: "begin"}, &pgproto3.Query{String: "create table never ()"})
+		pipelining.Send(&pgproto3.Query{String: "select 2"}, &pgproto3.Query{String: "create table never ()"})
 		if e := pipelining.ExpectError("53300"); e.Severity != "FATAL" {
 			t.Errorf("%+v", e)
 		}

@@ -67,6 +67,8 @@ type Server struct {
 	lost         bool       // it broke while in transit
 	applying     bool       // replies to applySettings are on their way
 	outdated     bool       // it is not lent again; see retire
+	givesBack    bool       // its client may wait for room without it
+	resting      bool       // its client is idle and would lend it
 	resetting    bool       // DISCARD ALL is on its way, sent to clean it
 	asks         *loginWait // the login for which the server has been asked whether it is in recovery; nil: none
 	inRecovery   bool       // in_hot_standby as reported at its login

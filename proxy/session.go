@@ -188,6 +188,7 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	s.settled = c.settings
 	if out.Discarded {
 		s.relay.Kept = false // nothing is left that only a connection holds
+		s.dirty = s.dirty && !c.lends
 		c.relay.Session.Shares = c.shares()
 	}
 	if !out.Ask {

@@ -61,7 +61,7 @@ func (m *Simulation) Adopt(key pool.Key, application string, parameters map[stri
 	if err != nil {
 		return nil, err
 	}
-	c := newClient(sp, base)
+	c := newClient(sp, base, nil)
 	c.info.application = application
 	if err := p.cancels.add(c, p.nextID.Add(1), 4); err != nil {
 		return nil, err

@@ -111,7 +111,7 @@ func (p *Proxy) poolNumbers(sp *serverPool) stats.PoolSnapshot {
 		Listener: sp.key.Listener, Database: sp.key.Database, User: sp.key.User, PoolMode: sp.mode.String(),
 		Size: limits.Size, MinSize: limits.MinSize, ReserveSize: limits.Reserve,
 		ClientsWaiting: pl.Waiting(), ServersOpening: pl.Count(pool.ServerNew), ServersIdle: pl.Count(pool.ServerIdle),
-		ServersActive: pl.Count(pool.ServerActive), ServersTested: pl.Count(pool.ServerTested),
+		ServersActive: pl.Count(pool.ServerActive) + pl.Count(pool.ServerLendable) + pl.Count(pool.ServerRecalled), ServersTested: pl.Count(pool.ServerTested),
 		ServersBeingCanceled: pl.Count(pool.ServerBeingCanceled), ServersClosing: pl.Count(pool.ServerClosing),
 		ServersDedicated: pl.Dedicated(), Unreachable: unreachable,
 		MaxWait: pl.OldestWait(now), ServerConnects: sp.dials.connects.Load(), ServerFailures: sp.dials.failures.Load(),

@@ -138,6 +138,8 @@ func (w *worker) carryOut(a pool.Action) {
 		w.onServer(a.Server, func(on *worker, s *Server) { on.closeServer(s, a.Reason) })
 	case pool.ActCheck:
 		w.onServer(a.Server, func(on *worker, s *Server) { on.checkServer(s) })
+	case pool.ActRecall:
+		w.onServer(a.Server, func(on *worker, s *Server) { on.recalled(s) })
 	case pool.ActForget:
 		w.proxy.forget(a.Pool.Owner.(*serverPool))
 	case pool.ActMoved:

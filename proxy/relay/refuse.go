@@ -46,6 +46,21 @@ func (c *Client) RefuseAlone(b []byte) bool {
 	return false
 }
 
+// OneBatch reports whether b holds one Query, or one batch to its Sync, and nothing behind it.
+func OneBatch(b []byte) bool {
+	for len(b) >= headerBytes {
+		size, complete := protocol.Whole(b)
+		if !complete {
+			return false
+		}
+		ends := b[0] == protocol.ClientQuery || b[0] == protocol.ClientSync
+		if b = b[size:]; ends {
+			return len(b) == 0
+		}
+	}
+	return false
+}
+
 // pipelinesBehind looks, without consuming, whether b holds anything behind the batch being refused.
 func (c *Client) pipelinesBehind(b []byte) bool {
 	for len(b) >= headerBytes {
