@@ -37,8 +37,10 @@ type catalogueKey struct {
 // databaseCatalogue is the catalogue of one database. Any goroutine may call its methods.
 type databaseCatalogue struct {
 	current atomic.Pointer[catalog.Catalogue]
-	wake    chan struct{} // holds one: something has been defined
-	tried   chan struct{} // closed when it has been loaded once, or could not be
+	// definitions counts what has been defined through the pooler: a catalogue that was read before the last of them is not stored.
+	definitions atomic.Uint64
+	wake        chan struct{} // holds one: something has been defined
+	tried       chan struct{} // closed when it has been loaded once, or could not be
 }
 
 // get returns the catalogue; nil while there is none.
@@ -54,10 +56,20 @@ func (d *databaseCatalogue) outdate() {
 	if d == nil {
 		return
 	}
+	d.definitions.Add(1)
 	d.current.Store(nil)
 	select {
 	case d.wake <- struct{}{}:
 	default: // it is woken already
+	}
+}
+
+// put stores a catalogue that was read when so many definitions had come through the pooler. Where there are more now, the next load, which
+// outdate has asked for, stores another.
+func (d *databaseCatalogue) put(c *catalog.Catalogue, definitions uint64) {
+	d.current.Store(c)
+	if d.definitions.Load() != definitions {
+		d.current.Store(nil)
 	}
 }
 
@@ -192,7 +204,8 @@ func (p *Proxy) poolOf(key catalogueKey) *serverPool {
 // catalogueKeeper is the connection by which a catalogue is loaded, and what it was made of.
 type catalogueKeeper struct {
 	pc    *pgconn.PgConn
-	state string // the answer to catalog.ChangeSQL
+	state string             // the answer to catalog.ChangeSQL
+	made  *catalog.Catalogue // of that state
 }
 
 func (k *catalogueKeeper) close() {
@@ -202,7 +215,7 @@ func (k *catalogueKeeper) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = k.pc.Close(ctx) // it is of no use any more
-	k.pc, k.state = nil, ""
+	k.pc, k.state, k.made = nil, "", nil
 }
 
 // refreshCatalogue loads the catalogue if there is none or something has changed.
@@ -221,16 +234,21 @@ func (p *Proxy) refreshCatalogue(k *catalogueKeeper, sp *serverPool, d *database
 			return err
 		}
 	}
+	definitions := d.definitions.Load()
 	state, err := catalogueState(ctx, k.pc)
-	if err != nil || state == k.state && d.get() != nil {
+	if err != nil {
 		return err
+	}
+	if state == k.state && k.made != nil {
+		d.put(k.made, definitions)
+		return nil
 	}
 	c, err := loadCatalogue(ctx, k.pc)
 	if err != nil {
 		return err
 	}
-	k.state = state
-	d.current.Store(c)
+	k.state, k.made = state, c
+	d.put(c, definitions)
 	s := c.Stats()
 	p.log.Info("what functions, triggers and relations do to a session has been read", "database", sp.limits.Load().resolved.DBName,
 		"functions", s.Functions, "harmless_functions", s.HarmlessFunctions, "relations", s.Relations, "harmless_relations", s.HarmlessRelations)

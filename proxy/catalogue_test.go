@@ -3,6 +3,8 @@ package proxy_test
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgproto3"
+
 	"github.com/hybridbouncer/hybridbouncer/internal/pgtest"
 )
 
@@ -67,4 +69,33 @@ func TestWhatNoTextShows(t *testing.T) {
 			t.Errorf("the other client acts as %s", got)
 		}
 	})
+}
+
+// TestPreparedBeforeItsTrigger: a statement that was prepared before the trigger exists that sets something is judged anew.
+func TestPreparedBeforeItsTrigger(t *testing.T) {
+	c := pgtest.New(t, pgtest.Options{})
+	dba := pgtest.Login(t, c.Address(), "postgres", "postgres", "")
+	run(t, dba, "create table t (x text)")
+	run(t, dba, "create function trg() returns trigger language plpgsql as $$begin perform set_config('app.trigger', new.x, false); return new; end$$")
+	p := start(t, c, "default_pool_size = 1\nreserve_pool_size = 0\n", "")
+	for _, name := range []string{"", "named"} {
+		run(t, dba, "drop trigger if exists tr on t")
+		first, second := p.login(t, p.transaction), p.login(t, p.transaction)
+		insert := func() {
+			first.Send(&pgproto3.Bind{PreparedStatement: name}, &pgproto3.Execute{}, &pgproto3.Sync{})
+			first.ReceiveReady()
+		}
+		first.Send(&pgproto3.Parse{Name: name, Query: "insert into t values ('mine')"}, &pgproto3.Sync{})
+		first.ReceiveReady()
+		insert()
+		run(t, second, "create trigger tr before insert on t for each row execute function trg()")
+		for range 3 {
+			insert()
+			if got := one(t, second, "select current_setting('app.trigger', true)"); got == "mine" {
+				t.Errorf("statement %q: the other client sees what the trigger has set", name)
+			}
+		}
+		first.Close()
+		second.Close()
+	}
 }

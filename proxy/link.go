@@ -154,8 +154,8 @@ func (w *worker) link(c *Client, s *Server) {
 	c.relay.Session.Restores = c.info.restores && c.relay.Session.Begun && s.replication == nil
 	if c.relay.Session.Tracked {
 		d := c.pool.catalogue.Load()
-		c.relay.Session.Catalogue = d.get()
-		c.relay.Session.Unread = d != nil && c.relay.Session.Catalogue == nil
+		known := d.get()
+		c.relay.Session.SetCatalogue(known, d != nil && known == nil)
 	}
 	s.relay.Watch(&c.relay, &w.lexer)
 	reset := c.resets(s)

@@ -177,7 +177,7 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	s.outdated = s.outdated || out.CannotUndo
 	if out.Defined {
 		c.pool.catalogue.Load().outdate()
-		c.relay.Session.Catalogue, c.relay.Session.Unread = nil, c.pool.catalogue.Load() != nil
+		c.relay.Session.SetCatalogue(nil, c.pool.catalogue.Load() != nil)
 	}
 	if last {
 		return true

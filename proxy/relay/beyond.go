@@ -24,6 +24,49 @@ func (n *SessionState) begins(l *sqltext.Lexer) {
 	}
 }
 
+// SetCatalogue gives the session the catalogue of its database as it is now. unread says that there is one and that it is not loaded. What the
+// client has prepared before was judged by the former catalogue: it is judged anew when it is bound next.
+func (n *SessionState) SetCatalogue(c *catalog.Catalogue, unread bool) {
+	n.Catalogue, n.Unread = c, unread
+	if c != nil && c != n.judgedBy {
+		n.outdated, n.reviewed = n.outdated || n.judgedBy != nil, nil
+		n.judgedBy = c
+	}
+}
+
+// reviews reports that what a name is known to mean may be true no more, because the catalogue is another now.
+func (n *SessionState) reviews(name []byte) bool {
+	return n.Tracked && (n.Unread || n.outdated && !n.reviewed[string(significant(name))])
+}
+
+// review reads the text of a prepared statement again and returns what it does; nil: nothing.
+func (n *SessionState) review(name []byte, s *Server) *effect {
+	body, ok := s.own().body(name)
+	if n.Unread || !ok {
+		return unreadable
+	}
+	text := textOf(body)
+	n.begins(s.Lexer)
+	s.Lexer.Feed(text)
+	n.judge(s.Lexer, text, true)
+	n.read = false // the lexer has not read the message that comes next
+	does := n.doesPrepared(s.Lexer, n.ended(s.Lexer), body, s)
+	n.remember(string(significant(name)), does)
+	n.sure(name)
+	return does
+}
+
+// sure notes that a prepared statement has been judged by the catalogue as it is now.
+func (n *SessionState) sure(name []byte) {
+	if !n.outdated {
+		return
+	}
+	if n.reviewed == nil || len(n.reviewed) >= preparedMax {
+		n.reviewed = make(map[string]bool)
+	}
+	n.reviewed[string(significant(name))] = true
+}
+
 // judge asks the catalogue about a text that the lexer has read. whole is false for a text of which only parts have been seen.
 func (n *SessionState) judge(l *sqltext.Lexer, text []byte, whole bool) {
 	c := n.Catalogue

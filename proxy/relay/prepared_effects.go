@@ -205,22 +205,29 @@ func (n *SessionState) parsed(l *sqltext.Lexer, name, textAndTypes []byte, s *Se
 	if n.leavesStatements(s) {
 		n.leaves(name, s)
 	}
-	var does *effect
-	if e&n.mindsPrepared(s) != 0 && (!n.Restores || n.resets(l, e) || e&sqltext.Deallocates != 0) {
-		does = n.effectOf(l, e)
-		types := typesOf(textAndTypes)
-		for i := range does.changes {
-			c := &does.changes[i]
-			c.Exact = c.Exact && types.isText(c.valueParam)
-			if !types.isText(c.nameParam) { // PostgreSQL makes another name of it
-				c.nameParam = 0
-				does.effects |= sqltext.Unreadable
-			}
-		}
-	}
+	n.sure(name)
+	does := n.doesPrepared(l, e, textAndTypes, s)
 	if does != nil || n.knows(name, s) {
 		s.does(deed{kind: deedNames, name: string(significant(name)), effect: does})
 	}
+}
+
+// doesPrepared returns what a text will do that is prepared; nil: nothing that is remembered.
+func (n *SessionState) doesPrepared(l *sqltext.Lexer, e sqltext.Effects, textAndTypes []byte, s *Server) *effect {
+	if e&n.mindsPrepared(s) == 0 || n.Restores && !n.resets(l, e) && e&sqltext.Deallocates == 0 {
+		return nil
+	}
+	does := n.effectOf(l, e)
+	types := typesOf(textAndTypes)
+	for i := range does.changes {
+		c := &does.changes[i]
+		c.Exact = c.Exact && types.isText(c.valueParam)
+		if !types.isText(c.nameParam) { // PostgreSQL makes another name of it
+			c.nameParam = 0
+			does.effects |= sqltext.Unreadable
+		}
+	}
+	return does
 }
 
 // bound notes a Bind that has been sent. frame begins with its header; whole tells whether all of it is there.
@@ -230,7 +237,9 @@ func (n *SessionState) bound(frame []byte, whole bool, s *Server) {
 	var e *effect
 	switch {
 	case ok && named:
-		e = n.means(name, s)
+		if e = n.means(name, s); e == nil && n.reviews(name) {
+			e = n.review(name, s)
+		}
 		if n.leavesStatements(s) && !n.here[string(significant(name))] {
 			e = unreadable // it may be another client's
 		}

@@ -35,8 +35,11 @@ type SessionState struct {
 	// Catalogue tells what functions, triggers and the like of the database do; nil: it is not known yet.
 	Catalogue *catalog.Catalogue
 	// Unread: the database has a catalogue that has not been loaded. Every text may do anything then, and its server is cleaned.
-	Unread bool
-	beyond *catalog.Deeds // what the text does beyond its words that has been read; nil: nothing
+	Unread   bool
+	beyond   *catalog.Deeds     // what the text does beyond its words that has been read; nil: nothing
+	judgedBy *catalog.Catalogue // the newest catalogue that its texts have been judged by
+	outdated bool               // some of its prepared statements have been judged by an older one
+	reviewed map[string]bool    // with outdated: the names that have been judged since
 	// leadsToTemp: search_path has been set to a list under which new objects may be temporary.
 	leadsToTemp bool
 

@@ -104,6 +104,22 @@ func (own *statements) remove(name string, table *prepared.Table) named {
 	return was
 }
 
+// body returns what follows the name in the Parse of a prepared statement: its text, and the types of its parameters.
+func (own *statements) body(name []byte) (body []byte, ok bool) {
+	switch {
+	case own == nil:
+	case len(name) == 0:
+		if own.unnamed.there && len(own.unnamed.message) > headerBytes {
+			_, body, ok = bytes.Cut(own.unnamed.message[headerBytes:], zero)
+		}
+	default:
+		if n, known := own.names[string(name)]; known && n.statement != nil {
+			body, ok = []byte(n.statement.Body()), true
+		}
+	}
+	return body, ok
+}
+
 // mentions reports that the text has the name of another statement: what it means is the client's alone.
 func (n named) mentions() bool { return n.statement != nil && len(n.statement.Words().Mentions) > 0 }
 

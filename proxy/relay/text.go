@@ -63,7 +63,7 @@ func (c *Client) wantsText(f protocol.Frame) bool {
 // wantsNames reports that a message with a statement's name is looked at although no name has an effect.
 func (c *Client) wantsNames(messageType byte, s *Server) bool {
 	n := &c.Session
-	return messageType == protocol.ClientBind && (n.forgotten || n.leavesStatements(s) || n.Restores && n.pending != nil)
+	return messageType == protocol.ClientBind && (n.outdated || n.Unread || n.forgotten || n.leavesStatements(s) || n.Restores && n.pending != nil)
 }
 
 func (n *SessionState) watchWhole(f protocol.Frame, s *Server) {
