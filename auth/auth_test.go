@@ -211,8 +211,9 @@ func TestUnknownUserIsAskedAlike(t *testing.T) {
 			}
 			for i := range 200 {
 				name := fmt.Sprintf("nobody%d", i)
-				unknown[asked(v, name)] = true
-				if asked(v, name) != asked(v, name) {
+				first := asked(v, name)
+				unknown[first] = true
+				if again := asked(v, name); again != first {
 					t.Errorf("%s is not asked for the same at each try", name)
 				}
 			}

@@ -32,8 +32,7 @@ type world struct {
 	loops    int
 	dbMax    int
 	total    int
-	others   int // connections that somebody else has to PostgreSQL, which has postgres places
-	postgres int
+	postgres int // places that PostgreSQL has
 	limits   Limits
 }
 
