@@ -181,13 +181,12 @@ func (r *ring) reap(batch []Outgoing) int {
 func (r *ring) enter(submit, wait int, flags uintptr) (int, bool) {
 	for {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(submit), uintptr(wait), flags, 0, 0)
-		switch errno {
-		case 0:
+		if errno == 0 {
 			return int(n), true
-		case syscall.EINTR, syscall.EAGAIN, syscall.EBUSY:
-			continue
 		}
-		return 0, false
+		if errno != syscall.EINTR && errno != syscall.EAGAIN && errno != syscall.EBUSY {
+			return 0, false
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package eventloop
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -219,7 +220,7 @@ func echoThrough(t *testing.T, decisions []byte, size uint16, small, old bool) {
 		e.ResumeReads()
 		n, err := client.Read(room)
 		got = append(got, room[:n]...)
-		if err != nil && err != error(errWouldBlock) {
+		if err != nil && !errors.Is(err, errWouldBlock) {
 			t.Fatal(err)
 		}
 		if e.broken || turns > 1_000_000 {

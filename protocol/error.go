@@ -50,7 +50,7 @@ func (e *Error) WithDetail(detail string) *Error {
 
 // Append builds an ErrorResponse, with the severity in both S and V.
 func (e *Error) Append(dst []byte) []byte {
-	m := pgproto3.ErrorResponse(e.message())
+	m := e.message()
 	return encoded(dst, m.Encode)
 }
 

@@ -189,14 +189,17 @@ func (s *statement) judgeReset() {
 	case n == 4 && s.is(1, "transaction"):
 		return
 	}
-	from := int32(len(s.text))
-	to, next := from, 0
+	var from, to int32
 	if name != "" {
+		from = int32(len(s.text))
 		s.text = append(s.text, name...)
 		to = int32(len(s.text))
-	} else if from, to, next = s.nameAt(1); next == 0 {
-		s.effects |= Unreadable
-		return
+	} else {
+		var next int
+		if from, to, next = s.nameAt(1); next == 0 {
+			s.effects |= Unreadable
+			return
+		}
 	}
 	s.add(assignment{nameFrom: from, nameTo: to, named: true, reset: true, exact: true})
 }

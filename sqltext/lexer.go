@@ -183,7 +183,7 @@ func (l *Lexer) plain(b []byte, i int) int {
 		case classOther:
 			l.other(c)
 			i++
-		default:
+		case classDollar, classQuote, classStart, classZero:
 			l.begin(c)
 			i++
 		}

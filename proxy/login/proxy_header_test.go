@@ -2,6 +2,7 @@ package login
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 )
@@ -25,7 +26,7 @@ func FuzzProxyHeader(f *testing.F) {
 		if used > 0 && err == nil {
 			if _, err := readProxyHeader(bytes.NewReader(b[:used-1])); err == nil {
 				t.Fatal("it has used more than it needs")
-			} else if err != io.EOF && err != io.ErrUnexpectedEOF {
+			} else if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Fatal(err)
 			}
 		}
