@@ -1,6 +1,7 @@
 package prepared
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -48,6 +49,57 @@ func TestTableIsBounded(t *testing.T) {
 	}
 	if statements, bytes := table.Numbers(); statements != 0 || bytes != 0 || !table.Reserve(300) {
 		t.Fatal(statements, bytes)
+	}
+}
+
+// TestTableForgetsIdle: statements that servers alone hold make room, the least recently used first, and give up their texts. Those that a
+// client has a name for stay. No order of uses confuses the counts.
+func TestTableForgetsIdle(t *testing.T) {
+	const size = statementBytes + 30
+	table := NewTable(10 * size)
+	var all []*Statement
+	for i := range 8 {
+		s, ok := table.Intern("", body(fmt.Sprintf("select %d", i)), Words{})
+		if !ok {
+			t.Fatal("no room for", i)
+		}
+		table.RetainForServer(s)
+		all = append(all, s)
+	}
+	for _, i := range []int{3, 1, 2, 5} { // become idle in this order
+		table.Release(all[i])
+	}
+	if again, _ := table.Intern("", body("select 1"), Words{}); again != all[1] { // in use again
+		t.Fatal("an idle statement is prepared as another")
+	}
+	table.Release(all[1]) // idle again, and the last now
+	fresh := []*Statement{}
+	for i := range 4 {
+		s, ok := table.Intern("", body(fmt.Sprintf("select 'x%d'", i)), Words{})
+		if !ok {
+			t.Fatalf("a statement that nobody uses keeps client %d out", i)
+		}
+		fresh = append(fresh, s)
+	}
+	if all[3].parse != "" || all[1].parse == "" || all[0].parse == "" || all[3].Name() != "hb_4" {
+		t.Errorf("forgotten: 3 %v, 1 %v, 0 %v; the name of 3 is %q", all[3].parse == "", all[1].parse == "", all[0].parse == "", all[3].Name())
+	}
+	if again, ok := table.Intern("", body("select 3"), Words{}); !ok || again == all[3] {
+		t.Error("a statement without its text is handed out")
+	} else {
+		table.Release(again)
+	}
+	for i, s := range all {
+		table.ReleaseForServer(s)
+		if i != 1 && i != 2 && i != 3 && i != 5 {
+			table.Release(s)
+		}
+	}
+	for _, s := range fresh {
+		table.Release(s)
+	}
+	if statements, bytes := table.Numbers(); statements != 0 || bytes != 0 || table.oldest != nil || table.newest != nil {
+		t.Errorf("left: %d statements, %d bytes, idle %v %v", statements, bytes, table.oldest, table.newest)
 	}
 }
 

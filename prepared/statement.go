@@ -14,17 +14,23 @@ import (
 // Prefix begins the names that statements have on servers. A client's own name never reaches a server if it begins so.
 const Prefix = "hb_"
 
-// Statement is a text with its parameter types, prepared by any number of clients and held by any number of servers. Immutable but for
-// refs.
+// Statement is a text with its parameter types, prepared by any number of clients and held by any number of servers. Immutable but for its
+// last fields and for the text: the Table gives the text up when servers alone still hold the statement, and memory is short.
 type Statement struct {
-	parse  string // the whole Parse message under its name on servers
+	parse  string // the whole Parse message under its name on servers; empty once the text is given up
 	body   int    // where in it the text begins
+	name   string
 	id     uint64
 	scope  Scope
 	infers bool
 	origin *Statement // retained
 	words  Words
-	refs   int // names of clients, servers that hold it, notes about it, statements it is the origin of. Guarded by Table.mu
+
+	// guarded by Table.mu
+	refs         int        // names of clients, servers that hold it, entries of ledgers, statements it is the origin of
+	servers      int        // those of refs that are servers
+	unlisted     bool       // the Table no longer finds it by its text, and no longer counts it
+	newer, older *Statement // among the idle ones of the Table, while refs are servers alone
 }
 
 // Scope is what changes the meaning of a text while it is parsed: where its names are looked up, how its constants and strings are read. Equal
@@ -43,15 +49,15 @@ func newStatement(id uint64, scope Scope, body []byte) *Statement {
 	b.WriteString(name)
 	b.WriteByte(0)
 	b.Write(body)
-	return &Statement{parse: b.String(), body: headBytes + len(name) + 1, id: id, scope: scope, infers: infers(body)}
+	return &Statement{parse: b.String(), body: headBytes + len(name) + 1, name: name, id: id, scope: scope, infers: infers(body)}
 }
 
 const headBytes = 5
 
 // Name is the statement's name on servers.
-func (s *Statement) Name() string { return s.parse[headBytes : s.body-1] }
+func (s *Statement) Name() string { return s.name }
 
-// ParseMessage is the whole Parse message that prepares it on a server.
+// ParseMessage is the whole Parse message that prepares it on a server. The caller has a reference that is not a server's.
 func (s *Statement) ParseMessage() string { return s.parse }
 
 // ID tells it from all others, those included that are forgotten and those that are yet to come.
@@ -66,7 +72,10 @@ func (s *Statement) Origin() *Statement { return s.origin }
 // Scope is the one it was made for.
 func (s *Statement) Scope() Scope { return s.scope }
 
-// Body is what is behind the name in that message.
+// Size is what the statement costs in memory, in bytes, roughly. The caller has a reference that is not a server's.
+func (s *Statement) Size() int { return s.bytes() }
+
+// Body is what is behind the name in that message. The caller has a reference that is not a server's.
 func (s *Statement) Body() string { return s.parse[s.body:] }
 
 // bytes is what it costs, roughly: the message, the struct, its place in the table.

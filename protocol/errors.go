@@ -320,7 +320,7 @@ func ErrStatementTooLong(bytesMax int) *Error {
 func ErrStatementMemory() *Error {
 	return &Error{
 		Severity: "ERROR", Code: "53200", Message: "out of memory",
-		Detail: "The prepared statements of all clients on the transaction listeners take more memory than the pooler gives them.",
+		Detail: "The prepared statements of this client, or of all clients on the transaction listeners, take more memory than the pooler gives them.",
 		Hint:   "Close statements that are no longer used, or use the session listener.",
 	}
 }

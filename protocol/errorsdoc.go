@@ -91,7 +91,7 @@ var statementErrors = []errorRow{
 	},
 	{
 		constructor: "ErrStatementMemory", sample: ErrStatementMemory(),
-		when: "All texts and names that the clients of the transaction listeners have prepared take 256 MiB.",
+		when: "All texts and names that clients of the transaction listeners have prepared and not closed take 256 MiB, or those of one client take 64 MiB.",
 	},
 	{
 		constructor: "ErrResultChanged", sample: ErrResultChanged(), remedy: "Prepare the statement anew, as drivers do of their own accord.",

@@ -61,11 +61,31 @@ func (s *Server) emptied(own *statements) {
 	if s.desk == nil {
 		return
 	}
-	s.cache.Each(s.desk.Table.Release)
+	s.retainSent()
+	s.cache.Each(s.desk.Table.ReleaseForServer)
 	s.cache.Clear()
 	own.forgetNames(s.desk.Table)
 	for i := range s.ledger.len() {
 		s.afterEmptied(s.ledger.at(i), own)
+	}
+	s.releaseSent()
+}
+
+// retainSent keeps the texts of statements that have been sent and count again, while nobody else refers to them.
+func (s *Server) retainSent() {
+	for i := range s.ledger.len() {
+		if x := s.ledger.at(i); x.undo == undoParse || x.undo == undoAdd || x.undo == undoName {
+			s.desk.Table.Retain(x.statement)
+		}
+	}
+}
+
+// releaseSent takes back retainSent.
+func (s *Server) releaseSent() {
+	for i := range s.ledger.len() {
+		if x := s.ledger.at(i); x.undo == undoParse || x.undo == undoAdd || x.undo == undoName {
+			s.desk.Table.Release(x.statement)
+		}
 	}
 }
 
@@ -79,7 +99,7 @@ func (s *Server) afterEmptied(x *request, own *statements) {
 		}
 	case undoEvict:
 		if !s.lose(x.statement) { // it was not prepared again ahead of this
-			table.Release(x.statement)
+			table.ReleaseForServer(x.statement)
 			x.undo = undoVoid
 		}
 	}

@@ -226,7 +226,7 @@ func (s *Server) Forget() {
 	}
 	s.client = nil
 	s.takeBack(s.ledger.len())
-	s.cache.Each(s.desk.Table.Release)
+	s.cache.Each(s.desk.Table.ReleaseForServer)
 	s.cache.Clear()
 }
 

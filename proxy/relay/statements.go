@@ -12,6 +12,7 @@ import (
 type statements struct {
 	names    map[string]named
 	bytes    int // reserved in the table for the names
+	texts    int // bytes of the statements behind the names; one that two clients have counts for both
 	unnamed  unnamed
 	serial   uint64         // of the latest change to the unnamed statement
 	gathered []byte         // the beginning of a long Parse that is still coming
@@ -23,6 +24,7 @@ type statements struct {
 type named struct {
 	statement       *prepared.Statement
 	name            string
+	size            int  // what it counts in statements.texts
 	escapes         bool // a backslash in it is an escape
 	clientSignature prepared.Signature
 	parsed          uint64 // Entry.Serial of what the client's Parse has made; that server may be another by now
@@ -65,17 +67,19 @@ const (
 	nameBytes = 72
 )
 
-// remember gives the client a name for a statement; the reference is the name's.
+// remember gives the client a name for a statement; the reference is the name's. It returns false if the client's statements, or those of all
+// clients, take too much memory.
 func (own *statements) remember(name string, statement *prepared.Statement, table *prepared.Table) bool {
-	bytes := nameBytes + len(name)
-	if !table.Reserve(bytes) {
+	bytes, size := nameBytes+len(name), statement.Size()
+	if own.bytes+own.texts+bytes+size > table.ClientMax() || !table.Reserve(bytes) {
 		return false
 	}
 	if own.names == nil {
 		own.names = make(map[string]named)
 	}
 	own.bytes += bytes
-	own.names[name] = named{statement: statement, name: name}
+	own.texts += size
+	own.names[name] = named{statement: statement, name: name, size: size}
 	return true
 }
 
@@ -99,6 +103,7 @@ func (own *statements) remove(name string, table *prepared.Table) named {
 	if was.statement != nil {
 		delete(own.names, name)
 		own.bytes -= nameBytes + len(name)
+		own.texts -= was.size
 		table.Reserve(-nameBytes - len(name))
 	}
 	return was
@@ -140,7 +145,7 @@ func (own *statements) forgetNames(table *prepared.Table) {
 		table.Release(n.statement)
 	}
 	table.Reserve(-own.bytes)
-	own.names, own.bytes = nil, 0
+	own.names, own.bytes, own.texts = nil, 0, 0
 }
 
 // Forget gives back what a client that is gone has prepared.
@@ -169,7 +174,7 @@ func (s *Server) renew(statement *prepared.Statement, e *prepared.Entry) *prepar
 
 // hold notes that the server will have the statement.
 func (s *Server) hold(statement *prepared.Statement) *prepared.Entry {
-	s.desk.Table.Retain(statement)
+	s.desk.Table.RetainForServer(statement)
 	return s.cache.Add(statement)
 }
 

@@ -77,7 +77,9 @@ func (s *Server) popped() {
 		s.carryOut(r.deed)
 	}
 	switch r.undo {
-	case undoEvict, undoForget:
+	case undoEvict:
+		s.desk.Table.ReleaseForServer(r.statement)
+	case undoForget:
 		s.desk.Table.Release(r.statement)
 	case undoUnnamed, undoUnnamedAdd:
 		s.forgetSaved(r)
@@ -168,7 +170,7 @@ func (s *Server) replaceUnnamed(own *statements, serial uint64, with unnamed) {
 func (s *Server) lose(statement *prepared.Statement) bool {
 	had := s.cache.Remove(statement)
 	if had {
-		s.desk.Table.Release(statement)
+		s.desk.Table.ReleaseForServer(statement)
 	}
 	return had
 }
