@@ -195,6 +195,9 @@ func (s *Server) canceled(late bool) {
 		w.act()
 		return
 	}
+	if w.calm(s) {
+		return
+	}
 	out := pool.Outcome{Kind: pool.Idle}
 	w.pools(func() {
 		if s.ps.State() == pool.ServerBeingCanceled {

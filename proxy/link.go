@@ -275,6 +275,9 @@ func (w *worker) checkin(s *Server) {
 		w.closeServer(s, s.outdatedBy)
 		return
 	}
+	if w.calm(s) {
+		return
+	}
 	facts := s.facts()
 	s.relay.Released()
 	s.deadline, s.cancelAt = 0, 0

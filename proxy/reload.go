@@ -66,8 +66,8 @@ func (p *Proxy) loadTLS(cfg *config.Config) (map[*listener]*login.ClientTLS, err
 	return all, nil
 }
 
-// resize gives every pool its new limits. Where the servers of a pool are elsewhere now, its old ones are closed as they become free. A pool whose database or listener is gone from the configuration keeps its old ones until it
-// is empty. Runs on a loop, as all calls into pools do.
+// resize gives every pool its new limits. Where the servers of a pool are elsewhere now, its old ones are closed as they become free. A pool
+// whose database or listener is gone from the configuration keeps its old limits until it is empty. Runs on a loop, as all calls into pools do.
 func (w *worker) resize(s *settings) {
 	p := w.proxy
 	for _, sp := range p.allPools() {

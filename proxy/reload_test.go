@@ -55,11 +55,12 @@ func TestReloadMovesPool(t *testing.T) {
 		t.Errorf("a transaction goes on in %s", got)
 	}
 	for range 4 {
-		for _, w := range append(clients[1:], p.login(t, p.transaction)) {
+		for _, w := range clients[1:] {
 			if got := one(t, w, where); got != "elsewhere" {
 				t.Errorf("a transaction begins in %s", got)
 			}
 		}
+		clients = append(clients, p.login(t, p.transaction))
 	}
 	run(t, clients[0], "commit")
 	for range 4 {

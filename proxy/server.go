@@ -33,6 +33,9 @@ type Server struct {
 	listens  bool             // UNLISTEN is due before anybody else gets it
 	hub      *listen.Hub      // of which it is the shared connection; nil otherwise
 	asked    []string         // the parameters whose values it has been asked for
+	// askedDoubts is the last argument of the question; questions counts how often it was asked in vain, and repeats tells that it is due again.
+	askedDoubts, repeats bool
+	questions            int
 	// resetPerhaps are the changes that made it necessary to ask.
 	resetPerhaps []relay.Change
 	lastID       uint32 // of the client that had it last
@@ -168,6 +171,7 @@ func (s *Server) afterRead() {
 
 // dropped is called when what no client is to see may have come to its end.
 func (s *Server) dropped() {
+	s.repeatQuestion()
 	if s.applying && !s.relay.Hidden() {
 		s.applied()
 		s.cancelLate(false)
@@ -339,6 +343,9 @@ func (s *Server) begun(c *Client, name, value string) string {
 // pass as they are.
 func (s *Server) refused(frame []byte) {
 	e := protocol.ParseError(frame[messageHeader:])
+	if s.asksAgain(e.Code) {
+		return
+	}
 	if protocol.Fatal(frame) {
 		if c := s.client; c != nil {
 			c.close(stats.ClientServerLost, &e)

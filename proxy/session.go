@@ -203,7 +203,8 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	}
 	s.asked, s.resetPerhaps = names, out.Changes
 	maybe := slices.ContainsFunc(out.Changes, func(change relay.Change) bool { return change.Maybe })
-	w.sql = sqltext.AppendQuestion(w.sql[:0], names, maybe || out.Ask || out.AskAll || len(unexplained) > 0)
+	s.askedDoubts, s.questions = maybe || out.Ask || out.AskAll || len(unexplained) > 0, 0
+	w.sql = sqltext.AppendQuestion(w.sql[:0], names, s.askedDoubts)
 	s.relay.Ask()
 	s.sendQuery(string(w.sql))
 	c.held = true // what it sends next runs with what it has then
