@@ -68,6 +68,12 @@ func (p *Pool) pressed(now time.Duration) bool {
 	return p.waiting > 0 && p.open >= p.room(now) && p.unserved(now) != nil
 }
 
+// Pressed reports whether somebody waits for a server of the pool that has its size, and no server is on its way.
+func (p *Pool) Pressed(now time.Duration) bool {
+	p.set.guarded()
+	return p.pressed(now)
+}
+
 // spare reports whether the pool can serve one more waiter at once, or by opening a server.
 func (p *Pool) spare(now time.Duration) bool {
 	return p.waiting == 0 && (p.states[ServerIdle].Len() > 0 || p.open < p.room(now) && p.affordable())

@@ -249,7 +249,17 @@ func ErrIdleTransaction(limit time.Duration) *Error {
 	return &Error{
 		Severity: "FATAL", Code: "25P03",
 		Message: fmt.Sprintf("terminating connection due to idle-in-transaction timeout (idle_transaction_timeout = %s)", span(limit)),
-		Hint:    "End transactions before waiting for anything else, use the session listener, or raise idle_transaction_timeout.",
+		Hint:    "Have the application commit before it waits for anything else, or raise idle_transaction_timeout.",
+	}
+}
+
+// ErrIdleTransactionPressure: the client sat in a transaction while another waited for a server.
+func ErrIdleTransactionPressure(limit time.Duration) *Error {
+	return &Error{
+		Severity: "FATAL", Code: "25P03",
+		Message: fmt.Sprintf("terminating connection due to idle-in-transaction timeout while other clients wait for a server (idle_transaction_pressure_timeout = %s)",
+			span(limit)),
+		Hint: "Have the application commit before it waits for anything else, or raise idle_transaction_pressure_timeout.",
 	}
 }
 

@@ -61,7 +61,7 @@ func TestSQLStates(t *testing.T) {
 		"ErrQueryWaitTimeout": "ERROR 53300", "ErrNoRoomForSession": "ERROR 53300", "ErrTooManyClients": "FATAL 53300", "ErrAuthFailed": "FATAL 28P01",
 		"ErrNotAuthorized": "FATAL 28000", "ErrLookup": "FATAL 08006", "ErrNoSuchDatabase": "FATAL 3D000", "ErrServerUnreachable": "FATAL 08006",
 		"ErrServerLost": "FATAL 08006", "ErrServerLogin": "FATAL 28P01", "ErrShutdown": "FATAL 57P01",
-		"ErrClientIdle": "FATAL 57P05", "ErrIdleTransaction": "FATAL 25P03", "ErrTransactionTimeout": "FATAL 25P04",
+		"ErrClientIdle": "FATAL 57P05", "ErrIdleTransaction": "FATAL 25P03", "ErrIdleTransactionPressure": "FATAL 25P03", "ErrTransactionTimeout": "FATAL 25P04",
 		"ErrQueryTimeout": "FATAL 57014", "ErrCanceledWaiting": "ERROR 57014", "ErrLoginTimeout": "FATAL 08006",
 		"ErrReplication": "FATAL 0A000", "ErrReplicationValue": "FATAL 22023", "ErrTLSRequired": "FATAL 28000", "NoticeQueryWait": "NOTICE 00000", "ErrSettingRefused": "FATAL 22023",
 		"ErrProtocol": "FATAL 08P01", "ErrProtocolVersion": "FATAL 0A000", "ErrStatementMode": "FATAL 08P01",

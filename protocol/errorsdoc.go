@@ -171,6 +171,12 @@ var laterErrors = []errorRow{
 		when: "A transaction is open, or a batch without its Sync, and the client has said nothing for `idle_transaction_timeout`.",
 	},
 	{
+		constructor: "ErrIdleTransactionPressure", sample: ErrIdleTransactionPressure(5 * time.Second),
+		settings: []string{"idle_transaction_pressure_timeout"},
+		when: "A transaction is open, its client has said nothing for `idle_transaction_pressure_timeout`, and another client waits for a server " +
+			"of the same pool while none is on its way.",
+	},
+	{
 		constructor: "ErrTransactionTimeout", sample: ErrTransactionTimeout(5 * time.Minute), settings: []string{"transaction_timeout"},
 		when: "A transaction has been open for `transaction_timeout`.",
 	},

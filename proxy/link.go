@@ -479,6 +479,10 @@ func (w *worker) tickLink(s *Server, now time.Duration) {
 			s.distrusted(protocol.ErrServerLost().WithDetail("the server began a message and did not end it; its connection was closed."))
 			return
 		}
+		if w.idlesUnderPressure(s, now, limits.idlePressure) && !stalled {
+			c.close(stats.ClientIdleTransaction, protocol.ErrIdleTransactionPressure(limits.idlePressure))
+			return
+		}
 		w.tickPromotion(s, now, limits.longTransaction)
 	case relay.IdleTransactionTimeout:
 		c.close(stats.ClientIdleTransaction, protocol.ErrIdleTransaction(limits.link.IdleTransaction))
@@ -487,6 +491,22 @@ func (w *worker) tickLink(s *Server, now time.Duration) {
 	case relay.QueryTimeout:
 		w.interrupt(c, stats.ClientQueryTimeout, pool.CloseQueryTimeout, protocol.ErrQueryTimeout(limits.link.Query))
 	}
+}
+
+// idlesUnderPressure reports whether a transaction has to end because it is idle for long while another client waits for a server of its pool. It
+// ends one in each tick: its server may be all that is needed.
+func (w *worker) idlesUnderPressure(s *Server, now, limit time.Duration) (ends bool) {
+	if limit == 0 || s.relay.TxStatus == relay.StatusIdle || !s.relay.Quiet() || now-s.clocks.Progress < limit ||
+		now-time.Duration(s.pool.relievedAt.Load()) < tickInterval {
+		return false
+	}
+	w.pools(func() {
+		ends = s.ps.Pool().Pressed(now)
+	})
+	if ends {
+		s.pool.relievedAt.Store(int64(now))
+	}
+	return ends
 }
 
 // interrupt closes a client and, because its server may be busy for long, the server with it.

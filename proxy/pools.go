@@ -24,6 +24,8 @@ type serverPool struct {
 	place   atomic.Pointer[place]        // replaced by Reload, after limits
 	dials   dialCounts
 	numbers stats.Pool // names the pool in the counters
+	// relievedAt is when an idle transaction was last ended for the sake of a waiter; any loop.
+	relievedAt atomic.Int64
 	// catalogue is that of the pool's database; nil: it has no use for one. Set by the first login.
 	catalogue atomic.Pointer[databaseCatalogue]
 }
@@ -45,6 +47,7 @@ type poolSettings struct {
 	isolation  isolation
 
 	longTransaction time.Duration // 0: never promoted
+	idlePressure    time.Duration // idle_transaction_pressure_timeout; 0: never
 	promoteTo       string        // listener whose pool takes promoted servers; empty: none
 	sessionListener string        // the same, also where nothing is promoted
 	refusesState    bool          // what only a connection can hold is refused
@@ -257,6 +260,7 @@ func (s *settings) resolve(listener, database, user string) (*poolSettings, bool
 		checkQuery: checkQueryText(l.ServerCheckQuery),
 
 		longTransaction: l.LongTransaction,
+		idlePressure:    l.IdleTransactionPressureTimeout,
 		promoteTo:       s.cfg.PromotionTarget(l),
 		sessionListener: s.cfg.SessionListener(l),
 		refusesState:    l.PoolMode == relay.Transaction.String() && l.Promotion == "error",

@@ -336,3 +336,30 @@ func TestPromotionSwapsForUnchecked(t *testing.T) {
 		waitFor(t, "all to be at rest", func() bool { return p.pool(t, "session").ServersIdle == 2 })
 	}
 }
+
+// TestIdleTransactionUnderPressure: a transaction that is idle for long ends when another client waits for a server, one at a time, and not before;
+// transactions that run statements go on.
+func TestIdleTransactionUnderPressure(t *testing.T) {
+	p := start(t, pgtest.Shared(t), "default_pool_size = 3\npromotion = \"off\"\nidle_transaction_pressure_timeout = \"500ms\"\n", "")
+	idle := []*pgtest.Wire{p.login(t, p.transaction), p.login(t, p.transaction)}
+	for _, w := range idle {
+		run(t, w, "begin")
+		run(t, w, "select 1")
+	}
+	busy := p.login(t, p.transaction)
+	if got := one(t, busy, "select 7 from pg_sleep(1.2)"); got != "7" || p.pool(t, "transaction").ClientsActive != 2 {
+		t.Fatal("a transaction has ended and nobody waits")
+	}
+	run(t, busy, "begin")
+	busy.Query("select 7 from pg_sleep(2)")
+	waitFor(t, "the pool to be busy", func() bool { return p.pool(t, "transaction").ClientsActive == 3 })
+	run(t, p.login(t, p.transaction), "select 1")
+	if n := p.pool(t, "transaction").ClientsActive; n != 2 {
+		t.Errorf("%d clients have servers after one had to go", n)
+	}
+	busy.ReceiveReady()
+	run(t, busy, "commit")
+	if closes := p.pool(t, "transaction").ClientCloses; closes["idle_transaction_timeout"] != 1 {
+		t.Errorf("%v", closes)
+	}
+}
