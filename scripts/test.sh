@@ -14,7 +14,7 @@ left() {
 	done
 }
 
-HB_TEST_RUN=$mark go test -race -tags "${TAGS:-checks}" -timeout 9m "$@" ${PACKAGES:-./...}
+HB_TEST_RUN=$mark go test -race -tags "${TAGS:-checks}" -timeout 15m "$@" ${PACKAGES:-./...}
 code=$?
 
 # Processes killed at the end of a test may need a moment.
