@@ -84,39 +84,75 @@ func (s Settings) With(name, value string) Settings {
 	return s.WithAll(protocol.Param{Name: name, Value: value})
 }
 
-// WithAll is the set with values changed; of changes of the same name the last counts.
+// WithAll is the set with values changed; of changes of the same name the last counts. It takes one pass over the set, however many changes
+// there are.
 func (s Settings) WithAll(changes ...protocol.Param) Settings {
-	var values map[string]string
+	var room [4]change
+	merged := room[:0]
 	for _, c := range changes {
-		name, value := foldName(c.Name), cText(c.Value)
-		if values == nil {
-			if old, ok := s.Get(name); ok && old == value {
-				continue
-			}
-			values = make(map[string]string)
-			s.Each(func(n, v string) { values[n] = v })
-		}
-		values[name] = value
+		merged = append(merged, change{name: foldName(c.Name), value: cText(c.Value)})
 	}
-	if values == nil {
-		return s
-	}
-	return intern(values)
+	return s.merge(merged)
 }
 
 // Without is the set with one name taken out.
 func (s Settings) Without(name string) Settings {
-	if _, ok := s.Get(name); !ok {
+	return s.merge([]change{{name: foldName(name), removed: true}})
+}
+
+// change is a change of one value. The name is folded.
+type change struct {
+	name, value string
+	removed     bool
+}
+
+// merge carries out changes, of which the last of each name counts. It sorts them.
+func (s Settings) merge(changes []change) Settings {
+	slices.SortStableFunc(changes, func(a, b change) int { return strings.Compare(a.name, b.name) })
+	if s.has(changes) {
 		return s
 	}
-	name = foldName(name)
-	values := make(map[string]string)
-	s.Each(func(n, v string) {
-		if n != name {
-			values[n] = v
+	old := s.text()
+	size := len(old)
+	for _, c := range changes {
+		size += len(c.name) + len(c.value) + 2
+	}
+	b := make([]byte, 0, size)
+	for i, c := range changes {
+		if i+1 < len(changes) && changes[i+1].name == c.name {
+			continue
 		}
-	})
-	return intern(values)
+		rest := skipTo(old, c.name)
+		b = append(b, old[:len(old)-len(rest)]...)
+		if old = rest; old != "" {
+			if name, _, behind := cutPair(old); name == c.name {
+				old = behind
+			}
+		}
+		if !c.removed {
+			b = append(append(append(append(b, c.name...), 0), c.value...), 0)
+		}
+	}
+	if b = append(b, old...); len(b) == 0 {
+		return Settings{}
+	}
+	return Settings{set: unique.Make(string(b))}
+}
+
+// has reports whether the changes change nothing. They are sorted.
+func (s Settings) has(changes []change) bool {
+	rest := s.text()
+	for i, c := range changes {
+		if i+1 < len(changes) && changes[i+1].name == c.name {
+			continue
+		}
+		rest = skipTo(rest, c.name)
+		name, value, _ := cutPair(rest)
+		if there := rest != "" && name == c.name; there == c.removed || there && value != c.value {
+			return false
+		}
+	}
+	return true
 }
 
 // foldName is a parameter's name in lower case, up to a zero byte.

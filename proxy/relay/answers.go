@@ -65,7 +65,7 @@ func (s *Server) emptied(own *statements) {
 	s.cache.Each(s.desk.Table.ReleaseForServer)
 	s.cache.Clear()
 	own.forgetNames(s.desk.Table)
-	for i := range s.ledger.len() {
+	for i := range s.ledger.upToStatements() {
 		s.afterEmptied(s.ledger.at(i), own)
 	}
 	s.releaseSent()
@@ -73,7 +73,7 @@ func (s *Server) emptied(own *statements) {
 
 // retainSent keeps the texts of statements that have been sent and count again, while nobody else refers to them.
 func (s *Server) retainSent() {
-	for i := range s.ledger.len() {
+	for i := range s.ledger.upToStatements() {
 		if x := s.ledger.at(i); x.undo == undoParse || x.undo == undoAdd || x.undo == undoName {
 			s.desk.Table.Retain(x.statement)
 		}
@@ -82,7 +82,7 @@ func (s *Server) retainSent() {
 
 // releaseSent takes back retainSent.
 func (s *Server) releaseSent() {
-	for i := range s.ledger.len() {
+	for i := range s.ledger.upToStatements() {
 		if x := s.ledger.at(i); x.undo == undoParse || x.undo == undoAdd || x.undo == undoName {
 			s.desk.Table.Release(x.statement)
 		}

@@ -18,6 +18,7 @@ type ledger struct {
 	unsure        uint64 // of the changes to the unnamed statement that the server may yet skip
 	unsureBefore  uint64 // of those, the ones in earlier batches
 	resets        uint64 // of the requests that may drop all statements
+	statements    uint64 // of those that change what statements there are, one by one
 	deeds         uint64 // of the requests with deeds
 }
 
@@ -145,6 +146,9 @@ func (l *ledger) begins() {
 
 // inBatch is the number of requests outstanding of the batch whose Sync has not been sent.
 func (l *ledger) inBatch() int { return int(l.tail - max(l.batch, l.head)) }
+
+// upToStatements is the number of requests up to the newest that changes a statement: a flood of DEALLOCATE ALL behind it is not walked.
+func (l *ledger) upToStatements() int { return int(max(l.statements, l.head) - l.head) }
 
 // unflushed is the number of requests whose answers the server may sit on.
 func (l *ledger) unflushed() int { return int(l.tail - max(l.flushed, l.head)) }

@@ -61,6 +61,8 @@ func (s *Server) note(e undoEntry) {
 	r.undoEntry = e
 	if e.undo == undoReset {
 		l.resets = l.tail
+	} else if e.undo.changes() {
+		l.statements = l.tail
 	}
 	if e.undo.changes() {
 		l.changed = l.tail
