@@ -205,7 +205,7 @@ var listenerKeys = []Key{
 	{
 		Name: "long_transaction", When: Live,
 		Zero:  "never",
-		Doc:   "Age at which a transaction's server is promoted, if the session pool has room.",
+		Doc:   "Age at which a transaction's server is promoted, if other clients wait and the session pool has room.",
 		field: of(func(l *Listener) any { return &l.LongTransaction }),
 	},
 	{
