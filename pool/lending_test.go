@@ -124,3 +124,20 @@ func TestLendableMakesRoom(t *testing.T) {
 		t.Error("its place has gone to nobody")
 	}
 }
+
+// TestRecalledIsKeptBack: a server that was called back and cannot be lent yet does not leave its waiter behind: another is called back.
+func TestRecalledIsKeptBack(t *testing.T) {
+	c, p, rests, busy := lender(t)
+	now := restedAt + time.Second
+	p.Rest(busy, restedAt)
+	p.Checkout(&Waiter{}, now)
+	if got := recalledIn(t, c.set); len(got) != 1 || got[0] != rests {
+		t.Fatalf("%d servers are called back", len(got))
+	}
+	if o := p.Checkin(rests, Facts{TxStatus: 'I', CancelsInFlight: 1}, now); o.Kind != BeingCanceled {
+		t.Fatalf("%+v", o)
+	}
+	if got := recalledIn(t, c.set); len(got) != 1 || got[0] != busy {
+		t.Errorf("%d others are called back", len(got))
+	}
+}
