@@ -42,7 +42,6 @@ type Client struct {
 	torn       bool // the last it got is part of a message whose rest is lost: it can be told nothing any more
 	held       bool // reads are paused until the server has said something
 	isolation  isolation
-	refusals   int  // how many servers in a row have refused its settings
 	seeksRoom  bool // it waits for a server of its own, of its pool or of the session pool
 	lends      bool // on a session port: it lends its server while it is idle
 	returning  bool // its server was lent to another client

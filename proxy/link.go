@@ -27,7 +27,7 @@ func (w *worker) checkout(c *Client) (linked, waits bool) {
 		w.freeWaiter(wt)
 		c.counters.Wait.Observe(0)
 		w.link(c, serverOf(ps))
-		return !serverOf(ps).holdsBack, false
+		return true, false
 	}
 	c.waiter = wt
 	c.state = clientWaiting
@@ -130,9 +130,7 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 		c.seeksRoom = false
 		w.moved(s) // it may be one of the session pool's
 	}
-	if !s.holdsBack {
-		c.conn.ResumeReads()
-	}
+	c.conn.ResumeReads()
 }
 
 // link joins a client and a server. What the server's settings lack goes ahead of the client's first bytes.
@@ -164,13 +162,7 @@ func (w *worker) link(c *Client, s *Server) {
 	reset := c.resets(s)
 	s.dirty, s.lastID = c.pool.mode == relay.Session && !c.lends, c.info.id
 	if c.settings != s.settings || c.relay.Own != s.own || reset {
-		s.trying = c.doubtfulSettings(s, reset)
 		w.applySettings(c, s, reset)
-	}
-	s.uses++
-	if len(s.trying) > 0 && s.applying && s.replication == nil {
-		w.holdBack(c, s)
-		return
 	}
 	if c.relay.Deferred() {
 		w.begin(c, s)
@@ -205,7 +197,6 @@ func (w *worker) unlink(c *Client, s *Server) {
 	c.torn = s.relay.Torn()
 	c.application.Released(s.use(w.loop.Now()))
 	c.server, s.client = nil, nil
-	s.holdsBack, s.trying = false, nil
 	s.dirty, s.listens, s.resting = s.dirty || s.listens || c.lends && !c.returning, false, false
 	s.relay.Unwatch()
 	s.relay.Kept = false

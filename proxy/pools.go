@@ -23,7 +23,6 @@ type serverPool struct {
 	limits  atomic.Pointer[poolSettings] // replaced by Reload
 	place   atomic.Pointer[place]        // replaced by Reload, after limits
 	dials   dialCounts
-	proofs  nameProofs
 	numbers stats.Pool // names the pool in the counters
 	// relievedAt is when an idle transaction was last ended for the sake of a waiter; any loop.
 	relievedAt atomic.Int64

@@ -36,9 +36,6 @@ type Server struct {
 	// askedDoubts is the last argument of the question; questions counts how often it was asked in vain, and repeats tells that it is due again.
 	askedDoubts, repeats bool
 	questions            int
-	uses                 int      // how many clients it has been lent to
-	holdsBack            bool     // its client's messages wait until it has taken the client's settings
-	trying               []string // with holdsBack: the settings that it may refuse
 	// resetPerhaps are the changes that made it necessary to ask.
 	resetPerhaps []relay.Change
 	lastID       uint32 // of the client that had it last
@@ -149,10 +146,6 @@ func (s *Server) saysMore() bool { return s.partialBytes > 0 || s.conn.Kept() > 
 // afterRead decides what becomes of the link when all that has arrived has been passed on.
 func (s *Server) afterRead() {
 	c := s.client
-	if s.holdsBack {
-		s.worker.letThrough(c, s)
-		return
-	}
 	if c != nil && c.relay.Session.Pending() && s.parting == nil && s.relay.TxStatus == relay.StatusActive && s.relay.Quiet() {
 		if s.awaitsCancel() {
 			return
@@ -353,7 +346,7 @@ func (s *Server) begun(c *Client, name, value string) string {
 // pass as they are.
 func (s *Server) refused(frame []byte) {
 	e := protocol.ParseError(frame[messageHeader:])
-	if s.asksAgain(e.Code) || s.worker.tryAnother(s, &e) {
+	if s.asksAgain(e.Code) {
 		return
 	}
 	if protocol.Fatal(frame) {
