@@ -74,13 +74,6 @@ func (p *Pool) Pressed(now time.Duration) bool {
 	return p.pressed(now)
 }
 
-// Wanted reports whether somebody waits in a pool that would have more room if the client of a server gave it back: the pool it counts in, that of
-// its client, or the one it may be promoted to.
-func (p *Pool) Wanted(s *Server) bool {
-	p.set.guarded()
-	return p.waiting > 0 || s.home != nil && s.home.waiting > 0 || s.refuge != nil && s.refuge.waiting > 0
-}
-
 // spare reports whether the pool can serve one more waiter at once, or by opening a server.
 func (p *Pool) spare(now time.Duration) bool {
 	return p.waiting == 0 && (p.states[ServerIdle].Len() > 0 || p.open < p.room(now) && p.affordable())

@@ -44,7 +44,6 @@ func TestPoolsAreLocked(t *testing.T) {
 		"Pool.Rest":       func() { one.Rest(server, 0) },
 		"Pool.Resume":     func() { one.Resume(server, 0) },
 		"Pool.Promote":    func() { one.Promote(server, one, 0) },
-		"Pool.Wanted":     func() { one.Wanted(server) },
 		"Pool.Pressed":    func() { one.Pressed(0) },
 		"Pool.Pin":        func() { one.Pin(server, one, nil, 0) },
 		"Pool.Unpin":      func() { one.Unpin(server, 0) },

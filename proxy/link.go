@@ -146,7 +146,6 @@ func (w *worker) link(c *Client, s *Server) {
 	s.clocks = relay.Clocks{Progress: w.loop.Now()}
 	s.linkedAt, s.promotedAt = s.clocks.Progress, 0
 	s.parting, s.rolledBack, s.drained = nil, false, 0
-	s.lasting, s.asksState, s.stateAsked = false, false, 0
 	c.conn.SetReadMax(0)
 	w.watch()
 	c.rebase(s)
@@ -484,7 +483,6 @@ func (w *worker) tickLink(s *Server, now time.Duration) {
 			c.close(stats.ClientIdleTransaction, protocol.ErrIdleTransactionPressure(limits.idlePressure))
 			return
 		}
-		w.askState(s, now)
 		w.tickPromotion(s, now, limits.longTransaction)
 	case relay.IdleTransactionTimeout:
 		c.close(stats.ClientIdleTransaction, protocol.ErrIdleTransaction(limits.link.IdleTransaction))

@@ -135,50 +135,6 @@ func (w *worker) waitWithout(c *Client, s *Server) bool {
 	return true
 }
 
-// stateSQL asks whether a session has state that only its connection can hold: temporary objects, cursors, statements of PREPARE, advisory locks.
-const stateSQL = `SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) OR
-	EXISTS (SELECT FROM pg_catalog.pg_proc WHERE pronamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) OR
-	EXISTS (SELECT FROM pg_catalog.pg_type WHERE typnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) OR
-	EXISTS (SELECT FROM pg_catalog.pg_cursors) OR EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) OR
-	EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())`
-
-// askState asks a server that its client has for good whether the state is gone that this was for, while another client waits for a server of
-// these pools. It asks between transactions, and again only after the client has used the server.
-func (w *worker) askState(s *Server, now time.Duration) {
-	c := s.client
-	if !s.relay.Kept || s.lasting || c.lends || c.pool.mode != relay.Transaction || s.clocks.Progress <= s.stateAsked || !s.relay.Settled() ||
-		c.relay.MidMessage() || c.relay.Session.Pending() || c.listens != nil || s.listens || s.applying || s.asked != nil || s.parting != nil ||
-		c.waiter != nil || c.held || w.draining || c.conn.Unread() {
-		return
-	}
-	wanted := false
-	w.pools(func() {
-		wanted = s.ps.Pool().Wanted(s.ps)
-	})
-	if !wanted {
-		return
-	}
-	s.asksState, s.stateAsked = true, now
-	s.relay.Ask()
-	s.sendQuery(stateSQL)
-	c.held = true // what it sends next may need another server
-	c.conn.PauseReads()
-}
-
-// answeredState takes the answer. A client without state gives its server back when the server is settled.
-func (s *Server) answeredState(row []byte) {
-	s.asksState = false
-	c := s.client
-	if !protocol.Columns(row, func(_ int, value []byte) {
-		if c != nil && string(value) == "f" {
-			s.relay.Kept = false
-			c.relay.Session.Shares = c.shares()
-		}
-	}) {
-		s.unreadable()
-	}
-}
-
 // sessionListener names the session listener that a pool's clients may use, as a person would: with its port.
 func (p *Proxy) sessionListener(limits *poolSettings) string {
 	l := p.listenerNamed(limits.sessionListener)

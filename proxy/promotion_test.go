@@ -363,30 +363,3 @@ func TestIdleTransactionUnderPressure(t *testing.T) {
 		t.Errorf("%v", closes)
 	}
 }
-
-// TestStateIsGone: a client that has given up its state gives its server back when another client waits; one that still has some keeps it.
-func TestStateIsGone(t *testing.T) {
-	for name, c := range map[string]struct{ makes, ends string }{
-		"advisory lock":   {"select pg_advisory_lock(4713)", "select pg_advisory_unlock(4713)"},
-		"temporary table": {"create temp table mine (i int)", "drop table mine"},
-		"cursor":          {"declare c cursor with hold for select 1", "close c"},
-		"prepared by SQL": {"prepare p as select 1", "deallocate p"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := start(t, pgtest.Shared(t), single+"query_wait_timeout = \"2s\"\n", "")
-			a, b := p.login(t, p.transaction), p.login(t, p.transaction)
-			run(t, a, c.makes)
-			b.Query("create temp table theirs (i int)")
-			b.ExpectError("53300")
-			b.ReceiveReady()
-			run(t, a, c.ends)
-			run(t, b, "create temp table theirs (i int)")
-			if got := one(t, a, "select coalesce(to_regclass('theirs')::text, '') || coalesce(to_regclass('mine')::text, '')"); got != "" {
-				t.Errorf("%q", got)
-			}
-			if got := one(t, b, "select count(*) from theirs"); got != "0" {
-				t.Error(got)
-			}
-		})
-	}
-}

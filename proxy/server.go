@@ -51,7 +51,6 @@ type Server struct {
 	linkedAt   time.Duration   // when it was lent to its client
 	promotedAt time.Duration   // when it was promoted since; 0: it was not
 	wants      relay.StateKind // what its client waits for room for
-	stateAsked time.Duration   // when it was last asked whether its client still has state
 
 	next, prev *Server // worker.servers
 
@@ -72,8 +71,6 @@ type Server struct {
 	applying     bool       // replies to applySettings are on their way
 	outdated     bool       // it is not lent again; see retire
 	givesBack    bool       // its client may wait for room without it
-	lasting      bool       // its client has made state that PostgreSQL's catalogues do not show
-	asksState    bool       // it has been asked whether its client still has state
 	resting      bool       // its client is idle and would lend it
 	resetting    bool       // DISCARD ALL is on its way, sent to clean it
 	asks         *loginWait // the login for which the server has been asked whether it is in recovery; nil: none

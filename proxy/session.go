@@ -186,7 +186,6 @@ func (w *worker) resolve(c *Client, s *Server, last bool) bool {
 	unexplained := c.unexplained(s, &out)
 	names := append(c.doubtful(s, &out), unexplained...)
 	s.settled = c.settings
-	s.lasting = s.lasting || out.Lasting
 	if out.Discarded {
 		s.relay.Kept = false // nothing is left that only a connection holds
 		s.dirty = s.dirty && !c.lends
@@ -348,10 +347,6 @@ func (c *Client) resetAll(s *Server, discard bool) {
 
 // answered takes the server's answer about the values of parameters.
 func (s *Server) answered(row []byte) {
-	if s.asksState {
-		s.answeredState(row)
-		return
-	}
 	names, c := s.asked, s.client
 	changes := s.resetPerhaps
 	s.asked, s.resetPerhaps = nil, nil

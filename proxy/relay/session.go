@@ -84,8 +84,6 @@ type Outcome struct {
 	CannotUndo bool
 	// Discarded: DISCARD ALL has succeeded, and behind it nothing was made that only a connection can hold. That is known where Ask is too.
 	Discarded bool
-	// Lasting: something was made that only a connection can hold, and that PostgreSQL's catalogues do not show.
-	Lasting bool
 	Listened
 }
 
@@ -160,7 +158,6 @@ func (n *SessionState) Resolve() Outcome {
 		Leftovers:  p.effects&n.leftovers() != 0,
 		CannotUndo: p.effects&sqltext.Seeds != 0,
 		Defined:    p.effects&defining != 0,
-		Lasting:    p.effects&n.holding()&(sqltext.HoldsOther|sqltext.Loads|sqltext.Listens) != 0,
 		Discarded:  p.effects&sqltext.DiscardsAll != 0 && p.effects&leftovers == 0,
 	}
 }
