@@ -29,7 +29,7 @@ func TestOldestTransactionOnAnyLoop(t *testing.T) {
 		w.Query("select 1")
 	}
 	for _, w := range waiting {
-		if e := w.ExpectError("53300"); !strings.Contains(e.Message, "1 of 1 busy, oldest transaction") || !strings.Contains(e.Message, "embedder") {
+		if e := w.ExpectError("53300"); !strings.Contains(e.Message, "1 of 1 busy (1 are idle in transactions), oldest transaction") || !strings.Contains(e.Message, "embedder") {
 			t.Error(e.Message)
 		}
 		w.Expect("ReadyForQuery I")
