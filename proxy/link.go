@@ -99,6 +99,11 @@ func (w *worker) granted(s *Server, wt *pool.Waiter) {
 		h.obtained(s, wt)
 		return
 	}
+	if wt.Owner == nil { // the client left the queue while the server was on its way
+		w.freeWaiter(wt)
+		w.checkin(s)
+		return
+	}
 	waited := w.loop.Now() - wt.EnqueuedAt
 	c, isClient := wt.Owner.(*Client)
 	if !isClient {

@@ -151,7 +151,11 @@ func (p *Proxy) sessionListener(limits *poolSettings) string {
 
 // admitted lets a client go on whose server has found room in the session pool.
 func (w *worker) admitted(a pool.Action) {
-	c := a.Waiter.Owner.(*Client)
+	c, waits := a.Waiter.Owner.(*Client)
+	if !waits {
+		w.freeWaiter(a.Waiter) // it has left the queue
+		return
+	}
 	if c.waiter != a.Waiter {
 		return // it has given up in the meantime
 	}

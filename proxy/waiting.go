@@ -22,7 +22,9 @@ func (w *worker) leaveQueue(c *Client) {
 	})
 	if left {
 		w.freeWaiter(wt)
+		return
 	}
+	wt.Owner = nil // what is on its way to it finds nobody: by then the client may be on another loop
 }
 
 // tellWaiter brings a waiter the news of its queue.
